@@ -1,0 +1,9 @@
+//! Counterfoil: the ledger that agent fleets consult before each model call.
+//!
+//! The map: dependencies point one way, `cli → {http, worker} → app → {store, auth} → domain`.
+//!
+//! | room | one sentence |
+//! |---|---|
+//! | [`domain`] | what is true: pure rules over values, no I/O, no clock |
+
+pub mod domain;
