@@ -1,0 +1,314 @@
+//! The catalogue: tenants and budgets as one consistent version, and which budgets govern a call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use super::counter::CounterId;
+use super::measure::Measure;
+use super::scope::{CounterKey, Dimensions, Each, Scope};
+use crate::domain::amounts::Quantity;
+use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
+use crate::domain::id::{BudgetId, TenantId};
+
+/// A customer of the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// The caller's slug.
+    pub id: TenantId,
+    /// The zone whose midnights bound budgets on the tenant's clock.
+    pub zone: Zone,
+    /// Whether a model without a price, or a call without an emission factor, is refused instead of estimated.
+    pub strict: bool,
+    /// Whether it was archived: it starts nothing new, but what is open still ends.
+    pub archived: bool,
+}
+
+/// The database's number of a budget: short, because it stands in every counter's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BudgetNumber(pub i32);
+
+/// Whose midnights bound a budget's periods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetClock {
+    /// One zone for every counter.
+    Fixed(Zone),
+    /// The zone of the tenant whose call it is. Only for budgets whose every counter belongs to one tenant.
+    Tenant,
+}
+
+/// What happens at the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforcement {
+    /// Never exceeded by what is granted.
+    Hard,
+    /// Warns, never refuses.
+    Soft,
+}
+
+/// How urgent a call is, from the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Nobody waits for it.
+    Batch,
+    /// Somebody will look at it later.
+    Standard,
+    /// A person is waiting.
+    Interactive,
+}
+
+impl Priority {
+    /// All, from the least urgent.
+    pub const ALL: [Self; 3] = [Self::Batch, Self::Standard, Self::Interactive];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Standard => "standard",
+            Self::Interactive => "interactive",
+        }
+    }
+}
+
+/// What a budget is for; a quota is a budget on the provider's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetKind {
+    /// Set by the platform.
+    Budget,
+    /// Set by a provider's contract.
+    Quota,
+}
+
+/// A limit on one measure over one scope in one period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// The caller's slug.
+    pub id: BudgetId,
+    /// The database's number.
+    pub number: BudgetNumber,
+    /// Counts replacements, from 1.
+    pub version: i32,
+    /// Budget or quota.
+    pub kind: BudgetKind,
+    /// Which calls it governs.
+    pub scope: Scope,
+    /// By what it is counted apart.
+    pub each: Option<Each>,
+    /// What it counts.
+    pub measure: Measure,
+    /// How much, in one period, for one counter.
+    pub limit: Quantity,
+    /// The calendar window.
+    pub period: PeriodSpec,
+    /// Whose midnights bound it.
+    pub clock: BudgetClock,
+    /// What happens at the limit.
+    pub enforcement: Enforcement,
+    /// Shares of the limit, ascending, at which answers begin to warn.
+    pub thresholds: Vec<Decimal>,
+    /// Shares of the limit that only calls of at least this priority may use.
+    pub floors: BTreeMap<Priority, Decimal>,
+    /// Since when its shape (scope, each, measure, period, clock) stands. Periods that ended before are not its own.
+    pub counted_from: DateTime<Utc>,
+}
+
+/// Why a budget's fields do not go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadBudget {
+    /// The tenant's clock on counters that several tenants share.
+    #[error("the clock can be `tenant` only when scope.tenant is set or each is tenant, feature, run, agent or a label")]
+    SharedTenantClock,
+    /// A limit below zero.
+    #[error("limit must not be negative")]
+    NegativeLimit,
+    /// A threshold outside 0 to 1, or not ascending.
+    #[error("thresholds must be ascending shares above 0 and at most 1")]
+    Thresholds,
+    /// Floors outside 0 to 1, or more than the whole in sum.
+    #[error("floors must be shares between 0 and 1 that add up to at most 1")]
+    Floors,
+}
+
+impl BadBudget {
+    /// The field that is to blame.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::SharedTenantClock => "timezone",
+            Self::NegativeLimit => "limit",
+            Self::Thresholds => "thresholds",
+            Self::Floors => "floors",
+        }
+    }
+}
+
+impl Budget {
+    /// Checks what no single field can say.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self) -> Result<(), BadBudget> {
+        let within_tenant = self.scope.tenant.is_some() || self.each.as_ref().is_some_and(Each::is_within_tenant);
+        if self.clock == BudgetClock::Tenant && !within_tenant {
+            return Err(BadBudget::SharedTenantClock);
+        }
+        if self.limit < Quantity::ZERO {
+            return Err(BadBudget::NegativeLimit);
+        }
+        let share = |value: &Decimal| *value >= Decimal::ZERO && *value <= Decimal::ONE;
+        let ascending = self.thresholds.iter().zip(self.thresholds.iter().skip(1)).all(|(a, b)| a < b);
+        if !ascending || !self.thresholds.iter().all(|value| share(value) && !value.is_zero()) {
+            return Err(BadBudget::Thresholds);
+        }
+        let kept = self.floors.values().try_fold(Decimal::ZERO, |sum, value| sum.checked_add(*value));
+        if !self.floors.values().all(share) || kept.is_none_or(|sum| sum > Decimal::ONE) {
+            return Err(BadBudget::Floors);
+        }
+        Ok(())
+    }
+
+    /// The part of the limit that calls of this priority may use: the limit less the floors of more urgent classes,
+    /// rounded down to what a quantity keeps.
+    #[must_use]
+    pub fn ceiling(&self, priority: Priority) -> Quantity {
+        let above = self.floors.iter().filter(|(class, _)| **class > priority);
+        let kept = above.fold(Decimal::ZERO, |sum, (_, share)| sum.saturating_add(*share));
+        if kept.is_zero() {
+            return self.limit;
+        }
+        let left = Decimal::ONE.saturating_sub(kept).max(Decimal::ZERO);
+        let ceiling = self.limit.decimal().checked_mul(left).unwrap_or(Decimal::ZERO);
+        let ceiling = ceiling.round_dp_with_strategy(crate::domain::amounts::QUANTITY_PLACES, rust_decimal::RoundingStrategy::ToZero);
+        Quantity::new(ceiling).unwrap_or(Quantity::ZERO)
+    }
+
+    /// Whether two versions count alike, so that the counters of one serve the other.
+    #[must_use]
+    pub fn counts_like(&self, other: &Self) -> bool {
+        self.scope == other.scope
+            && self.each == other.each
+            && self.measure == other.measure
+            && self.period == other.period
+            && self.clock == other.clock
+    }
+}
+
+/// A budget that governs a call, with the counters that say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Governing {
+    /// The budget.
+    pub budget: Arc<Budget>,
+    /// The counter's key.
+    pub key: CounterKey,
+    /// The zone its periods are bounded in.
+    pub zone: Zone,
+    /// The period the call is counted in.
+    pub period: Period,
+    /// The periods whose counters are added up: the one above, or the slices of a sliding window, oldest first.
+    pub window: Vec<Period>,
+}
+
+impl Governing {
+    /// The counter that a call is counted in.
+    #[must_use]
+    pub fn counter(&self) -> CounterId {
+        self.counter_at(self.period)
+    }
+
+    /// The counter of one period of the window.
+    #[must_use]
+    pub fn counter_at(&self, period: Period) -> CounterId {
+        CounterId { budget: self.budget.number, key: self.key.clone(), start: period.start }
+    }
+}
+
+/// Tenants and budgets, as of one version.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogue {
+    /// Counts changes; a lane compares it inside each batch's transaction.
+    pub version: i64,
+    tenants: BTreeMap<TenantId, Tenant>,
+    budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
+    budgets_of_all: Vec<Arc<Budget>>,
+}
+
+impl Catalogue {
+    /// Builds a catalogue.
+    #[must_use]
+    pub fn new(version: i64, tenants: Vec<Tenant>, budgets: Vec<Budget>) -> Self {
+        let mut catalogue = Self { version, ..Self::default() };
+        catalogue.tenants = tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect();
+        for budget in budgets {
+            let budget = Arc::new(budget);
+            match &budget.scope.tenant {
+                Some(tenant) => catalogue.budgets_by_tenant.entry(tenant.clone()).or_default().push(budget),
+                None => catalogue.budgets_of_all.push(budget),
+            }
+        }
+        catalogue
+    }
+
+    /// One tenant.
+    #[must_use]
+    pub fn tenant(&self, id: &TenantId) -> Option<&Tenant> {
+        self.tenants.get(id)
+    }
+
+    /// All tenants, by id.
+    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        self.tenants.values()
+    }
+
+    /// All budgets, those without a tenant first.
+    pub fn budgets(&self) -> impl Iterator<Item = &Arc<Budget>> {
+        self.budgets_of_all.iter().chain(self.budgets_by_tenant.values().flatten())
+    }
+
+    /// One budget by id.
+    #[must_use]
+    pub fn budget(&self, id: &BudgetId) -> Option<&Arc<Budget>> {
+        self.budgets().find(|budget| budget.id == *id)
+    }
+
+    /// The budgets that govern a call counted at an instant, with the counters it touches.
+    ///
+    /// A call of a tenant that is not in the catalogue is governed by the budgets of all tenants that keep a zone of
+    /// their own.
+    ///
+    /// # Errors
+    /// When the instant is outside the calendar's range.
+    pub fn governing(&self, call: &Dimensions, at: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
+        let own = self.budgets_by_tenant.get(&call.tenant).into_iter().flatten();
+        let mut governing = Vec::new();
+        for budget in self.budgets_of_all.iter().chain(own) {
+            if !budget.scope.matches(call) {
+                continue;
+            }
+            let key = match &budget.each {
+                None => CounterKey::whole(),
+                Some(each) => match each.key(call) {
+                    Some(key) => key,
+                    None => continue,
+                },
+            };
+            let zone = match budget.clock {
+                BudgetClock::Fixed(zone) => zone,
+                BudgetClock::Tenant => match self.tenants.get(&call.tenant) {
+                    Some(tenant) => tenant.zone,
+                    None => continue,
+                },
+            };
+            let window = budget.period.window(zone, at)?;
+            let Some(period) = window.last().copied() else { continue };
+            if period.end.is_some_and(|end| end <= budget.counted_from) {
+                continue;
+            }
+            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window });
+        }
+        Ok(governing)
+    }
+}

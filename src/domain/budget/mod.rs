@@ -1,0 +1,18 @@
+//! Budgets: a limit on one measure over one scope in one period, and the verdict that keeps it.
+//!
+//! | room | what it decides |
+//! |---|---|
+//! | [`scope`] | which calls a budget governs, and by what it is counted apart |
+//! | [`measure`] | what it counts of a call |
+//! | [`catalogue`] | tenants and budgets, and which budgets govern a call at an instant |
+//! | [`counter`] | the mutable numbers, and how a budget stands |
+//! | [`verdict`] | allow, cap, wait, stop |
+//!
+//! Invariant: which counters a call touches is a function of the catalogue, the call's dimensions and the instant it is
+//! counted at. Nothing about it is stored, so counters can be recomputed from the journal at any time.
+
+pub mod catalogue;
+pub mod counter;
+pub mod measure;
+pub mod scope;
+pub mod verdict;

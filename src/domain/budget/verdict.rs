@@ -1,0 +1,370 @@
+//! The verdict: may this call go ahead, how large, how soon.
+//!
+//! | # | beat | what |
+//! |---|------|------|
+//! | 1 | weigh | each hard budget that governs the call: does the whole estimate fit, would it fit once holds return, or is it gone |
+//! | 2 | cap | if something does not fit and the call allows it: the largest output that fits every hard budget |
+//! | 3 | wait or stop | wait if everything that binds has room again within [`WAIT_SECONDS_MAX`]; otherwise stop |
+//! | 4 | warn | thresholds, soft budgets, fallbacks: never refuse |
+//!
+//! Pure: the instant, the standings and the tariff are arguments. A refusal is an answer, not an error.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+
+use super::catalogue::{Enforcement, Priority};
+use super::counter::Standing;
+use super::measure::Consumption;
+use crate::domain::amounts::{BadAmount, Quantity, Tokens};
+use crate::domain::calendar::PeriodSpec;
+use crate::domain::id::BudgetId;
+use crate::domain::tariff::{Flags, Priced, Tariff, TariffError};
+use crate::domain::usage::Usage;
+
+/// Longest wait that is asked for, in seconds. `OpenAI`'s SDK obeys a `Retry-After` of at most 120 s, and Anthropic's sleeps
+/// for whatever it says, so nothing longer is ever sent.
+pub const WAIT_SECONDS_MAX: u32 = 120;
+/// How soon to come back when only open reservations are in the way, in seconds: they end when their calls do.
+pub const HOLD_RETRY_SECONDS: u32 = 5;
+
+/// What the fleet is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Go.
+    Allow,
+    /// Go, with a smaller output.
+    Cap,
+    /// Come back at the stated time.
+    Wait,
+    /// The budget is gone until it resets or is raised.
+    Stop,
+}
+
+impl Verdict {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Cap, Self::Wait, Self::Stop];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Cap => "cap",
+            Self::Wait => "wait",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// Whether the call may be made.
+    #[must_use]
+    pub const fn grants(self) -> bool {
+        match self {
+            Self::Allow | Self::Cap => true,
+            Self::Wait | Self::Stop => false,
+        }
+    }
+}
+
+/// Why the verdict is what it is. In order of precedence: the first is the headline, all that apply are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReasonCode {
+    /// The estimate alone is larger than the limit: no reset will help.
+    LargerThanLimit,
+    /// What is posted leaves no room for the estimate.
+    LimitReached,
+    /// The part of the limit that this priority may use is gone; the rest is kept for more urgent calls.
+    PriorityFloor,
+    /// There would be room if open reservations returned what they do not use.
+    HeldByOthers,
+    /// The output was made smaller so that it fits.
+    OutputCapped,
+    /// A soft budget is above its limit.
+    OverSoftLimit,
+    /// A threshold of the budget is passed.
+    NearLimit,
+    /// The model has no price: the provider's worst known price was used.
+    Unpriced,
+    /// The model or the grid has no emission factor: a declared fallback was used.
+    FactorFallback,
+}
+
+impl ReasonCode {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LargerThanLimit => "larger_than_limit",
+            Self::LimitReached => "limit_reached",
+            Self::PriorityFloor => "priority_floor",
+            Self::HeldByOthers => "held_by_others",
+            Self::OutputCapped => "output_capped",
+            Self::OverSoftLimit => "over_soft_limit",
+            Self::NearLimit => "near_limit",
+            Self::Unpriced => "unpriced_model",
+            Self::FactorFallback => "factor_fallback",
+        }
+    }
+
+    /// All, in order of precedence.
+    pub const ALL: [Self; 9] = [
+        Self::LargerThanLimit,
+        Self::LimitReached,
+        Self::PriorityFloor,
+        Self::HeldByOthers,
+        Self::OutputCapped,
+        Self::OverSoftLimit,
+        Self::NearLimit,
+        Self::Unpriced,
+        Self::FactorFallback,
+    ];
+}
+
+/// One reason, with its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Why.
+    pub code: ReasonCode,
+    /// Which budget, if one.
+    pub budget: Option<BudgetId>,
+    /// How much of the budget's measure was asked for.
+    pub asked: Option<Quantity>,
+    /// How much there was: the headroom, or for `near_limit` the share of the limit that is passed.
+    pub available: Option<Quantity>,
+}
+
+/// When and whether to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Seconds from now, with jitter; at most [`WAIT_SECONDS_MAX`].
+    pub after_seconds: u32,
+    /// The instant there is room, without jitter.
+    pub not_before: DateTime<Utc>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The estimate, with `output` the most the call may generate.
+    pub usage: Usage,
+    /// The smallest output worth having.
+    pub min_output: Tokens,
+    /// Whether a smaller output is acceptable.
+    pub allow_cap: bool,
+    /// How urgent.
+    pub priority: Priority,
+    /// What such a call costs.
+    pub tariff: &'a Tariff,
+    /// Spreads retries apart: any number that differs between callers.
+    pub jitter: u64,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// The answer.
+    pub verdict: Verdict,
+    /// What was granted, or what was asked when nothing was.
+    pub priced: Priced,
+    /// The largest output that was granted; none when nothing was.
+    pub max_output: Option<Tokens>,
+    /// When to come back; only with `wait`.
+    pub retry: Option<Retry>,
+    /// When the budget that binds has room again; only with `stop`, and none if it never has.
+    pub resets_at: Option<DateTime<Utc>>,
+    /// Why, the headline first.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why no verdict could be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Undecided {
+    /// A number is beyond what the ledger can keep.
+    #[error("an amount {0}")]
+    Amount(#[from] BadAmount),
+    /// The call cannot be priced.
+    #[error(transparent)]
+    Tariff(#[from] TariffError),
+}
+
+/// One hard budget that does not fit.
+struct Obstacle {
+    reason: Reason,
+    room_at: Option<DateTime<Utc>>,
+}
+
+/// Decides. See the module's table.
+///
+/// # Errors
+/// When an amount is beyond what the ledger can keep.
+pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Ruling, Undecided> {
+    let asked = ask.tariff.price(&ask.usage, 1, None)?;
+    let obstacles = obstacles(&asked.consumption, ask.priority, standings, now)?;
+    let mut ruling = if obstacles.is_empty() {
+        granted(Verdict::Allow, asked, ask.usage.output)
+    } else if let Some((output, priced)) = largest_output_that_fits(ask, standings)? {
+        let mut ruling = granted(Verdict::Cap, priced, output);
+        ruling.reasons = obstacles.into_iter().map(|o| Reason { code: ReasonCode::OutputCapped, ..o.reason }).collect();
+        ruling
+    } else {
+        refused(ask, asked, obstacles, now)
+    };
+    warn(&mut ruling, standings)?;
+    ruling.reasons.sort_by_key(|reason| reason.code);
+    Ok(ruling)
+}
+
+fn granted(verdict: Verdict, priced: Priced, output: Tokens) -> Ruling {
+    Ruling { verdict, priced, max_output: Some(output), retry: None, resets_at: None, reasons: Vec::new() }
+}
+
+fn refused(ask: &Ask<'_>, asked: Priced, obstacles: Vec<Obstacle>, now: DateTime<Utc>) -> Ruling {
+    let soon = now.checked_add_signed(TimeDelta::seconds(i64::from(WAIT_SECONDS_MAX))).unwrap_or(now);
+    let room_at = obstacles.iter().map(|obstacle| obstacle.room_at).collect::<Option<Vec<_>>>();
+    let room_at = room_at.and_then(|instants| instants.into_iter().max());
+    let reasons = obstacles.into_iter().map(|obstacle| obstacle.reason).collect();
+    let base = Ruling { verdict: Verdict::Stop, priced: asked, max_output: None, retry: None, resets_at: room_at, reasons };
+    match room_at {
+        Some(not_before) if not_before <= soon => {
+            let retry = Retry { after_seconds: jittered(not_before, ask.jitter, now), not_before };
+            Ruling { verdict: Verdict::Wait, retry: Some(retry), resets_at: None, ..base }
+        }
+        Some(_) | None => base,
+    }
+}
+
+/// Whole seconds until `not_before`, plus up to half as much again, so that a fleet does not come back as one.
+fn jittered(not_before: DateTime<Utc>, jitter: u64, now: DateTime<Utc>) -> u32 {
+    let milliseconds = not_before.signed_duration_since(now).num_milliseconds().max(0);
+    let seconds = u32::try_from(milliseconds.saturating_add(999) / 1000).unwrap_or(WAIT_SECONDS_MAX).max(1);
+    let spread = u64::from(seconds / 2).saturating_add(1);
+    let extra = u32::try_from(jitter.checked_rem(spread).unwrap_or(0)).unwrap_or(0);
+    seconds.saturating_add(extra).min(WAIT_SECONDS_MAX)
+}
+
+/// Every hard budget that the consumption does not fit.
+fn obstacles(
+    consumption: &Consumption,
+    priority: Priority,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+) -> Result<Vec<Obstacle>, BadAmount> {
+    let mut found = Vec::new();
+    for standing in standings {
+        if standing.governing.budget.enforcement == Enforcement::Soft {
+            continue;
+        }
+        let asked = standing.governing.budget.measure.of(consumption)?;
+        if let Some(obstacle) = obstacle(asked, priority, standing, now)? {
+            found.push(obstacle);
+        }
+    }
+    Ok(found)
+}
+
+fn obstacle(
+    asked: Quantity,
+    priority: Priority,
+    standing: &Standing,
+    now: DateTime<Utc>,
+) -> Result<Option<Obstacle>, BadAmount> {
+    let budget = &standing.governing.budget;
+    let ceiling = budget.ceiling(priority);
+    let wanted = standing.total.taken()?.checked_add(asked)?;
+    if wanted <= ceiling {
+        return Ok(None);
+    }
+    let reason = |code| Reason {
+        code,
+        budget: Some(budget.id.clone()),
+        asked: Some(asked),
+        available: ceiling.checked_sub(standing.total.taken().unwrap_or_default()).ok(),
+    };
+    if asked > ceiling {
+        return Ok(Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room_at: None }));
+    }
+    if standing.total.posted.checked_add(asked)? <= ceiling {
+        let again = now.checked_add_signed(TimeDelta::seconds(i64::from(HOLD_RETRY_SECONDS)));
+        return Ok(Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room_at: again }));
+    }
+    let code = if wanted <= budget.limit { ReasonCode::PriorityFloor } else { ReasonCode::LimitReached };
+    Ok(Some(Obstacle { reason: reason(code), room_at: room_at(asked, ceiling, standing)? }))
+}
+
+/// When enough of the window has passed: the period's end, or for a sliding window the instant at which its oldest
+/// slices that are in the way have left it.
+fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Result<Option<DateTime<Utc>>, BadAmount> {
+    let PeriodSpec::Sliding { seconds } = &standing.governing.budget.period else {
+        return Ok(standing.governing.period.end);
+    };
+    let mut taken = standing.total.taken()?;
+    for (slice, counter) in standing.governing.window.iter().zip(&standing.slices) {
+        taken = taken.checked_sub(counter.taken()?)?;
+        if taken.checked_add(asked)? <= ceiling {
+            let seconds = TimeDelta::try_seconds(i64::try_from(*seconds).unwrap_or(i64::MAX));
+            return Ok(slice.end.zip(seconds).and_then(|(end, seconds)| end.checked_add_signed(seconds)));
+        }
+    }
+    Ok(None)
+}
+
+/// Halves the range between the smallest output worth having and the one asked, which is known not to fit.
+///
+/// Every measure grows with the output (prices and emission models are monotone within a call's input), so the halving
+/// finds the largest output that fits.
+fn largest_output_that_fits(ask: &Ask<'_>, standings: &[Standing]) -> Result<Option<(Tokens, Priced)>, Undecided> {
+    let fits = |output: Tokens| -> Result<Option<Priced>, Undecided> {
+        let priced = ask.tariff.price(&Usage { output, ..ask.usage }, 1, None)?;
+        for standing in standings {
+            let budget = &standing.governing.budget;
+            if budget.enforcement == Enforcement::Hard {
+                let asked = budget.measure.of(&priced.consumption)?;
+                if standing.total.taken()?.checked_add(asked)? > budget.ceiling(ask.priority) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(priced))
+    };
+    if !ask.allow_cap || ask.min_output >= ask.usage.output {
+        return Ok(None);
+    }
+    let Some(mut priced) = fits(ask.min_output)? else { return Ok(None) };
+    let (mut fitting, mut too_large) = (ask.min_output.count(), ask.usage.output.count());
+    while too_large.saturating_sub(fitting) > 1 {
+        let middle = fitting.midpoint(too_large);
+        match fits(Tokens::new(middle)?)? {
+            Some(smaller) => (fitting, priced) = (middle, smaller),
+            None => too_large = middle,
+        }
+    }
+    Ok(Some((Tokens::new(fitting)?, priced)))
+}
+
+/// Adds what warns but never refuses. Thresholds look at the budget as it stands with this call in it.
+fn warn(ruling: &mut Ruling, standings: &[Standing]) -> Result<(), BadAmount> {
+    for standing in standings {
+        let budget = &standing.governing.budget;
+        let asked = budget.measure.of(&ruling.priced.consumption)?;
+        let with = standing.total.taken()?.checked_add(if ruling.verdict.grants() { asked } else { Quantity::ZERO })?;
+        let warning = |code, available| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
+        if budget.enforcement == Enforcement::Soft && with > budget.limit {
+            ruling.reasons.push(warning(ReasonCode::OverSoftLimit, standing.headroom().ok()));
+            continue;
+        }
+        let passed = budget.thresholds.iter().rev().find(|share| {
+            let mark = budget.limit.decimal().checked_mul(**share).unwrap_or(Decimal::MAX);
+            with.decimal() >= mark && !budget.limit.decimal().is_zero()
+        });
+        if let Some(share) = passed {
+            ruling.reasons.push(warning(ReasonCode::NearLimit, Quantity::new(*share).ok()));
+        }
+    }
+    let fallback = |code| Reason { code, budget: None, asked: None, available: None };
+    if ruling.priced.flags.contains(Flags::UNPRICED) {
+        ruling.reasons.push(fallback(ReasonCode::Unpriced));
+    }
+    if ruling.priced.flags.intersects(Flags::MODEL_FACTOR_FALLBACK.with(Flags::GRID_FACTOR_FALLBACK)) {
+        ruling.reasons.push(fallback(ReasonCode::FactorFallback));
+    }
+    Ok(())
+}

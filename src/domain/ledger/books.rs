@@ -1,0 +1,527 @@
+//! The books: the working set of one batch, and the one function that says how each command changes it.
+//!
+//! | phase | who | what |
+//! |---|---|---|
+//! | load | the shell | asks [`Books::touches`] which counters a command needs, locks and loads them |
+//! | decide | [`Books::apply`] | each command in its order: decides on the books as the commands before it left them |
+//! | save | the shell | writes [`Changes`] |
+//!
+//! Invariants: a command that is refused changes nothing; a reservation ends once; `held` of a counter is the sum over
+//! open reservations and `posted` the sum over transfers, each counted in the period of its instant; a batch decides
+//! exactly as the same commands would one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::command::{
+    Action, Command, Extend, Idempotency, KeySpace, OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX, PostUsage,
+    Release, ReportedUsage, Reserve, Settle,
+};
+use super::outcome::{
+    Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled,
+};
+use super::reservation::{Reservation, ReservationState};
+use super::transfer::{CallOutcome, Transfer, TransferKind};
+use crate::domain::amounts::{BadAmount, Quantity, Tokens};
+use crate::domain::budget::catalogue::{Catalogue, Governing};
+use crate::domain::budget::counter::{Counter, CounterId, Standing};
+use crate::domain::budget::measure::Consumption;
+use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::verdict::{Ask, decide};
+use crate::domain::calendar::CalendarError;
+use crate::domain::id::{IdempotencyKey, ReservationId};
+use crate::domain::tariff::{Flags, Priced, RateBooks};
+use crate::domain::usage::Usage;
+use crate::domain::usage::provider::UsageShape;
+
+/// An answer that was given before, with what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// SHA-256 of what was asked.
+    pub fingerprint: [u8; 32],
+    /// What was answered.
+    pub outcome: Outcome,
+}
+
+/// What a batch changed, to be written in one transaction.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Reservations that are new.
+    pub granted: BTreeSet<ReservationId>,
+    /// Reservations that existed and changed.
+    pub changed: BTreeSet<ReservationId>,
+    /// Journal rows, in order.
+    pub transfers: Vec<Transfer>,
+    /// Counters that changed.
+    pub counters: BTreeSet<CounterId>,
+    /// Keys whose answer is new.
+    pub answers: BTreeSet<(KeySpace, IdempotencyKey)>,
+    /// Verdicts that did not grant.
+    pub refusals: Vec<RefusedCall>,
+}
+
+/// The working set.
+#[derive(Debug, Clone)]
+pub struct Books {
+    /// Tenants and budgets.
+    pub catalogue: Arc<Catalogue>,
+    /// Prices and factors.
+    pub rates: Arc<RateBooks>,
+    /// The counters at hand. One that is not at hand counts as zero, so the shell loads all that are touched.
+    pub counters: BTreeMap<CounterId, Counter>,
+    /// The reservations at hand.
+    pub reservations: BTreeMap<ReservationId, Reservation>,
+    /// The answers at hand.
+    pub answers: BTreeMap<(KeySpace, IdempotencyKey), Remembered>,
+    /// What changed so far.
+    pub changes: Changes,
+}
+
+/// What one command changes, before it is absorbed: all or nothing.
+#[derive(Debug, Default)]
+struct Effects {
+    counters: BTreeMap<CounterId, Counter>,
+    reservation: Option<Reservation>,
+    transfer: Option<Transfer>,
+    refusal: Option<RefusedCall>,
+}
+
+impl Books {
+    /// Empty books.
+    #[must_use]
+    pub fn new(catalogue: Arc<Catalogue>, rates: Arc<RateBooks>) -> Self {
+        Self {
+            catalogue,
+            rates,
+            counters: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// The budgets a command touches, given the reservations at hand.
+    ///
+    /// # Errors
+    /// When an instant is outside the calendar.
+    pub fn touches(&self, action: &Action, now: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
+        match action {
+            Action::Reserve(reserve) => self.catalogue.governing(&reserve.call, now),
+            Action::PostUsage(post) => self.catalogue.governing(&post.call, post.occurred_at.unwrap_or(now)),
+            Action::Settle(settle) => {
+                let Some(reservation) = self.reservations.get(&settle.reservation) else { return Ok(Vec::new()) };
+                let mut touched = self.touched_by(reservation)?;
+                touched.extend(self.catalogue.governing(&served(settle, reservation), reservation.granted_at)?);
+                Ok(touched)
+            }
+            Action::Release(_) | Action::Extend(_) => {
+                let reservation = action.reservation().and_then(|id| self.reservations.get(&id));
+                reservation.map_or_else(|| Ok(Vec::new()), |reservation| self.touched_by(reservation))
+            }
+        }
+    }
+
+    /// The budgets that a reservation is held against.
+    ///
+    /// # Errors
+    /// When its instant is outside the calendar.
+    pub fn touched_by(&self, reservation: &Reservation) -> Result<Vec<Governing>, CalendarError> {
+        self.catalogue.governing(&reservation.call, reservation.granted_at)
+    }
+
+    /// Writes down that a reservation's time has passed. Nothing happens if it has not, or if it ended before.
+    ///
+    /// # Errors
+    /// When a counter would leave what the ledger can keep.
+    pub fn expire(&mut self, id: ReservationId, now: DateTime<Utc>) -> Result<(), Refusal> {
+        let Some(reservation) = self.reservations.get(&id) else { return Ok(()) };
+        if reservation.state != ReservationState::Open || reservation.is_held(now) {
+            return Ok(());
+        }
+        let mut effects = Effects::default();
+        self.give_back(reservation, &mut effects)?;
+        let ended_at = Some(reservation.expires_at);
+        effects.reservation = Some(Reservation { state: ReservationState::Expired, ended_at, ..reservation.clone() });
+        self.absorb(effects);
+        Ok(())
+    }
+
+    /// Applies one command at an instant, and answers it.
+    ///
+    /// # Errors
+    /// Says why the command had no effect; the books are as before.
+    pub fn apply(&mut self, command: &Command, now: DateTime<Utc>) -> Answer {
+        if let Some(idempotency) = &command.idempotency {
+            if let Some(remembered) = self.answers.get(&(idempotency.space.clone(), idempotency.key.clone())) {
+                return if remembered.fingerprint == idempotency.fingerprint {
+                    Ok(remembered.outcome.clone())
+                } else {
+                    Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
+                };
+            }
+        }
+        let (outcome, mut effects) = match &command.action {
+            Action::Reserve(reserve) => self.reserve(reserve, now)?,
+            Action::Settle(settle) => self.settle(settle, now)?,
+            Action::Release(release) => self.release(release, now)?,
+            Action::Extend(extend) => self.extend(extend, now)?,
+            Action::PostUsage(post) => self.post_usage(post, now)?,
+        };
+        if let Some(refusal) = &mut effects.refusal {
+            refusal.key = command.idempotency.as_ref().map(|idempotency| idempotency.key.clone());
+        }
+        self.absorb(effects);
+        if let Some(idempotency) = &command.idempotency {
+            self.remember(idempotency, &outcome);
+        }
+        Ok(outcome)
+    }
+
+    fn remember(&mut self, idempotency: &Idempotency, outcome: &Outcome) {
+        let id = (idempotency.space.clone(), idempotency.key.clone());
+        let remembered = Remembered { fingerprint: idempotency.fingerprint, outcome: outcome.clone() };
+        self.answers.insert(id.clone(), remembered);
+        self.changes.answers.insert(id);
+    }
+
+    fn absorb(&mut self, effects: Effects) {
+        for (id, counter) in effects.counters {
+            self.changes.counters.insert(id.clone());
+            self.counters.insert(id, counter);
+        }
+        if let Some(reservation) = effects.reservation {
+            let known = self.reservations.contains_key(&reservation.id);
+            if !known {
+                self.changes.granted.insert(reservation.id);
+            } else if !self.changes.granted.contains(&reservation.id) {
+                self.changes.changed.insert(reservation.id);
+            }
+            self.reservations.insert(reservation.id, reservation);
+        }
+        self.changes.transfers.extend(effects.transfer);
+        self.changes.refusals.extend(effects.refusal);
+    }
+
+    fn reserve(&self, reserve: &Reserve, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let call = &reserve.call;
+        let tenant = self.catalogue.tenant(&call.tenant).filter(|tenant| !tenant.archived);
+        let tenant = tenant.ok_or_else(|| Refusal::UnknownTenant(call.tenant.clone()))?;
+        let tariff = self.rates.tariff(&call.provider, &call.model, &reserve.service_tier, call.region.as_ref(), now);
+        if tenant.strict && !tariff.is_priced() {
+            return Err(Refusal::UnpricedModel { provider: call.provider.clone(), model: call.model.clone() });
+        }
+        let governing = self.catalogue.governing(call, now)?;
+        let ask = Ask {
+            usage: reserve.usage,
+            min_output: reserve.min_output,
+            allow_cap: reserve.allow_cap,
+            priority: reserve.priority,
+            tariff: &tariff,
+            jitter: reserve.id.0.as_u64_pair().1,
+        };
+        let mut effects = Effects::default();
+        let mut ruling = decide(&ask, &self.standings(&governing, &effects)?, now)?;
+        if ruling.max_output.is_some_and(|output| output < reserve.usage.output) {
+            ruling.priced.flags = ruling.priced.flags.with(Flags::CAPPED);
+        }
+        let mut granted = None;
+        if ruling.verdict.grants() && reserve.hold {
+            let expires_at = expiry(now, reserve.ttl_seconds)?;
+            self.shift(&governing, &ruling.priced.consumption, Shift::Hold, &mut effects)?;
+            effects.reservation = Some(Reservation {
+                id: reserve.id,
+                call: call.clone(),
+                priority: reserve.priority,
+                service_tier: reserve.service_tier.clone(),
+                hold: ruling.priced,
+                granted_at: now,
+                expires_at,
+                state: ReservationState::Open,
+                ended_at: None,
+                transfer: None,
+            });
+            granted = Some(Granted { reservation: reserve.id, granted_at: now, expires_at });
+        }
+        let ruled = Ruled { ruling, granted, budgets: self.states(&governing, &effects)? };
+        if !ruled.ruling.verdict.grants() && reserve.hold {
+            effects.refusal = Some(RefusedCall {
+                id: reserve.id,
+                call: call.clone(),
+                priority: reserve.priority,
+                key: None,
+                refused_at: now,
+                ruled: ruled.clone(),
+            });
+        }
+        Ok((Outcome::Ruled(Box::new(ruled)), effects))
+    }
+
+    fn settle(&self, settle: &Settle, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let reservation = self.own(settle.reservation, settle.tenant.as_ref())?;
+        let late = match (reservation.state_at(now), reservation.transfer) {
+            (ReservationState::Open, None) => false,
+            (ReservationState::Expired, None) => true,
+            (_, _) => return Err(ended(reservation, now)),
+        };
+        let call = served(settle, reservation);
+        let (usage, unconfirmed) = match (&settle.usage, settle.report.outcome) {
+            (Some(reported), _) => (to_usage(reported, &call)?, false),
+            (None, CallOutcome::Completed) => return Err(Refusal::UsageRequired),
+            (None, CallOutcome::Failed) => (Usage::default(), false),
+            (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => (reservation.hold.consumption.usage, true),
+        };
+        let at = reservation.granted_at;
+        let tariff = self.rates.tariff(&call.provider, &call.model, &reservation.service_tier, call.region.as_ref(), at);
+        let latency = if unconfirmed { None } else { settle.report.latency_ms.map(|ms| f64::from(ms) / 1000.0) };
+        let mut priced = tariff.price(&usage, 1, latency)?;
+        let remarks = [
+            (late, Flags::LATE),
+            (unconfirmed, Flags::UNCONFIRMED),
+            (overruns(&priced, &reservation.hold)?, Flags::OVERRUN),
+            (reservation.hold.flags.contains(Flags::CAPPED), Flags::CAPPED),
+        ];
+        for (_, flag) in remarks.into_iter().filter(|(applies, _)| *applies) {
+            priced.flags = priced.flags.with(flag);
+        }
+
+        let mut effects = Effects::default();
+        if reservation.state == ReservationState::Open {
+            self.give_back(reservation, &mut effects)?;
+        }
+        let governing = self.catalogue.governing(&call, at)?;
+        self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
+        let requested = Some(reservation.call.model.clone()).filter(|model| *model != call.model);
+        effects.transfer = Some(Transfer {
+            id: settle.transfer,
+            kind: TransferKind::Settlement,
+            call,
+            requested_model: requested,
+            priced,
+            report: settle.report.clone(),
+            occurred_at: at,
+            recorded_at: now,
+            period_at: at,
+            reservation: Some(reservation.id),
+        });
+        let (state, ended_at) = if late {
+            (ReservationState::Expired, reservation.ended_at.or(Some(reservation.expires_at)))
+        } else {
+            (ReservationState::Settled, Some(now))
+        };
+        let transfer = Some(settle.transfer);
+        effects.reservation = Some(Reservation { state, ended_at, transfer, ..reservation.clone() });
+        let posted = Posted {
+            transfer: settle.transfer,
+            reservation: Some(reservation.id),
+            priced,
+            hold: Some(reservation.hold),
+            occurred_at: at,
+            recorded_at: now,
+            budgets: self.states(&governing, &effects)?,
+        };
+        Ok((Outcome::Posted(Box::new(posted)), effects))
+    }
+
+    fn release(&self, release: &Release, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let reservation = self.own(release.reservation, release.tenant.as_ref())?;
+        if !reservation.is_held(now) {
+            return Err(ended(reservation, now));
+        }
+        let mut effects = Effects::default();
+        self.give_back(reservation, &mut effects)?;
+        effects.reservation =
+            Some(Reservation { state: ReservationState::Released, ended_at: Some(now), ..reservation.clone() });
+        Ok((Outcome::Released(Released { reservation: reservation.id, released_at: now }), effects))
+    }
+
+    /// More time always; more tokens if they fit every hard budget beside what others hold. If they do not, nothing changes.
+    fn extend(&self, extend: &Extend, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let reservation = self.own(extend.reservation, extend.tenant.as_ref())?;
+        if !reservation.is_held(now) {
+            return Err(ended(reservation, now));
+        }
+        let held = reservation.hold.consumption.usage;
+        let usage = Usage { output: held.output.checked_add(extend.more_output)?, ..held };
+        let call = &reservation.call;
+        let at = reservation.granted_at;
+        let tariff = self.rates.tariff(&call.provider, &call.model, &reservation.service_tier, call.region.as_ref(), at);
+        let governing = self.touched_by(reservation)?;
+        let mut effects = Effects::default();
+        self.give_back(reservation, &mut effects)?;
+        let ask = Ask {
+            usage,
+            min_output: usage.output,
+            allow_cap: false,
+            priority: reservation.priority,
+            tariff: &tariff,
+            jitter: reservation.id.0.as_u64_pair().1,
+        };
+        let mut ruling = decide(&ask, &self.standings(&governing, &effects)?, now)?;
+        if extend.more_output == Tokens::ZERO && !ruling.verdict.grants() {
+            // What is held already was granted: time alone is never refused, also when the budget was lowered since.
+            ruling.verdict = crate::domain::budget::verdict::Verdict::Allow;
+            ruling.priced = reservation.hold;
+            (ruling.max_output, ruling.retry, ruling.resets_at) = (Some(held.output), None, None);
+        }
+        if !ruling.verdict.grants() {
+            let untouched = Effects::default();
+            let budgets = self.states(&governing, &untouched)?;
+            let expires_at = reservation.expires_at;
+            let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
+            return Ok((Outcome::Extended(Box::new(extended)), untouched));
+        }
+        ruling.priced.flags = ruling.priced.flags.with(reservation.hold.flags);
+        self.shift(&governing, &ruling.priced.consumption, Shift::Hold, &mut effects)?;
+        let expires_at = expiry(now, extend.ttl_seconds)?.max(reservation.expires_at);
+        let hold = ruling.priced;
+        effects.reservation = Some(Reservation { hold, expires_at, ..reservation.clone() });
+        let budgets = self.states(&governing, &effects)?;
+        let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
+        Ok((Outcome::Extended(Box::new(extended)), effects))
+    }
+
+    fn post_usage(&self, post: &PostUsage, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let call = &post.call;
+        if self.catalogue.tenant(&call.tenant).is_none() {
+            return Err(Refusal::UnknownTenant(call.tenant.clone()));
+        }
+        let occurred_at = post.occurred_at.unwrap_or(now);
+        let age = now.signed_duration_since(occurred_at);
+        if age > TimeDelta::days(OCCURRED_DAYS_PAST_MAX) || age < TimeDelta::seconds(OCCURRED_SECONDS_AHEAD_MAX.saturating_neg())
+        {
+            return Err(Refusal::OccurredOutOfRange(occurred_at));
+        }
+        let usage = to_usage(&post.usage, call)?;
+        let tariff = self.rates.tariff(&call.provider, &call.model, &post.service_tier, call.region.as_ref(), occurred_at);
+        let latency = post.report.latency_ms.map(|ms| f64::from(ms) / 1000.0);
+        let priced = tariff.price(&usage, post.requests, latency)?;
+        let governing = self.catalogue.governing(call, occurred_at)?;
+        let mut effects = Effects::default();
+        self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
+        effects.transfer = Some(Transfer {
+            id: post.transfer,
+            kind: TransferKind::Usage,
+            call: call.clone(),
+            requested_model: post.requested_model.clone().filter(|model| *model != call.model),
+            priced,
+            report: post.report.clone(),
+            occurred_at,
+            recorded_at: now,
+            period_at: occurred_at,
+            reservation: None,
+        });
+        let posted = Posted {
+            transfer: post.transfer,
+            reservation: None,
+            priced,
+            hold: None,
+            occurred_at,
+            recorded_at: now,
+            budgets: self.states(&governing, &effects)?,
+        };
+        Ok((Outcome::Posted(Box::new(posted)), effects))
+    }
+
+    /// A reservation that the caller may see.
+    fn own(&self, id: ReservationId, tenant: Option<&crate::domain::id::TenantId>) -> Result<&Reservation, Refusal> {
+        let reservation = self.reservations.get(&id).ok_or(Refusal::UnknownReservation(id))?;
+        match tenant {
+            Some(tenant) if *tenant != reservation.call.tenant => Err(Refusal::UnknownReservation(id)),
+            Some(_) | None => Ok(reservation),
+        }
+    }
+
+    fn give_back(&self, reservation: &Reservation, effects: &mut Effects) -> Result<(), Refusal> {
+        let governing = self.touched_by(reservation)?;
+        self.shift(&governing, &reservation.hold.consumption, Shift::GiveBack, effects)?;
+        Ok(())
+    }
+
+    /// Moves the counters that a consumption is counted in.
+    fn shift(
+        &self,
+        governing: &[Governing],
+        consumption: &Consumption,
+        shift: Shift,
+        effects: &mut Effects,
+    ) -> Result<(), BadAmount> {
+        for one in governing {
+            let id = one.counter();
+            let quantity = one.budget.measure.of(consumption)?;
+            let Counter { posted, held } = self.counter(&id, effects);
+            let counter = match shift {
+                Shift::Hold => Counter { posted, held: held.checked_add(quantity)? },
+                Shift::GiveBack => Counter { posted, held: held.checked_sub(quantity)? },
+                Shift::Post => Counter { posted: posted.checked_add(quantity)?, held },
+            };
+            effects.counters.insert(id, counter);
+        }
+        Ok(())
+    }
+
+    fn counter(&self, id: &CounterId, effects: &Effects) -> Counter {
+        effects.counters.get(id).or_else(|| self.counters.get(id)).copied().unwrap_or_default()
+    }
+
+    fn standings(&self, governing: &[Governing], effects: &Effects) -> Result<Vec<Standing>, BadAmount> {
+        let standing = |one: &Governing| {
+            let slices = one.window.iter().map(|period| self.counter(&one.counter_at(*period), effects)).collect();
+            Standing::new(one.clone(), slices)
+        };
+        governing.iter().map(standing).collect()
+    }
+
+    fn states(&self, governing: &[Governing], effects: &Effects) -> Result<Vec<BudgetState>, BadAmount> {
+        let standings = self.standings(governing, effects)?;
+        Ok(standings.iter().map(|standing| BudgetState::of(standing, standing.total)).collect())
+    }
+}
+
+/// How a consumption moves a counter.
+#[derive(Debug, Clone, Copy)]
+enum Shift {
+    Hold,
+    GiveBack,
+    Post,
+}
+
+/// What the call was about as it was served.
+fn served(settle: &Settle, reservation: &Reservation) -> Dimensions {
+    let requested = &reservation.call;
+    Dimensions {
+        model: settle.served_model.clone().unwrap_or_else(|| requested.model.clone()),
+        region: settle.served_region.clone().or_else(|| requested.region.clone()),
+        ..requested.clone()
+    }
+}
+
+fn to_usage(reported: &ReportedUsage, call: &Dimensions) -> Result<Usage, Refusal> {
+    match reported {
+        ReportedUsage::Buckets(usage) => Ok(*usage),
+        ReportedUsage::Provider(raw) => Ok(UsageShape::detect(&call.provider, raw)?.to_usage(raw)?),
+    }
+}
+
+fn ended(reservation: &Reservation, now: DateTime<Utc>) -> Refusal {
+    Refusal::ReservationEnded {
+        reservation: reservation.id,
+        state: reservation.state_at(now),
+        ended_at: reservation.ended_at.unwrap_or(reservation.expires_at),
+        transfer: reservation.transfer,
+    }
+}
+
+/// Whether a call used more than was held for it, in any unit that a budget can limit.
+fn overruns(actual: &Priced, hold: &Priced) -> Result<bool, BadAmount> {
+    let (used, held) = (&actual.consumption.amounts, &hold.consumption.amounts);
+    Ok(used.tokens > held.tokens
+        || used.usd > held.usd
+        || used.gco2e()? > held.gco2e()?
+        || used.gco2e_market()? > held.gco2e_market()?)
+}
+
+fn expiry(now: DateTime<Utc>, ttl_seconds: u32) -> Result<DateTime<Utc>, CalendarError> {
+    now.checked_add_signed(TimeDelta::seconds(i64::from(ttl_seconds))).ok_or(CalendarError::OutOfRange(now))
+}

@@ -1,0 +1,17 @@
+//! The ledger: accounts, transfers, reservations, and the one function that applies commands to them.
+//!
+//! | room | what it decides |
+//! |---|---|
+//! | [`account`] | where amounts stand |
+//! | [`transfer`] | the immutable journal row, balanced by construction |
+//! | [`reservation`] | the pending transfer and its ends |
+//! | [`command`] | what a caller asks of the ledger |
+//! | [`outcome`] | what the ledger answers |
+//! | [`books`] | the working set of a batch, and how each command changes it |
+
+pub mod account;
+pub mod books;
+pub mod command;
+pub mod outcome;
+pub mod reservation;
+pub mod transfer;

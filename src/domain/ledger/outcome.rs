@@ -1,0 +1,220 @@
+//! Outcomes: what the ledger answers, with the numbers that explain it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::reservation::ReservationState;
+use crate::domain::amounts::{BadAmount, Quantity};
+use crate::domain::budget::catalogue::{Enforcement, Priority};
+use crate::domain::budget::counter::{Counter, Standing};
+use crate::domain::budget::scope::{CounterKey, Dimensions};
+use crate::domain::budget::verdict::{Ruling, Undecided};
+use crate::domain::calendar::{CalendarError, Period, Zone};
+use crate::domain::id::{BudgetId, IdempotencyKey, ModelId, ProviderId, ReservationId, TenantId, TransferId};
+use crate::domain::tariff::{Priced, TariffError};
+use crate::domain::usage::provider::BadUsage;
+
+/// How one budget stands after the decision, in the words of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetState {
+    /// Which budget.
+    pub budget: BudgetId,
+    /// Which counter of it.
+    pub key: CounterKey,
+    /// The measure's name.
+    pub measure: String,
+    /// How much, in one period.
+    pub limit: Quantity,
+    /// Used and promised.
+    pub counter: Counter,
+    /// Hard or soft.
+    pub enforcement: Enforcement,
+    /// The period, with the zone that bounds it.
+    pub period: Period,
+    /// The zone.
+    pub zone: Zone,
+}
+
+impl BudgetState {
+    /// How a standing stands once `counter` is what its window adds up to.
+    #[must_use]
+    pub fn of(standing: &Standing, counter: Counter) -> Self {
+        let governing = &standing.governing;
+        Self {
+            budget: governing.budget.id.clone(),
+            key: governing.key.clone(),
+            measure: governing.budget.measure.name().to_owned(),
+            limit: governing.budget.limit,
+            counter,
+            enforcement: governing.budget.enforcement,
+            period: governing.period,
+            zone: governing.zone,
+        }
+    }
+
+    /// `limit − posted − held`; below zero when overdrawn.
+    #[must_use]
+    pub fn headroom(&self) -> Quantity {
+        self.counter.taken().and_then(|taken| self.limit.checked_sub(taken)).unwrap_or_default()
+    }
+}
+
+/// A reservation that was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// Its id.
+    pub reservation: ReservationId,
+    /// When it was granted.
+    pub granted_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The answer to a pre-flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruled {
+    /// What was decided.
+    pub ruling: Ruling,
+    /// What was held, if anything.
+    pub granted: Option<Granted>,
+    /// How each governing budget stands, this call included.
+    pub budgets: Vec<BudgetState>,
+}
+
+/// The answer to a settlement or to usage posted directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// The journal row.
+    pub transfer: TransferId,
+    /// The reservation it settles, if one.
+    pub reservation: Option<ReservationId>,
+    /// What moved. The flags say late, overrun, unconfirmed.
+    pub priced: Priced,
+    /// What was held for it, if anything was.
+    pub hold: Option<Priced>,
+    /// When the call happened.
+    pub occurred_at: DateTime<Utc>,
+    /// When it was written.
+    pub recorded_at: DateTime<Utc>,
+    /// How each governing budget stands, this call included.
+    pub budgets: Vec<BudgetState>,
+}
+
+/// The answer to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// Which reservation.
+    pub reservation: ReservationId,
+    /// When.
+    pub released_at: DateTime<Utc>,
+}
+
+/// The answer to an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extended {
+    /// Which reservation.
+    pub reservation: ReservationId,
+    /// When it now ends by itself: unchanged if the verdict does not grant.
+    pub expires_at: DateTime<Utc>,
+    /// Whether the extra tokens were granted, and why not.
+    pub ruling: Ruling,
+    /// How each governing budget stands.
+    pub budgets: Vec<BudgetState>,
+}
+
+/// Why a command had no effect. In order of precedence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The key was used before for something else.
+    #[error("idempotency key `{0}` was used before with another request")]
+    IdempotencyMismatch(IdempotencyKey),
+    /// No such tenant, or it is archived.
+    #[error("tenant `{0}` is not known")]
+    UnknownTenant(TenantId),
+    /// No such reservation, or it is another tenant's.
+    #[error("reservation {0} is not known")]
+    UnknownReservation(ReservationId),
+    /// It has ended already.
+    #[error("reservation {reservation} has ended: it is {}", .state.name())]
+    ReservationEnded {
+        /// Which.
+        reservation: ReservationId,
+        /// How it ended.
+        state: ReservationState,
+        /// When.
+        ended_at: DateTime<Utc>,
+        /// The transfer that settled it, if one did.
+        transfer: Option<TransferId>,
+    },
+    /// The tenant is strict, and the model has no price.
+    #[error("model `{model}` of provider `{provider}` has no price")]
+    UnpricedModel {
+        /// The provider.
+        provider: ProviderId,
+        /// The model.
+        model: ModelId,
+    },
+    /// A completed call must say what it used.
+    #[error("a completed call must say what it used")]
+    UsageRequired,
+    /// What the provider says was used does not add up.
+    #[error(transparent)]
+    BadUsage(#[from] BadUsage),
+    /// Too far in the past or the future.
+    #[error("occurred_at {0} is more than 400 days ago or more than 5 minutes ahead")]
+    OccurredOutOfRange(DateTime<Utc>),
+    /// A number is beyond what the ledger can keep.
+    #[error("an amount {0}")]
+    Amount(#[from] BadAmount),
+    /// The call cannot be priced.
+    #[error(transparent)]
+    Tariff(#[from] TariffError),
+    /// The instant is outside the calendar.
+    #[error(transparent)]
+    Calendar(#[from] CalendarError),
+}
+
+impl From<Undecided> for Refusal {
+    fn from(undecided: Undecided) -> Self {
+        match undecided {
+            Undecided::Amount(bad) => Self::Amount(bad),
+            Undecided::Tariff(bad) => Self::Tariff(bad),
+        }
+    }
+}
+
+/// What the ledger answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A verdict.
+    Ruled(Box<Ruled>),
+    /// A transfer was posted.
+    Posted(Box<Posted>),
+    /// A reservation was given back.
+    Released(Released),
+    /// A reservation was extended, or not.
+    Extended(Box<Extended>),
+    /// The first answer to this idempotency key, in the words it was given and kept in.
+    Repeated(Arc<str>),
+}
+
+/// What the ledger answers, or why it did nothing.
+pub type Answer = Result<Outcome, Refusal>;
+
+/// A verdict that did not grant: kept, because why an agent was stopped is a question the books answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedCall {
+    /// The id its reservation would have had.
+    pub id: ReservationId,
+    /// What the call was about.
+    pub call: Dimensions,
+    /// How urgent.
+    pub priority: Priority,
+    /// The caller's key, if it gave one: then the refusal is kept one by one, otherwise counted by budget and minute.
+    pub key: Option<IdempotencyKey>,
+    /// When.
+    pub refused_at: DateTime<Utc>,
+    /// The decision with its numbers.
+    pub ruled: Ruled,
+}

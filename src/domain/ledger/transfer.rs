@@ -1,0 +1,113 @@
+//! The transfer: an immutable journal row that moves one bundle of amounts from one account to one other.
+//!
+//! One row moves tokens, dollars and grams at once, from one credit account to one debit account: it cannot be
+//! unbalanced in any unit, so no code checks that sums are zero (a view and a property test check it anyway).
+
+use chrono::{DateTime, Utc};
+
+use super::account::Account;
+use crate::domain::amounts::Usd;
+use crate::domain::budget::scope::Dimensions;
+use crate::domain::id::{ModelId, ReservationId, TransferId};
+use crate::domain::tariff::Priced;
+
+/// Why a transfer was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferKind {
+    /// A reservation was settled.
+    Settlement,
+    /// Usage was posted without a reservation.
+    Usage,
+}
+
+impl TransferKind {
+    /// The name on the wire and in the journal.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Settlement => "settlement",
+            Self::Usage => "usage",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// The provider answered.
+    Completed,
+    /// The provider refused or broke; without usage it is charged nothing.
+    Failed,
+    /// The caller hung up; without usage it is charged its estimate, unconfirmed, because providers bill what they made.
+    Cancelled,
+    /// No answer came; without usage it is charged its estimate, unconfirmed.
+    TimedOut,
+}
+
+impl CallOutcome {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Completed, Self::Failed, Self::Cancelled, Self::TimedOut];
+
+    /// The name on the wire and in the journal.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+/// What the caller knows about a call after it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallReport {
+    /// How it ended.
+    pub outcome: CallOutcome,
+    /// How long it took, in milliseconds.
+    pub latency_ms: Option<u32>,
+    /// The provider's id of it.
+    pub provider_request_id: Option<String>,
+    /// What the provider says it cost, in dollars; kept beside our own price, never instead of it.
+    pub provider_usd: Option<Usd>,
+}
+
+/// A journal row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// `UUIDv7`, made in the shell.
+    pub id: TransferId,
+    /// Why it was made.
+    pub kind: TransferKind,
+    /// What the call was about, as served.
+    pub call: Dimensions,
+    /// The model that was asked for, where another one served.
+    pub requested_model: Option<ModelId>,
+    /// What moved, and by which rows it was priced.
+    pub priced: Priced,
+    /// What the caller reported.
+    pub report: CallReport,
+    /// When the call happened.
+    pub occurred_at: DateTime<Utc>,
+    /// When it was written: one instant for a batch.
+    pub recorded_at: DateTime<Utc>,
+    /// The instant whose period it is counted in.
+    pub period_at: DateTime<Utc>,
+    /// The reservation it settles.
+    pub reservation: Option<ReservationId>,
+}
+
+impl Transfer {
+    /// Where the amounts go.
+    #[must_use]
+    pub fn debit(&self) -> Account {
+        Account::Usage(self.call.tenant.clone(), self.call.feature.clone())
+    }
+
+    /// Where they come from.
+    #[must_use]
+    pub fn credit(&self) -> Account {
+        Account::Supply(self.call.provider.clone(), self.call.model.clone())
+    }
+}

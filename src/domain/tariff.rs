@@ -1,0 +1,218 @@
+//! The tariff of a call: its price row and its emission factors, resolved once, so that what it costs is a pure function
+//! of its usage.
+//!
+//! A verdict searches over the output (`cap`), a settlement looks again with the actual tokens: both ask the same tariff.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::amounts::{Amounts, BadAmount, Tokens};
+use super::budget::measure::Consumption;
+use super::carbon::{CarbonError, CarbonInputs, FactorBook, FactorId, Profile};
+use super::id::{ModelId, ProviderId, RegionId};
+use super::price::{Found, PriceBook, PriceError, PriceId, ServiceTier, price_call};
+use super::usage::Usage;
+
+/// What is remarkable about a price, a hold or a transfer. A set of bits, kept as a number in the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// Nothing remarkable.
+    pub const NONE: Self = Self(0);
+    /// No price is known for the model; the provider's worst was used.
+    pub const UNPRICED: Self = Self(1);
+    /// No parameters are known for the model; a declared fallback was used.
+    pub const MODEL_FACTOR_FALLBACK: Self = Self(1 << 1);
+    /// No grid factor is known for where the call was served; the provider's default or the world average was used.
+    pub const GRID_FACTOR_FALLBACK: Self = Self(1 << 2);
+    /// Settled after the reservation had expired.
+    pub const LATE: Self = Self(1 << 3);
+    /// Charged by estimate, because the usage is not known; to be trued up by reconciliation.
+    pub const UNCONFIRMED: Self = Self(1 << 4);
+    /// More was used than was held.
+    pub const OVERRUN: Self = Self(1 << 5);
+    /// Granted with a smaller output than asked.
+    pub const CAPPED: Self = Self(1 << 6);
+
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::UNPRICED, "unpriced_model"),
+        (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
+        (Self::GRID_FACTOR_FALLBACK, "grid_factor_fallback"),
+        (Self::LATE, "late"),
+        (Self::UNCONFIRMED, "unconfirmed"),
+        (Self::OVERRUN, "overrun"),
+        (Self::CAPPED, "capped"),
+    ];
+
+    /// These and those.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These without those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of those are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any of those is set.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The number the journal keeps.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Takes a number back from the journal.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The names of what is set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
+    }
+}
+
+/// Which rows of the books a price stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Provenance {
+    /// The price row. None only when no price of any provider is known.
+    pub price: Option<PriceId>,
+    /// The tier of that row: total input tokens from which it holds.
+    pub tier_from: Tokens,
+    /// The carbon method.
+    pub profile: Profile,
+    /// The row of the model's parameters.
+    pub model_factor: Option<FactorId>,
+    /// The row of the grid's intensity.
+    pub grid_factor: Option<FactorId>,
+    /// The row of the market-based intensity, if a contract is known.
+    pub market_factor: Option<FactorId>,
+}
+
+/// What a call costs, and on which rows that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Priced {
+    /// In every unit.
+    pub consumption: Consumption,
+    /// By which rows.
+    pub provenance: Provenance,
+    /// What is remarkable.
+    pub flags: Flags,
+}
+
+/// Why a call has no price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TariffError {
+    /// A number is beyond what the ledger can keep.
+    #[error("an amount {0}")]
+    Amount(#[from] BadAmount),
+    /// The price cannot be computed.
+    #[error(transparent)]
+    Price(#[from] PriceError),
+    /// The emission cannot be computed.
+    #[error(transparent)]
+    Carbon(#[from] CarbonError),
+}
+
+/// The price book and the factor book, as of one version.
+#[derive(Debug, Clone)]
+pub struct RateBooks {
+    /// Prices.
+    pub prices: Arc<PriceBook>,
+    /// Emission factors.
+    pub factors: Arc<FactorBook>,
+    /// The carbon method that amounts are computed by.
+    pub profile: Profile,
+}
+
+impl RateBooks {
+    /// The tariff of a call to a model at an instant. Never fails: what is unknown falls back, and is flagged.
+    #[must_use]
+    pub fn tariff(
+        &self,
+        provider: &ProviderId,
+        model: &ModelId,
+        tier: &ServiceTier,
+        region: Option<&RegionId>,
+        at: DateTime<Utc>,
+    ) -> Tariff {
+        Tariff {
+            price: self.prices.find(provider, model, tier, region, at),
+            carbon: self.factors.resolve(self.profile, provider, model, region, None, at),
+        }
+    }
+}
+
+/// What such a call costs.
+#[derive(Debug, Clone)]
+pub struct Tariff {
+    price: Found,
+    carbon: CarbonInputs,
+}
+
+impl Tariff {
+    /// Whether a price of this very model is known.
+    #[must_use]
+    pub const fn is_priced(&self) -> bool {
+        matches!(self.price, Found::Priced(_))
+    }
+
+    /// Prices a usage in every unit.
+    ///
+    /// `requests` is how many calls the usage adds up; `latency_seconds` bounds the time the hardware was busy.
+    ///
+    /// # Errors
+    /// When an amount is beyond what the ledger can keep.
+    pub fn price(&self, usage: &Usage, requests: u32, latency_seconds: Option<f64>) -> Result<Priced, TariffError> {
+        let mut flags = Flags::NONE;
+        let (row, priced) = match &self.price {
+            Found::Priced(row) => (Some(row.id), price_call(row, usage)?),
+            Found::Unpriced(fallback) => {
+                flags = flags.with(Flags::UNPRICED);
+                let (row, priced) = fallback.price(usage)?;
+                (Some(row.id), priced)
+            }
+        };
+        let carbon = self.carbon.estimate(usage, latency_seconds);
+        let grams = carbon.grams()?;
+        let fallbacks = self.carbon.fallbacks();
+        if fallbacks.model {
+            flags = flags.with(Flags::MODEL_FACTOR_FALLBACK);
+        }
+        if fallbacks.grid {
+            flags = flags.with(Flags::GRID_FACTOR_FALLBACK);
+        }
+        let amounts = Amounts {
+            tokens: usage.total()?,
+            usd: priced.usd,
+            gco2e_usage_location: grams.usage_location,
+            gco2e_usage_market: grams.usage_market,
+            gco2e_embodied: grams.embodied,
+        };
+        let provenance = Provenance {
+            price: row,
+            tier_from: priced.tier_from,
+            profile: self.carbon.profile(),
+            model_factor: self.carbon.model_factor(),
+            grid_factor: self.carbon.grid_factor(),
+            market_factor: self.carbon.market_factor(),
+        };
+        Ok(Priced { consumption: Consumption { requests, usage: *usage, amounts }, provenance, flags })
+    }
+}

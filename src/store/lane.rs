@@ -1,0 +1,252 @@
+//! The SQL of the lanes: what one batch reads, locks and writes.
+//!
+//! | # | statement | locks |
+//! |---|---|---|
+//! | 1 | [`begin`] | the catalogue, shared: it cannot change until the batch is committed |
+//! | 2 | [`lock_reservations`] | the reservations named, and those whose time has passed, in the order of their ids |
+//! | 3 | [`read_answers`] | none: what was answered before; a race is caught when the keys are written |
+//! | 4 | [`lock_counters`] | the counters touched, in the order of their keys |
+//! | 5 | [`write_batch`] | the roll-up's rows, in the order of their keys |
+//! | 6 | commit | |
+//!
+//! The order is the same in every replica (catalogue, reservations, counters, roll-up), so no two batches wait for each
+//! other in a circle. A counter that does not exist yet costs two statements more: [`make_counters`], then 4 again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{Connection, Postgres, Row, Transaction};
+use uuid::Uuid;
+
+use super::StoreError;
+use super::columns::batch_arguments;
+use super::rows::reservation_from_row;
+use crate::domain::amounts::Quantity;
+use crate::domain::budget::catalogue::BudgetNumber;
+use crate::domain::budget::counter::{Counter, CounterId};
+use crate::domain::budget::scope::CounterKey;
+use crate::domain::calendar::Period;
+use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
+use crate::domain::ledger::books::{Books, Remembered};
+use crate::domain::ledger::command::{Idempotency, KeySpace};
+use crate::domain::ledger::outcome::Outcome;
+use crate::domain::ledger::reservation::Reservation;
+
+/// Most reservations that one batch ends because their time has passed. A full page means there may be more.
+pub const EXPIRED_PAGE: i64 = 256;
+
+/// Statements of a batch whose counters all exist: begin, reservations, answers, counters, write, commit.
+pub const STATEMENTS_PER_BATCH: u32 = 6;
+
+/// Settings of a lane's connection. Plans stay index look-ups however the tables grow: every statement of a lane finds
+/// its rows by key, and a plan made while a table was small must not scan it once it is large.
+#[must_use]
+pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
+        ("lock_timeout", "10s"),
+        ("statement_timeout", "30s"),
+        ("application_name", "counterfoil lane"),
+    ])
+}
+
+/// Begins a batch: nobody changes the catalogue until it is committed.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
+    // One round trip for both. The number is that of `catalogue::LOCK`.
+    Ok(connection.begin_with("begin; select pg_advisory_xact_lock_shared(7308332)").await?)
+}
+
+/// What a batch finds: the catalogue's versions, the reservations named, and those whose time has passed.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Of tenants and budgets.
+    pub version: i64,
+    /// Of prices and factors.
+    pub rates_version: i64,
+    /// Locked until the batch is committed.
+    pub reservations: BTreeMap<ReservationId, Reservation>,
+    /// Whether there may be more whose time has passed.
+    pub more_expired: bool,
+}
+
+/// Locks the reservations named and those whose time has passed.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn lock_reservations(
+    connection: &mut PgConnection,
+    named: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<Found, StoreError> {
+    let rows = sqlx::query(include_str!("sql/lock_reservations.sql"))
+        .bind(named)
+        .bind(now)
+        .bind(EXPIRED_PAGE)
+        .fetch_all(connection)
+        .await?;
+    let mut found = Found::default();
+    for row in &rows {
+        found.version = row.try_get("version")?;
+        found.rates_version = row.try_get("rates_version")?;
+        if row.try_get::<Option<Uuid>, _>("id")?.is_some() {
+            let reservation = reservation_from_row(row)?;
+            found.reservations.insert(reservation.id, reservation);
+        }
+    }
+    let expired = found.reservations.values().filter(|reservation| !reservation.is_held(now)).count();
+    found.more_expired = i64::try_from(expired).is_ok_and(|expired| expired >= EXPIRED_PAGE);
+    Ok(found)
+}
+
+/// Reads what was answered to these keys before.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn read_answers(
+    connection: &mut PgConnection,
+    keys: &[&Idempotency],
+) -> Result<BTreeMap<(KeySpace, IdempotencyKey), Remembered>, StoreError> {
+    let spaces: Vec<&str> = keys.iter().map(|idempotency| idempotency.space.as_str()).collect();
+    let names: Vec<&str> = keys.iter().map(|idempotency| idempotency.key.as_str()).collect();
+    let rows = sqlx::query(
+        "select known.space, known.key, known.fingerprint, known.answer
+        from unnest($1::text[], $2::text[]) as asked (space, key)
+        join idempotency_keys as known on known.space = asked.space and known.key = asked.key",
+    )
+    .bind(spaces)
+    .bind(names)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(remembered_from_row).collect()
+}
+
+fn remembered_from_row(row: &PgRow) -> Result<((KeySpace, IdempotencyKey), Remembered), StoreError> {
+    let space: &str = row.try_get(0)?;
+    let tenant = if space.is_empty() { None } else { Some(TenantId::parse(space).map_err(StoreError::name("space"))?) };
+    let key = IdempotencyKey::parse(row.try_get(1)?).map_err(StoreError::name("key"))?;
+    let fingerprint: Vec<u8> = row.try_get(2)?;
+    let fingerprint = fingerprint.try_into().map_err(|_| StoreError::Row("fingerprint".to_owned()))?;
+    let answer: &str = row.try_get(3)?;
+    Ok(((KeySpace(tenant), key), Remembered { fingerprint, outcome: Outcome::Repeated(Arc::from(answer)) }))
+}
+
+/// A counter that a batch touches: enough to make it where it does not exist yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// Its period.
+    pub period: Period,
+    /// The tenant whose calls it counts, if they are one tenant's alone.
+    pub tenant: Option<TenantId>,
+    /// Whether this batch may change it, so that it must exist. The older slices of a sliding window are only read.
+    pub written: bool,
+}
+
+fn key_arrays<'a>(ids: impl Iterator<Item = &'a CounterId>) -> (Vec<i32>, Vec<&'a str>, Vec<DateTime<Utc>>) {
+    let (mut budgets, mut keys, mut starts) = (vec![], vec![], vec![]);
+    for id in ids {
+        budgets.push(id.budget.0);
+        keys.push(id.key.as_str());
+        starts.push(id.start);
+    }
+    (budgets, keys, starts)
+}
+
+/// Locks the counters that exist, and reads them.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn lock_counters(
+    connection: &mut PgConnection,
+    touched: &BTreeMap<CounterId, Touched>,
+) -> Result<BTreeMap<CounterId, Counter>, StoreError> {
+    let (budgets, keys, starts) = key_arrays(touched.keys());
+    let rows = sqlx::query(
+        "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held
+        from unnest($1::integer[], $2::text[], $3::timestamptz[]) as asked (budget, key, period_start)
+        join counters as counter
+            on counter.budget = asked.budget
+            and counter.key = asked.key
+            and counter.period_start = asked.period_start
+        order by counter.budget, counter.key, counter.period_start
+        for update of counter",
+    )
+    .bind(budgets)
+    .bind(keys)
+    .bind(starts)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(counter_from_row).collect()
+}
+
+/// A counter's key and numbers, from the first five columns of a row.
+pub(super) fn counter_from_row(row: &PgRow) -> Result<(CounterId, Counter), StoreError> {
+    let key = CounterKey::stored(row.try_get(1)?);
+    let id = CounterId { budget: BudgetNumber(row.try_get(0)?), key, start: row.try_get(2)? };
+    let quantity = |place: usize| -> Result<Quantity, StoreError> {
+        Quantity::new(row.try_get(place)?).map_err(StoreError::Unkeepable)
+    };
+    Ok((id, Counter { posted: quantity(3)?, held: quantity(4)? }))
+}
+
+/// Makes the counters that do not exist yet, at zero. Another replica may do the same: whoever is second waits, and finds
+/// the first one's row.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn make_counters<'a>(
+    connection: &mut PgConnection,
+    missing: impl Iterator<Item = (&'a CounterId, &'a Touched)> + Clone,
+) -> Result<(), StoreError> {
+    let (budgets, keys, starts) = key_arrays(missing.clone().map(|(id, _)| id));
+    let ends: Vec<Option<DateTime<Utc>>> = missing.clone().map(|(_, touched)| touched.period.end).collect();
+    let tenants: Vec<Option<&str>> = missing.map(|(_, touched)| touched.tenant.as_ref().map(TenantId::as_str)).collect();
+    sqlx::query(
+        "insert into counters (budget, key, period_start, period_end, tenant, posted, held)
+        select budget, key, period_start, period_end, tenant, 0, 0
+        from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[])
+            as new (budget, key, period_start, period_end, tenant)
+        on conflict (budget, key, period_start) do nothing",
+    )
+    .bind(budgets)
+    .bind(keys)
+    .bind(starts)
+    .bind(ends)
+    .bind(tenants)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes everything a batch changed. The answer is whether it may be committed: not if another replica wrote one of its
+/// idempotency keys in between.
+///
+/// # Errors
+/// When the database does not answer or refuses.
+pub async fn write_batch(
+    connection: &mut PgConnection,
+    books: &Books,
+    lane: Uuid,
+    batch: i64,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let arguments = batch_arguments(books, lane, batch, now)?;
+    let remembered: i64 =
+        sqlx::query_scalar_with(include_str!("sql/write_batch.sql"), arguments).fetch_one(connection).await?;
+    Ok(usize::try_from(remembered).is_ok_and(|remembered| remembered == books.changes.answers.len()))
+}
+
+/// The number of the last batch of a lane that was committed.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn last_batch(connection: &mut PgConnection, lane: Uuid) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar("select batch from lanes where id = $1").bind(lane).fetch_optional(connection).await?)
+}

@@ -1,0 +1,438 @@
+//! What the ledger answers, as JSON. Also what is kept under an idempotency key, so that a retry gets the same words.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::amounts::Quantity;
+use crate::domain::budget::catalogue::Enforcement;
+use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
+use crate::domain::ledger::outcome::{BudgetState, Extended, Outcome, Posted, Released, Ruled};
+use crate::domain::tariff::Priced;
+use crate::domain::usage::Usage;
+
+/// The four verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictName {
+    /// Go.
+    Allow,
+    /// Go, with a smaller output: at most `max_output`.
+    Cap,
+    /// Come back after `retry.after_s` seconds.
+    Wait,
+    /// The budget is gone until `resets_at`, or until it is raised. Do not retry before.
+    Stop,
+}
+
+impl From<Verdict> for VerdictName {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow => Self::Allow,
+            Verdict::Cap => Self::Cap,
+            Verdict::Wait => Self::Wait,
+            Verdict::Stop => Self::Stop,
+        }
+    }
+}
+
+/// Hard or soft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EnforcementName {
+    /// Never exceeded by what is granted.
+    Hard,
+    /// Warns, never refuses.
+    Soft,
+}
+
+impl From<Enforcement> for EnforcementName {
+    fn from(enforcement: Enforcement) -> Self {
+        match enforcement {
+            Enforcement::Hard => Self::Hard,
+            Enforcement::Soft => Self::Soft,
+        }
+    }
+}
+
+/// Token buckets that never overlap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UsageBuckets {
+    /// Prompt tokens that no cache served or stored.
+    pub input: u64,
+    /// Prompt tokens read from a cache.
+    pub cache_read: u64,
+    /// Prompt tokens written to a five-minute cache.
+    pub cache_write_5m: u64,
+    /// Prompt tokens written to a one-hour cache.
+    pub cache_write_1h: u64,
+    /// Visible completion tokens.
+    pub output: u64,
+    /// Completion tokens spent thinking.
+    pub reasoning: u64,
+}
+
+impl From<Usage> for UsageBuckets {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input: usage.input.count(),
+            cache_read: usage.cache_read.count(),
+            cache_write_5m: usage.cache_write_5m.count(),
+            cache_write_1h: usage.cache_write_1h.count(),
+            output: usage.output.count(),
+            reasoning: usage.reasoning.count(),
+        }
+    }
+}
+
+/// One bundle of amounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AmountsBody {
+    /// Tokens of all buckets.
+    pub tokens: u64,
+    /// Dollars.
+    #[schema(value_type = String, format = "decimal", example = "0.0156")]
+    pub usd: Decimal,
+    /// Grams: location-based usage plus embodied. The default carbon measure.
+    #[schema(value_type = String, format = "decimal", example = "0.41")]
+    pub gco2e: Decimal,
+    /// Grams: market-based usage plus embodied.
+    #[schema(value_type = String, format = "decimal", example = "0.41")]
+    pub gco2e_market: Decimal,
+    /// Grams of the electricity used, by the grid.
+    #[schema(value_type = String, format = "decimal", example = "0.40")]
+    pub gco2e_usage_location: Decimal,
+    /// Grams of the electricity used, by contracts.
+    #[schema(value_type = String, format = "decimal", example = "0.40")]
+    pub gco2e_usage_market: Decimal,
+    /// Grams of making the hardware.
+    #[schema(value_type = String, format = "decimal", example = "0.01")]
+    pub gco2e_embodied: Decimal,
+}
+
+impl From<&Priced> for AmountsBody {
+    fn from(priced: &Priced) -> Self {
+        let amounts = &priced.consumption.amounts;
+        let sum = |grams: Result<crate::domain::amounts::Grams, _>| grams.unwrap_or_default().decimal().normalize();
+        Self {
+            tokens: amounts.tokens.count(),
+            usd: amounts.usd.decimal().normalize(),
+            gco2e: sum(amounts.gco2e()),
+            gco2e_market: sum(amounts.gco2e_market()),
+            gco2e_usage_location: amounts.gco2e_usage_location.decimal().normalize(),
+            gco2e_usage_market: amounts.gco2e_usage_market.decimal().normalize(),
+            gco2e_embodied: amounts.gco2e_embodied.decimal().normalize(),
+        }
+    }
+}
+
+/// When and whether to come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RetryBody {
+    /// Whether a retry can succeed before anything is changed by people.
+    pub retryable: bool,
+    /// Seconds from now, with jitter; at most 120. Also sent as `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_s: Option<u32>,
+    /// The instant there is room, without jitter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+}
+
+/// One reason for a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReasonBody {
+    /// A stable code: `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
+    /// `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
+    #[schema(example = "near_limit")]
+    pub code: String,
+    /// Which budget, if one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
+    /// In words, with the numbers.
+    pub detail: String,
+}
+
+impl From<&Reason> for ReasonBody {
+    fn from(reason: &Reason) -> Self {
+        let budget = reason.budget.as_ref().map_or("", |budget| budget.as_str());
+        let number = |quantity: Option<Quantity>| quantity.unwrap_or_default();
+        let (asked, available) = (number(reason.asked), number(reason.available));
+        let detail = match reason.code {
+            ReasonCode::LargerThanLimit => {
+                format!("{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less")
+            }
+            ReasonCode::LimitReached => format!("{asked} asked, {available} left in budget {budget}"),
+            ReasonCode::PriorityFloor => {
+                format!("{asked} asked, {available} left in budget {budget} for this priority: the rest is kept for more urgent calls")
+            }
+            ReasonCode::HeldByOthers => {
+                format!("{asked} asked, {available} left in budget {budget} until open reservations end")
+            }
+            ReasonCode::OutputCapped => format!("{asked} asked, {available} left in budget {budget}: the output was made smaller"),
+            ReasonCode::OverSoftLimit => format!("budget {budget} is over its soft limit: {available} left"),
+            ReasonCode::NearLimit => format!("budget {budget} is past {available} of its limit"),
+            ReasonCode::Unpriced => "no price is known for this model: the worst known price was used".to_owned(),
+            ReasonCode::FactorFallback => {
+                "no emission factor is known for this model or region: a declared fallback was used".to_owned()
+            }
+        };
+        Self { code: reason.code.name().to_owned(), budget: reason.budget.as_ref().map(ToString::to_string), detail }
+    }
+}
+
+/// How one budget stands, this call included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BudgetStateBody {
+    /// Which budget.
+    pub budget: String,
+    /// Which counter of it, where it is counted apart: `acme/r-42`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// What it counts.
+    #[schema(example = "usd")]
+    pub measure: String,
+    /// How much, in one period.
+    #[schema(value_type = String, format = "decimal", example = "500")]
+    pub limit: Decimal,
+    /// What the journal says.
+    #[schema(value_type = String, format = "decimal", example = "431.2")]
+    pub posted: Decimal,
+    /// What the open reservations say.
+    #[schema(value_type = String, format = "decimal", example = "1.9")]
+    pub held: Decimal,
+    /// `limit − posted − held`; below zero when overdrawn.
+    #[schema(value_type = String, format = "decimal", example = "66.9")]
+    pub headroom: Decimal,
+    /// Whether more was spent than the limit.
+    pub overdrawn: bool,
+    /// When its period began.
+    pub period_start: DateTime<Utc>,
+    /// When its period ends; none for a budget that counts once and for ever.
+    pub resets_at: Option<DateTime<Utc>>,
+    /// The same, on the clock of `timezone`.
+    pub resets_at_local: Option<String>,
+    /// The zone whose midnights bound the period.
+    #[schema(example = "Asia/Tokyo")]
+    pub timezone: String,
+    /// Hard or soft.
+    pub enforcement: EnforcementName,
+}
+
+impl From<&BudgetState> for BudgetStateBody {
+    fn from(state: &BudgetState) -> Self {
+        Self {
+            budget: state.budget.to_string(),
+            key: state.key.as_str().to_owned(),
+            measure: state.measure.clone(),
+            limit: state.limit.decimal().normalize(),
+            posted: state.counter.posted.decimal().normalize(),
+            held: state.counter.held.decimal().normalize(),
+            headroom: state.headroom().decimal().normalize(),
+            overdrawn: state.counter.posted > state.limit,
+            period_start: state.period.start,
+            resets_at: state.period.end,
+            resets_at_local: state.period.end.map(|end| state.zone.to_local_rfc3339(end)),
+            timezone: state.zone.name().to_owned(),
+            enforcement: state.enforcement.into(),
+        }
+    }
+}
+
+/// A model that would fit where the one that was asked does not, or is cheaper or cleaner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AlternativeBody {
+    /// Who serves it.
+    pub provider: String,
+    /// With what.
+    pub model: String,
+    /// What the same estimate would cost there, in dollars.
+    #[schema(value_type = String, format = "decimal", example = "0.0052")]
+    pub usd: Decimal,
+    /// And in grams.
+    #[schema(value_type = String, format = "decimal", example = "0.12")]
+    pub gco2e: Decimal,
+}
+
+/// The answer to a pre-flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PreflightAnswer {
+    /// May the call go ahead.
+    pub verdict: VerdictName,
+    /// The reservation to settle, if one was made.
+    pub reservation: Option<Uuid>,
+    /// The signed token that proves the reservation.
+    #[serde(default)]
+    pub grant: Option<String>,
+    /// When the reservation was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_at: Option<DateTime<Utc>>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What was granted, or what was asked when nothing was.
+    pub estimate: AmountsBody,
+    /// The largest output that was granted; none when nothing was.
+    pub max_output: Option<u64>,
+    /// When and whether to come back; none when the call may be made.
+    pub retry: Option<RetryBody>,
+    /// When the budget that binds has room again; only with `stop`, and none if waiting never helps.
+    pub resets_at: Option<DateTime<Utc>>,
+    /// Why, the headline first.
+    pub reasons: Vec<ReasonBody>,
+    /// How each governing budget stands, this call included.
+    pub budgets: Vec<BudgetStateBody>,
+    /// Models that would do: given with `cap`, `wait` and `stop`, cheapest first.
+    #[serde(default)]
+    pub alternatives: Vec<AlternativeBody>,
+}
+
+fn retry_body(ruling: &Ruling) -> Option<RetryBody> {
+    match ruling.verdict {
+        Verdict::Allow | Verdict::Cap => None,
+        Verdict::Wait => Some(RetryBody {
+            retryable: true,
+            after_s: ruling.retry.map(|retry| retry.after_seconds),
+            not_before: ruling.retry.map(|retry| retry.not_before),
+        }),
+        Verdict::Stop => Some(RetryBody { retryable: false, after_s: None, not_before: ruling.resets_at }),
+    }
+}
+
+impl From<&Ruled> for PreflightAnswer {
+    fn from(ruled: &Ruled) -> Self {
+        let ruling = &ruled.ruling;
+        Self {
+            verdict: ruling.verdict.into(),
+            reservation: ruled.granted.map(|granted| granted.reservation.0),
+            grant: None,
+            granted_at: ruled.granted.map(|granted| granted.granted_at),
+            expires_at: ruled.granted.map(|granted| granted.expires_at),
+            estimate: AmountsBody::from(&ruling.priced),
+            max_output: ruling.max_output.map(crate::domain::amounts::Tokens::count),
+            retry: retry_body(ruling),
+            resets_at: ruling.resets_at,
+            reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
+            budgets: ruled.budgets.iter().map(BudgetStateBody::from).collect(),
+            alternatives: Vec::new(),
+        }
+    }
+}
+
+/// The answer to a settlement, or to usage posted directly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PostedAnswer {
+    /// The journal row.
+    pub transfer: Uuid,
+    /// The reservation it settles, if one.
+    pub reservation: Option<Uuid>,
+    /// The disjoint buckets that were posted.
+    pub usage: UsageBuckets,
+    /// What moved.
+    pub amounts: AmountsBody,
+    /// What was held for it, if anything was.
+    pub held: Option<AmountsBody>,
+    /// The price row's tier: total input tokens from which it holds. The estimate's may differ: see `held_tier_from`.
+    pub price_tier_from: u64,
+    /// The tier the estimate was priced by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_tier_from: Option<u64>,
+    /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `unpriced_model`, `model_factor_fallback`,
+    /// `grid_factor_fallback`.
+    pub flags: Vec<String>,
+    /// When the call happened.
+    pub occurred_at: DateTime<Utc>,
+    /// When it was written down.
+    pub recorded_at: DateTime<Utc>,
+    /// How each governing budget stands, this call included.
+    pub budgets: Vec<BudgetStateBody>,
+}
+
+impl From<&Posted> for PostedAnswer {
+    fn from(posted: &Posted) -> Self {
+        Self {
+            transfer: posted.transfer.0,
+            reservation: posted.reservation.map(|reservation| reservation.0),
+            usage: posted.priced.consumption.usage.into(),
+            amounts: AmountsBody::from(&posted.priced),
+            held: posted.hold.as_ref().map(AmountsBody::from),
+            price_tier_from: posted.priced.provenance.tier_from.count(),
+            held_tier_from: posted.hold.as_ref().map(|hold| hold.provenance.tier_from.count()),
+            flags: posted.priced.flags.names().map(str::to_owned).collect(),
+            occurred_at: posted.occurred_at,
+            recorded_at: posted.recorded_at,
+            budgets: posted.budgets.iter().map(BudgetStateBody::from).collect(),
+        }
+    }
+}
+
+/// The answer to a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReleasedAnswer {
+    /// Which reservation.
+    pub reservation: Uuid,
+    /// When.
+    pub released_at: DateTime<Utc>,
+}
+
+impl From<&Released> for ReleasedAnswer {
+    fn from(released: &Released) -> Self {
+        Self { reservation: released.reservation.0, released_at: released.released_at }
+    }
+}
+
+/// The answer to an extension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExtendedAnswer {
+    /// Whether the extra tokens were granted; if not, the reservation is as it was.
+    pub verdict: VerdictName,
+    /// Which reservation.
+    pub reservation: Uuid,
+    /// When it now ends by itself.
+    pub expires_at: DateTime<Utc>,
+    /// What is held for it, or what was asked when that was not granted.
+    pub estimate: AmountsBody,
+    /// The largest output that is granted; none when the extra was refused.
+    pub max_output: Option<u64>,
+    /// When and whether to come back; none when granted.
+    pub retry: Option<RetryBody>,
+    /// When the budget that binds has room again; only with `stop`.
+    pub resets_at: Option<DateTime<Utc>>,
+    /// Why, the headline first.
+    pub reasons: Vec<ReasonBody>,
+    /// How each governing budget stands.
+    pub budgets: Vec<BudgetStateBody>,
+}
+
+impl From<&Extended> for ExtendedAnswer {
+    fn from(extended: &Extended) -> Self {
+        let ruling = &extended.ruling;
+        Self {
+            verdict: ruling.verdict.into(),
+            reservation: extended.reservation.0,
+            expires_at: extended.expires_at,
+            estimate: AmountsBody::from(&ruling.priced),
+            max_output: ruling.max_output.map(crate::domain::amounts::Tokens::count),
+            retry: retry_body(ruling),
+            resets_at: ruling.resets_at,
+            reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
+            budgets: extended.budgets.iter().map(BudgetStateBody::from).collect(),
+        }
+    }
+}
+
+/// The text that is kept under an idempotency key: the answer's body.
+///
+/// # Errors
+/// Never in practice: every shape here can be written as JSON.
+pub fn to_text(outcome: &Outcome) -> Result<String, serde_json::Error> {
+    match outcome {
+        Outcome::Ruled(ruled) => serde_json::to_string(&PreflightAnswer::from(&**ruled)),
+        Outcome::Posted(posted) => serde_json::to_string(&PostedAnswer::from(&**posted)),
+        Outcome::Released(released) => serde_json::to_string(&ReleasedAnswer::from(released)),
+        Outcome::Extended(extended) => serde_json::to_string(&ExtendedAnswer::from(&**extended)),
+        Outcome::Repeated(text) => Ok(text.to_string()),
+    }
+}

@@ -1,0 +1,505 @@
+//! Tenants and budgets, as JSON: what `PUT` takes, what `GET` gives, and what the catalogue keeps.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc, Weekday};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::FieldError;
+use super::answer::EnforcementName;
+use crate::domain::amounts::Quantity;
+use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
+use crate::domain::budget::measure::{BucketWeights, Measure};
+use crate::domain::budget::scope::{Each, Scope};
+use crate::domain::calendar::{
+    AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone,
+};
+use crate::domain::id::{BudgetId, LabelKey, LabelValue};
+
+/// Most labels in a scope or on a call.
+pub const LABELS_MAX: usize = 16;
+/// Most thresholds of a budget.
+pub const THRESHOLDS_MAX: usize = 10;
+
+/// Which calls a budget governs. Every field that is set must match; an empty scope governs every call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScopeBody {
+    /// Only this tenant's calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Only calls for this feature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    /// Only calls to this provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Only calls to this model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Only calls served in this region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Only calls of this agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Only calls of this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Only calls that carry all of these labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a budget counts: the name of a measure, or weights of token buckets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum MeasureBody {
+    /// `requests`, `tokens`, `usd`, `gco2e` or `gco2e_market`.
+    Named(MeasureName),
+    /// A weighted sum of token buckets; a bucket that is left out counts nothing.
+    Weighted(WeightsBody),
+}
+
+/// The measures that have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasureName {
+    /// Calls.
+    Requests,
+    /// All tokens, each once.
+    Tokens,
+    /// Dollars.
+    Usd,
+    /// Grams: location-based usage plus embodied.
+    Gco2e,
+    /// Grams: market-based usage plus embodied.
+    Gco2eMarket,
+}
+
+/// Weights of token buckets: numbers or strings, 0 to 1000 with at most 6 decimal places.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WeightsBody {
+    /// Uncached prompt tokens.
+    #[serde(with = "super::number", skip_serializing_if = "Decimal::is_zero")]
+    #[schema(value_type = f64, example = 1)]
+    pub input: Decimal,
+    /// Prompt tokens read from a cache.
+    #[serde(with = "super::number", skip_serializing_if = "Decimal::is_zero")]
+    #[schema(value_type = f64, example = 0)]
+    pub cache_read: Decimal,
+    /// Prompt tokens written to a five-minute cache.
+    #[serde(with = "super::number", skip_serializing_if = "Decimal::is_zero")]
+    #[schema(value_type = f64, example = 1)]
+    pub cache_write_5m: Decimal,
+    /// Prompt tokens written to a one-hour cache.
+    #[serde(with = "super::number", skip_serializing_if = "Decimal::is_zero")]
+    #[schema(value_type = f64, example = 1)]
+    pub cache_write_1h: Decimal,
+    /// Visible completion tokens.
+    #[serde(with = "super::number", skip_serializing_if = "Decimal::is_zero")]
+    #[schema(value_type = f64, example = 5)]
+    pub output: Decimal,
+    /// Completion tokens spent thinking.
+    #[serde(with = "super::number", skip_serializing_if = "Decimal::is_zero")]
+    #[schema(value_type = f64, example = 5)]
+    pub reasoning: Decimal,
+}
+
+/// The kinds of period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeriodKind {
+    /// Elapsed hours from local midnight.
+    Hour,
+    /// A local day.
+    Day,
+    /// Seven local days, from `week_start`.
+    Week,
+    /// From one `anchor_day` to the next.
+    Month,
+    /// `every` so many months from `anchor_date`.
+    Months,
+    /// Three months, from 1 January.
+    Quarter,
+    /// A year, from `anchor_date` or 1 January.
+    Year,
+    /// `seconds` elapsed seconds, counted from `anchor_instant`.
+    Fixed,
+    /// The last `seconds` elapsed seconds, whenever asked.
+    Sliding,
+    /// All of time.
+    Once,
+}
+
+/// The days of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum WeekdayName {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// The calendar window of a budget. Which fields a kind takes is said at each; a field that its kind does not take is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"kind": "month", "anchor_day": 1}))]
+pub struct PeriodBody {
+    /// Which kind.
+    pub kind: PeriodKind,
+    /// `week`: the day on which it turns; Monday if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub week_start: Option<WeekdayName>,
+    /// `month`: the day on which it turns, 1 to 31; beyond a month's end it means the last day. 1 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor_day: Option<u8>,
+    /// `months`, `year`: a local date on which one starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor_date: Option<NaiveDate>,
+    /// `months`: how many, 1 to 120.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<u8>,
+    /// `day`, `week`, `month`, `months`: the local time at which it turns, `HH:MM`; midnight if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "09:00")]
+    pub at: Option<String>,
+    /// `fixed`, `sliding`: the length in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u32>,
+    /// `fixed`: an instant at which one starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor_instant: Option<DateTime<Utc>>,
+}
+
+impl PeriodBody {
+    /// Only a kind.
+    #[must_use]
+    pub const fn of(kind: PeriodKind) -> Self {
+        Self {
+            kind,
+            week_start: None,
+            anchor_day: None,
+            anchor_date: None,
+            every: None,
+            at: None,
+            seconds: None,
+            anchor_instant: None,
+        }
+    }
+}
+
+impl TryFrom<&PeriodBody> for PeriodSpec {
+    type Error = FieldError;
+
+    fn try_from(body: &PeriodBody) -> Result<Self, FieldError> {
+        let PeriodBody { kind, week_start, anchor_day, anchor_date, every, at, seconds, anchor_instant } = body;
+        let given: [(&'static str, bool, &[PeriodKind]); 7] = [
+            ("week_start", week_start.is_some(), &[PeriodKind::Week]),
+            ("anchor_day", anchor_day.is_some(), &[PeriodKind::Month]),
+            ("anchor_date", anchor_date.is_some(), &[PeriodKind::Months, PeriodKind::Year]),
+            ("every", every.is_some(), &[PeriodKind::Months]),
+            ("at", at.is_some(), &[PeriodKind::Day, PeriodKind::Week, PeriodKind::Month, PeriodKind::Months]),
+            ("seconds", seconds.is_some(), &[PeriodKind::Fixed, PeriodKind::Sliding]),
+            ("anchor_instant", anchor_instant.is_some(), &[PeriodKind::Fixed]),
+        ];
+        for (field, is_given, kinds) in given {
+            if is_given && !kinds.contains(kind) {
+                return Err(FieldError::new(field, "does not go with this kind of period"));
+            }
+        }
+        let bad = |field: &'static str| move |error: crate::domain::calendar::BadPeriod| FieldError::new(field, error);
+        let needed = |field: &'static str| move || FieldError::new(field, "is needed for this kind of period");
+        let turns_at = match at {
+            Some(at) => TimeOfDay::parse(at).map_err(bad("at"))?,
+            None => TimeOfDay::MIDNIGHT,
+        };
+        Ok(match kind {
+            PeriodKind::Hour => Self::Hour,
+            PeriodKind::Day => Self::Day { at: turns_at },
+            PeriodKind::Week => {
+                Self::Week { week_start: week_start.map_or(Weekday::Mon, Weekday::from), at: turns_at }
+            }
+            PeriodKind::Month => {
+                let anchor_day = AnchorDay::new(anchor_day.unwrap_or(1)).map_err(bad("anchor_day"))?;
+                Self::Month { anchor_day, at: turns_at }
+            }
+            PeriodKind::Months => {
+                let every = MonthCount::new(every.ok_or_else(needed("every"))?).map_err(bad("every"))?;
+                let anchor_date = anchor_date.ok_or_else(needed("anchor_date"))?;
+                let anchor_date = AnchorDate::new(anchor_date).map_err(bad("anchor_date"))?;
+                Self::Months { every, anchor_date, at: turns_at }
+            }
+            PeriodKind::Quarter => Self::Quarter,
+            PeriodKind::Year => {
+                Self::Year { anchor_date: anchor_date.map(AnchorDate::new).transpose().map_err(bad("anchor_date"))? }
+            }
+            PeriodKind::Fixed => {
+                let seconds = Seconds::new(seconds.ok_or_else(needed("seconds"))?).map_err(bad("seconds"))?;
+                let anchor_instant = anchor_instant.ok_or_else(needed("anchor_instant"))?;
+                let anchor_instant = AnchorInstant::new(anchor_instant).map_err(bad("anchor_instant"))?;
+                Self::Fixed { seconds, anchor_instant }
+            }
+            PeriodKind::Sliding => {
+                let seconds = Seconds::new(seconds.ok_or_else(needed("seconds"))?).map_err(bad("seconds"))?;
+                Self::Sliding { seconds }
+            }
+            PeriodKind::Once => Self::Once,
+        })
+    }
+}
+
+impl From<WeekdayName> for Weekday {
+    fn from(name: WeekdayName) -> Self {
+        match name {
+            WeekdayName::Mon => Self::Mon,
+            WeekdayName::Tue => Self::Tue,
+            WeekdayName::Wed => Self::Wed,
+            WeekdayName::Thu => Self::Thu,
+            WeekdayName::Fri => Self::Fri,
+            WeekdayName::Sat => Self::Sat,
+            WeekdayName::Sun => Self::Sun,
+        }
+    }
+}
+
+/// Budget or quota.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KindName {
+    /// Set by the platform.
+    #[default]
+    Budget,
+    /// Set by a provider's contract.
+    Quota,
+}
+
+/// How urgent a call is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorityName {
+    /// Nobody waits for it.
+    Batch,
+    /// Somebody will look at it later.
+    #[default]
+    Standard,
+    /// A person is waiting.
+    Interactive,
+}
+
+impl From<PriorityName> for Priority {
+    fn from(name: PriorityName) -> Self {
+        match name {
+            PriorityName::Batch => Self::Batch,
+            PriorityName::Standard => Self::Standard,
+            PriorityName::Interactive => Self::Interactive,
+        }
+    }
+}
+
+/// A limit on one measure over one scope in one period. The body of `PUT /v1/budgets/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "scope": {"tenant": "acme"}, "measure": "usd", "limit": "500", "period": {"kind": "month", "anchor_day": 1},
+    "timezone": "tenant", "enforcement": "hard", "thresholds": ["0.8", "0.95"]
+}))]
+pub struct BudgetBody {
+    /// The id, if it is repeated in the body: it must be that of the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Which calls it governs.
+    #[serde(default)]
+    pub scope: ScopeBody,
+    /// One counter for each: `tenant`, `feature`, `provider`, `model`, `region`, `run`, `agent`, or `label:<key>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "run")]
+    pub each: Option<String>,
+    /// What it counts.
+    pub measure: MeasureBody,
+    /// How much, in one period, for one counter.
+    #[schema(value_type = String, format = "decimal", example = "500")]
+    pub limit: Decimal,
+    /// The calendar window.
+    pub period: PeriodBody,
+    /// An IANA zone, or `tenant` for the tenant's own. UTC if not given.
+    #[serde(default = "utc")]
+    #[schema(example = "Asia/Tokyo")]
+    pub timezone: String,
+    /// Hard or soft.
+    pub enforcement: EnforcementName,
+    /// Shares of the limit, ascending, at which answers begin to warn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>, example = json!(["0.8", "0.95"]))]
+    pub thresholds: Vec<Decimal>,
+    /// Shares of the limit that only calls of at least this priority may use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"interactive": "0.4"}))]
+    pub floors: BTreeMap<PriorityName, Decimal>,
+    /// Budget or quota.
+    #[serde(default)]
+    pub kind: KindName,
+    /// The contract a quota stands in. Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
+}
+
+fn utc() -> String {
+    "Etc/UTC".to_owned()
+}
+
+impl TryFrom<&ScopeBody> for Scope {
+    type Error = FieldError;
+
+    fn try_from(body: &ScopeBody) -> Result<Self, FieldError> {
+        let ScopeBody { tenant, feature, provider, model, region, agent, run, labels } = body;
+        Ok(Self {
+            tenant: super::optional("scope.tenant", tenant.as_deref())?,
+            feature: super::optional("scope.feature", feature.as_deref())?,
+            provider: super::optional("scope.provider", provider.as_deref())?,
+            model: super::optional("scope.model", model.as_deref())?,
+            region: super::optional("scope.region", region.as_deref())?,
+            agent: super::optional("scope.agent", agent.as_deref())?,
+            run: super::optional("scope.run", run.as_deref())?,
+            labels: parse_labels("scope.labels", labels)?,
+        })
+    }
+}
+
+/// Labels, parsed.
+///
+/// # Errors
+/// Names the label that is not valid, or says that there are too many.
+pub fn parse_labels(
+    field: &'static str,
+    labels: &BTreeMap<String, String>,
+) -> Result<BTreeMap<LabelKey, LabelValue>, FieldError> {
+    if labels.len() > LABELS_MAX {
+        return Err(FieldError::new(field, format!("may hold at most {LABELS_MAX} labels")));
+    }
+    let parse = |(key, value): (&String, &String)| {
+        let named = |error: crate::domain::id::BadName| FieldError::new(format!("{field}.{key}"), error);
+        Ok((LabelKey::parse(key).map_err(named)?, LabelValue::parse(value).map_err(named)?))
+    };
+    labels.iter().map(parse).collect()
+}
+
+fn parse_each(text: &str) -> Result<Each, FieldError> {
+    let bad = || {
+        FieldError::new("each", "must be tenant, feature, provider, model, region, run, agent, or label:<key>")
+    };
+    Ok(match text {
+        "tenant" => Each::Tenant,
+        "feature" => Each::Feature,
+        "provider" => Each::Provider,
+        "model" => Each::Model,
+        "region" => Each::Region,
+        "run" => Each::Run,
+        "agent" => Each::Agent,
+        label => {
+            let key = label.strip_prefix("label:").ok_or_else(bad)?;
+            Each::Label(LabelKey::parse(key).map_err(|error| FieldError::new("each", error))?)
+        }
+    })
+}
+
+impl TryFrom<&MeasureBody> for Measure {
+    type Error = FieldError;
+
+    fn try_from(body: &MeasureBody) -> Result<Self, FieldError> {
+        Ok(match body {
+            MeasureBody::Named(MeasureName::Requests) => Self::Requests,
+            MeasureBody::Named(MeasureName::Tokens) => Self::Tokens,
+            MeasureBody::Named(MeasureName::Usd) => Self::Usd,
+            MeasureBody::Named(MeasureName::Gco2e) => Self::Gco2e,
+            MeasureBody::Named(MeasureName::Gco2eMarket) => Self::Gco2eMarket,
+            MeasureBody::Weighted(weights) => {
+                let WeightsBody { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning } = *weights;
+                let weights = [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning];
+                Self::Weighted(BucketWeights::new(weights).map_err(|error| FieldError::new("measure", error))?)
+            }
+        })
+    }
+}
+
+/// What the database adds to a budget's document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetRecord {
+    /// Its number.
+    pub number: BudgetNumber,
+    /// Counts replacements.
+    pub version: i32,
+    /// Since when its shape stands.
+    pub counted_from: DateTime<Utc>,
+}
+
+impl BudgetBody {
+    /// The budget that the document describes.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub fn to_budget(&self, id: BudgetId, record: BudgetRecord) -> Result<Budget, FieldError> {
+        if self.id.as_ref().is_some_and(|inner| *inner != id.as_str()) {
+            return Err(FieldError::new("id", "differs from the id in the path"));
+        }
+        if self.thresholds.len() > THRESHOLDS_MAX {
+            return Err(FieldError::new("thresholds", format!("may hold at most {THRESHOLDS_MAX} shares")));
+        }
+        let clock = match self.timezone.as_str() {
+            "tenant" => BudgetClock::Tenant,
+            name => BudgetClock::Fixed(Zone::parse(name).map_err(|error| FieldError::new("timezone", error))?),
+        };
+        let BudgetRecord { number, version, counted_from } = record;
+        let budget = Budget {
+            id,
+            number,
+            version,
+            kind: match self.kind {
+                KindName::Budget => BudgetKind::Budget,
+                KindName::Quota => BudgetKind::Quota,
+            },
+            scope: Scope::try_from(&self.scope)?,
+            each: self.each.as_deref().map(parse_each).transpose()?,
+            measure: Measure::try_from(&self.measure)?,
+            limit: Quantity::new(self.limit).map_err(|error| FieldError::new("limit", error))?,
+            period: PeriodSpec::try_from(&self.period).map_err(|error| error.within("period"))?,
+            clock,
+            enforcement: match self.enforcement {
+                EnforcementName::Hard => Enforcement::Hard,
+                EnforcementName::Soft => Enforcement::Soft,
+            },
+            thresholds: self.thresholds.clone(),
+            floors: self.floors.iter().map(|(class, share)| (Priority::from(*class), *share)).collect(),
+            counted_from,
+        };
+        budget.check().map_err(|error| FieldError::new(error.field(), error))?;
+        Ok(budget)
+    }
+}
+
+/// A tenant. The body of `PUT /v1/tenants/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Acme KK", "timezone": "Asia/Tokyo"}))]
+pub struct TenantBody {
+    /// The id, if it is repeated in the body: it must be that of the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What people call it. The id if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its IANA zone, whose midnights bound its budgets.
+    #[schema(example = "Asia/Tokyo")]
+    pub timezone: String,
+    /// Whether a model without a price is refused (`unpriced_model`) instead of estimated by the worst known price.
+    #[serde(default)]
+    pub strict: bool,
+}

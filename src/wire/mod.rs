@@ -1,0 +1,87 @@
+//! The JSON shapes: one set for the API and for what the store keeps as JSON.
+//!
+//! Decimals are strings, tokens integers, instants RFC 3339 in UTC. Domain types are not wire types: the way in is
+//! `TryFrom`, which parses and names the field that is wrong; the way out is `From`. There is one set because a budget's
+//! document and a remembered answer are read back by the same words the caller used.
+//!
+//! | room | shapes |
+//! |---|---|
+//! | [`answer`] | what the ledger answers: pre-flight, settlement, release, extension |
+//! | [`budget`] | tenants and budgets, scopes, measures, periods |
+
+pub mod answer;
+pub mod budget;
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use crate::domain::id::BadName;
+
+/// A field of a body that is wrong, and how.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {detail}")]
+pub struct FieldError {
+    /// The field, dotted: `scope.tenant`.
+    pub field: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// Names the field and what is wrong with it.
+    #[must_use]
+    pub fn new(field: impl Into<String>, detail: impl Display) -> Self {
+        Self { field: field.into(), detail: detail.to_string() }
+    }
+
+    /// The same error, of a field inside another one.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        Self { field: format!("{outer}.{}", self.field), ..self }
+    }
+}
+
+/// A name, parsed.
+///
+/// # Errors
+/// Names the field.
+pub fn required<T: FromStr<Err = BadName>>(field: &str, text: &str) -> Result<T, FieldError> {
+    T::from_str(text).map_err(|error| FieldError::new(field, error))
+}
+
+/// A name that may be absent, parsed.
+///
+/// # Errors
+/// Names the field.
+pub fn optional<T: FromStr<Err = BadName>>(field: &str, text: Option<&str>) -> Result<Option<T>, FieldError> {
+    text.map(|text| required(field, text)).transpose()
+}
+
+/// A decimal that JSON writes as a number, and takes as a number or a string. For weights, which people write as `5`;
+/// amounts are strings.
+pub mod number {
+    use rust_decimal::Decimal;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// # Errors
+    /// When the writer refuses.
+    pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = value.normalize().to_string();
+        match text.parse::<serde_json::Number>() {
+            Ok(number) => number.serialize(serializer),
+            Err(_) => text.serialize(serializer),
+        }
+    }
+
+    /// # Errors
+    /// When it is neither a number nor a decimal string.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
+        let text = match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::Number(number) => number.to_string(),
+            serde_json::Value::String(text) => text,
+            _ => return Err(D::Error::custom("expected a number")),
+        };
+        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a decimal number")))
+    }
+}
