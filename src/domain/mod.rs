@@ -25,5 +25,6 @@
 )]
 
 pub mod amounts;
+pub mod calendar;
 pub mod id;
 pub mod usage;
