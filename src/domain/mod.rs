@@ -26,4 +26,5 @@
 
 pub mod amounts;
 pub mod id;
+pub mod price;
 pub mod usage;
