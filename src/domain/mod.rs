@@ -27,4 +27,5 @@
 pub mod amounts;
 pub mod calendar;
 pub mod id;
+pub mod price;
 pub mod usage;

@@ -3,7 +3,51 @@
 //! Providers count in overlapping ways (`OpenAI`'s prompt tokens include the cached ones, Anthropic's exclude them). Inside
 //! the ledger the buckets never overlap, so that their sum is the call's tokens and each is priced once.
 
+pub mod provider;
+
 use super::amounts::{BadAmount, Tokens};
+
+/// The name of one token bucket of a [`Usage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bucket {
+    /// Prompt tokens that no cache served or stored.
+    Input,
+    /// Prompt tokens read from a cache.
+    CacheRead,
+    /// Prompt tokens written to a five-minute cache.
+    CacheWrite5m,
+    /// Prompt tokens written to a one-hour cache.
+    CacheWrite1h,
+    /// Visible completion tokens.
+    Output,
+    /// Completion tokens spent thinking.
+    Reasoning,
+}
+
+impl Bucket {
+    /// Every bucket, in the order of [`Usage::buckets`].
+    pub const ALL: [Self; 6] =
+        [Self::Input, Self::CacheRead, Self::CacheWrite5m, Self::CacheWrite1h, Self::Output, Self::Reasoning];
+
+    /// The word on the wire and in stored rows: `cache_write_5m`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::CacheRead => "cache_read",
+            Self::CacheWrite5m => "cache_write_5m",
+            Self::CacheWrite1h => "cache_write_1h",
+            Self::Output => "output",
+            Self::Reasoning => "reasoning",
+        }
+    }
+
+    /// The bucket of a word, if it is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bucket| bucket.as_str() == word)
+    }
+}
 
 /// The tokens of one call, in buckets that never overlap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

@@ -1,0 +1,282 @@
+//! The price book: every known price, and the one that applies to a call.
+//!
+//! Immutable: built from all rows, shared by reference, replaced as a whole when a row is added.
+//!
+//! How a price is found, first hit wins:
+//! 1. the provider as named, then the provider its alias stands for, then the providers whose lists that one uses;
+//! 2. the name as given, then as [`names`] undresses it;
+//! 3. the model whose canonical name it is, then one that lists it as a whole name, then the one whose pattern pins most of it;
+//! 4. of that model: the region and service tier asked for, then any region, then the standard tier. A provider that has no
+//!    price for a tier serves the call as standard. The row found says which it was;
+//! 5. of those, in force at the instant: the newest `effective_from`, then the highest id.
+//!
+//! What is not found is never free: [`Fallback`] is the worst known price of the provider for this very usage.
+//!
+//! Cost: a provider and a whole name are two map look-ups; a pattern is a scan over the provider's patterns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::amounts::Tokens;
+use crate::domain::id::{ModelId, ProviderId, RegionId};
+use crate::domain::usage::Usage;
+
+use super::matching::ModelMatch;
+use super::names::{self, ProviderNames};
+use super::{PriceError, PriceRow, Priced, ServiceTier, price_call};
+
+/// All prices, indexed.
+#[derive(Debug, Default)]
+pub struct PriceBook {
+    rows: Vec<Arc<PriceRow>>,
+    shelves: BTreeMap<String, Shelf>,
+    names: ProviderNames,
+}
+
+/// The prices of one provider.
+#[derive(Debug, Default)]
+struct Shelf {
+    histories: Vec<History>,
+    /// Whole names, in lower case → histories; the one of that canonical name first.
+    exact: BTreeMap<String, Vec<usize>>,
+    /// Rules that must be tried, and the history each leads to.
+    patterns: Vec<(ModelMatch, usize)>,
+}
+
+/// The prices of one model of one provider, the newest first.
+#[derive(Debug)]
+struct History {
+    rows: Vec<Arc<PriceRow>>,
+}
+
+/// What a call is asked to be priced by, beside its provider and model.
+#[derive(Debug, Clone, Copy)]
+struct Terms<'a> {
+    tier: ServiceTier,
+    region: Option<&'a RegionId>,
+    at: DateTime<Utc>,
+}
+
+/// The answer to a look-up.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// The row that applies.
+    Priced(Arc<PriceRow>),
+    /// No row applies: the worst known price does, and the caller must flag or refuse the call.
+    Unpriced(Fallback<'a>),
+}
+
+/// The declared fallback for a model without a price: the dearest of the prices that might be meant.
+#[derive(Debug)]
+pub struct Fallback<'a> {
+    book: &'a PriceBook,
+    /// The provider's shelves; empty when the provider is unknown, which means all of them.
+    shelves: Vec<&'a Shelf>,
+    terms: Terms<'a>,
+}
+
+/// The row that makes a usage dearest, and what it then costs.
+#[derive(Debug, Clone)]
+pub struct Dearest {
+    /// The row.
+    pub row: Arc<PriceRow>,
+    /// What the usage costs by it.
+    pub priced: Priced,
+}
+
+impl PriceBook {
+    /// Indexes the rows; providers are known by their ids only.
+    #[must_use]
+    pub fn new(rows: Vec<PriceRow>) -> Self {
+        Self::with_names(rows, ProviderNames::default())
+    }
+
+    /// Indexes the rows; providers are also known by their aliases.
+    #[must_use]
+    pub fn with_names(rows: Vec<PriceRow>, names: ProviderNames) -> Self {
+        let mut rows: Vec<Arc<PriceRow>> = rows.into_iter().map(Arc::new).collect();
+        rows.sort_by_key(|row| row.id);
+        let mut grouped: BTreeMap<String, BTreeMap<String, Vec<Arc<PriceRow>>>> = BTreeMap::new();
+        for row in &rows {
+            let models = grouped.entry(names::lower(row.provider.as_str()).into_owned()).or_default();
+            models.entry(names::lower(row.model.as_str()).into_owned()).or_default().push(Arc::clone(row));
+        }
+        let shelves = grouped.into_iter().map(|(provider, models)| (provider, Shelf::new(models))).collect();
+        Self { rows, shelves, names }
+    }
+
+    /// Every row, by id.
+    #[must_use]
+    pub fn rows(&self) -> &[Arc<PriceRow>] {
+        &self.rows
+    }
+
+    /// The price of a model, at an instant. See the module for what applies when several do.
+    #[must_use]
+    pub fn find<'a>(
+        &'a self,
+        provider: &ProviderId,
+        model: &ModelId,
+        tier: ServiceTier,
+        region: Option<&'a RegionId>,
+        at: DateTime<Utc>,
+    ) -> Found<'a> {
+        let terms = Terms { tier, region, at };
+        let (provider, model) = (names::lower(provider.as_str()), names::lower(model.as_str()));
+        let mut shelves = self.shelves_of(&provider);
+        let mut name: &str = &model;
+        if shelves.is_empty() {
+            // A gateway nobody has priced names the provider before the model.
+            if let Some((head, rest)) = model.split_once('/') {
+                shelves = self.shelves_of(head);
+                name = if shelves.is_empty() { name } else { rest };
+            }
+        }
+        for &(id, shelf) in &shelves {
+            if let Some(row) = self.find_on(id, shelf, name, terms) {
+                return Found::Priced(Arc::clone(row));
+            }
+        }
+        Found::Unpriced(Fallback { book: self, shelves: shelves.into_iter().map(|(_, shelf)| shelf).collect(), terms })
+    }
+
+    /// The shelves a provider, in lower case, is priced from, in order.
+    fn shelves_of<'a>(&'a self, provider: &str) -> Vec<(&'a str, &'a Shelf)> {
+        let meant = self.names.provider_of(provider).unwrap_or(provider);
+        let ids = [provider, meant].into_iter().chain(self.names.fallbacks_of(meant).iter().map(String::as_str));
+        let mut shelves: Vec<(&str, &Shelf)> = Vec::new();
+        for id in ids {
+            if let Some((id, shelf)) = self.shelves.get_key_value(id) {
+                if !shelves.iter().any(|(known, _)| *known == id) {
+                    shelves.push((id.as_str(), shelf));
+                }
+            }
+        }
+        shelves
+    }
+
+    /// Looks for a name on a shelf, as given and then undressed.
+    fn find_on<'a>(&self, id: &str, shelf: &'a Shelf, name: &str, terms: Terms<'_>) -> Option<&'a Arc<PriceRow>> {
+        let bare = |name: &'_ str| shelf.find(name, terms);
+        let own_prefix = || {
+            let (head, rest) = name.split_once('/')?;
+            let names_it = head == id || self.names.provider_of(head) == Some(id);
+            if names_it { Some(rest) } else { None }
+        };
+        bare(name)
+            .or_else(|| names::unwrapped(name).and_then(bare))
+            .or_else(|| own_prefix().and_then(bare))
+            .or_else(|| own_prefix().and_then(names::unwrapped).and_then(bare))
+            .or_else(|| names::with_dashed_date(own_prefix().unwrap_or(name)).and_then(|name| shelf.find(&name, terms)))
+    }
+}
+
+impl Shelf {
+    fn new(models: BTreeMap<String, Vec<Arc<PriceRow>>>) -> Self {
+        let mut shelf = Self::default();
+        for (index, (name, mut rows)) in models.into_iter().enumerate() {
+            // The canonical name goes before every history that merely lists it.
+            shelf.exact.entry(name).or_default().insert(0, index);
+            let mut seen: Vec<&ModelMatch> = Vec::new();
+            for row in &rows {
+                if seen.contains(&&row.matcher) {
+                    continue;
+                }
+                seen.push(&row.matcher);
+                let (whole, pattern) = row.matcher.split();
+                for text in whole {
+                    let histories = shelf.exact.entry(text.as_str().to_owned()).or_default();
+                    if !histories.contains(&index) {
+                        histories.push(index);
+                    }
+                }
+                shelf.patterns.extend(pattern.map(|pattern| (pattern, index)));
+            }
+            rows.sort_by(|a, b| (b.effective_from, b.id).cmp(&(a.effective_from, a.id)));
+            shelf.histories.push(History { rows });
+        }
+        shelf
+    }
+
+    fn find(&self, name: &str, terms: Terms<'_>) -> Option<&Arc<PriceRow>> {
+        let row_of = |index: &usize| self.histories.get(*index).and_then(|history| history.row(terms));
+        if let Some(row) = self.exact.get(name).and_then(|histories| histories.iter().find_map(row_of)) {
+            return Some(row);
+        }
+        let mut hits: Vec<(usize, usize)> =
+            self.patterns.iter().filter_map(|(rule, index)| rule.weigh(name).map(|weight| (weight, *index))).collect();
+        hits.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        hits.iter().find_map(|(_, index)| row_of(index))
+    }
+}
+
+impl History {
+    fn row(&self, terms: Terms<'_>) -> Option<&Arc<PriceRow>> {
+        let of = |tier: ServiceTier, region: Option<&RegionId>| {
+            self.rows
+                .iter()
+                .find(|row| row.service_tier == tier && row.region.as_ref() == region && row.in_force(terms.at))
+        };
+        let either_region = |tier| {
+            let regional = terms.region.and_then(|region| of(tier, Some(region)));
+            regional.or_else(|| of(tier, None))
+        };
+        either_region(terms.tier).or_else(|| either_region(ServiceTier::Standard))
+    }
+}
+
+impl Fallback<'_> {
+    /// The worst known price of this usage. Never zero for a usage that is not empty.
+    ///
+    /// The prices weighed are those of the provider's models on the terms asked for; where that leaves none, its prices in
+    /// force on any terms; then its prices of any time. If those make the call free, every provider's are weighed.
+    ///
+    /// # Errors
+    /// [`PriceError::NothingKnown`] when no row of the book makes the usage cost anything;
+    /// [`PriceError::TooLarge`] when the usage or its price cannot be kept.
+    pub fn price(&self, usage: &Usage) -> Result<Dearest, PriceError> {
+        let empty = usage.total()? == Tokens::ZERO;
+        let acceptable = |found: &Dearest| empty || found.priced.usd.decimal() > rust_decimal::Decimal::ZERO;
+        if let Some(found) = dearest(&self.candidates(), usage)?.filter(acceptable) {
+            return Ok(found);
+        }
+        let everywhere = weigh(self.book.shelves.values(), self.terms);
+        dearest(&everywhere, usage)?.filter(acceptable).ok_or(PriceError::NothingKnown)
+    }
+
+    /// The prices weighed first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<&Arc<PriceRow>> {
+        if self.shelves.is_empty() {
+            weigh(self.book.shelves.values(), self.terms)
+        } else {
+            weigh(self.shelves.iter().copied(), self.terms)
+        }
+    }
+}
+
+fn weigh<'a>(shelves: impl Iterator<Item = &'a Shelf> + Clone, terms: Terms<'_>) -> Vec<&'a Arc<PriceRow>> {
+    let histories = shelves.flat_map(|shelf| &shelf.histories);
+    let on_terms: Vec<_> = histories.clone().filter_map(|history| history.row(terms)).collect();
+    if !on_terms.is_empty() {
+        return on_terms;
+    }
+    let rows = histories.flat_map(|history| &history.rows);
+    let in_force: Vec<_> = rows.clone().filter(|row| row.in_force(terms.at)).collect();
+    if in_force.is_empty() { rows.collect() } else { in_force }
+}
+
+/// The dearest row; of equals the one with the lowest id, so that the answer does not depend on the order.
+fn dearest(rows: &[&Arc<PriceRow>], usage: &Usage) -> Result<Option<Dearest>, PriceError> {
+    let mut best: Option<(&Arc<PriceRow>, Priced)> = None;
+    for &row in rows {
+        let priced = price_call(row, usage)?;
+        let better = best.is_none_or(|(known, worst)| (worst.usd, row.id) < (priced.usd, known.id));
+        if better {
+            best = Some((row, priced));
+        }
+    }
+    Ok(best.map(|(row, priced)| Dearest { row: Arc::clone(row), priced }))
+}
