@@ -25,5 +25,6 @@
 )]
 
 pub mod amounts;
+pub mod carbon;
 pub mod id;
 pub mod usage;
