@@ -26,6 +26,7 @@
 
 pub mod amounts;
 pub mod calendar;
+pub mod carbon;
 pub mod id;
 pub mod price;
 pub mod usage;
