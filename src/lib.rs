@@ -5,5 +5,11 @@
 //! | room | one sentence |
 //! |---|---|
 //! | [`domain`] | what is true: pure rules over values, no I/O, no clock |
+//! | [`store`] | where it is kept: all SQL, and the private Postgres |
+//! | [`config`] | the only reader of the environment |
+//! | [`clock`] | the only reader of the time |
 
+pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod store;

@@ -1,0 +1,83 @@
+//! Who owns a data folder: an advisory lock on a file that also names its holder.
+//!
+//! The kernel frees the lock when the holder dies, however it dies; the text in the file is for people only.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use super::EmbeddedError;
+
+/// A lock in hand; dropping it frees the folder.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock, which ends with it")] File);
+
+/// What an attempt to take the folder brought.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// It is ours.
+    Taken(Lock),
+    /// It is somebody else's: what they wrote about themselves.
+    HeldBy(String),
+}
+
+impl Lock {
+    /// Takes the lock if it is free. Never waits.
+    pub(super) fn attempt(path: &Path) -> Result<Attempt, EmbeddedError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|source| EmbeddedError::io("open", path, source))?;
+        match file.try_lock() {
+            Ok(()) => {
+                write_holder(&mut file).map_err(|source| EmbeddedError::io("write", path, source))?;
+                Ok(Attempt::Taken(Self(file)))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Unreadable text about the holder must not hide that there is one.
+                let named = file.read_to_string(&mut holder).is_ok_and(|_| !holder.trim().is_empty());
+                Ok(Attempt::HeldBy(if named { holder.trim().to_owned() } else { "another process".to_owned() }))
+            }
+            Err(TryLockError::Error(source)) => Err(EmbeddedError::io("lock", path, source)),
+        }
+    }
+}
+
+fn write_holder(file: &mut File) -> std::io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    file.set_len(0)?;
+    write!(file, "process {} ({})", std::process::id(), program())
+}
+
+/// Program and subcommand. Never an option: its value could be a secret.
+fn program() -> String {
+    let mut words = std::env::args_os().take(2).map(|word| word.to_string_lossy().into_owned());
+    let path = words.next().unwrap_or_default();
+    let name = Path::new(&path).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    match words.next() {
+        Some(subcommand) if !subcommand.starts_with('-') => format!("{name} {subcommand}"),
+        Some(_) | None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_the_process_id_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let Attempt::Taken(first) = Lock::attempt(&path).unwrap() else { panic!("a fresh folder has no owner") };
+        let Attempt::HeldBy(holder) = Lock::attempt(&path).unwrap() else { panic!("two owners of one folder") };
+        assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+        drop(first);
+        assert!(matches!(Lock::attempt(&path).unwrap(), Attempt::Taken(_)));
+    }
+}
