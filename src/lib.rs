@@ -4,6 +4,10 @@
 //!
 //! | room | one sentence |
 //! |---|---|
+//! | [`http`] | translates requests and answers, nothing else |
+//! | [`auth`] | who is calling |
+//! | [`telemetry`] | what the service says about itself: logs, spans, metrics |
+//! | [`clock`] | the only reader of time |
 //! | [`domain`] | what is true: pure rules over values, no I/O, no clock |
 //! | [`store`] | where it is kept: all SQL, and the private Postgres |
 //! | [`config`] | the only reader of the environment |
@@ -11,5 +15,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod auth;
+pub mod clock;
 pub mod domain;
 pub mod store;

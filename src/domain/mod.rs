@@ -5,6 +5,7 @@
 //!
 //! | room | what it decides |
 //! |---|---|
+//! | [`access`] | who may do what, to whose things |
 //! | [`id`] | what a valid name or id is |
 //! | [`amounts`] | tokens, dollars, grams, and arithmetic on them that cannot lose a digit or panic |
 //! | [`usage`] | the disjoint token buckets of a call, and how each provider's usage object maps to them |
@@ -24,6 +25,7 @@
     clippy::unwrap_used
 )]
 
+pub mod access;
 pub mod amounts;
 pub mod calendar;
 pub mod carbon;
