@@ -16,23 +16,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 static LATEST_US: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// A source of the present instant; clones tell the same time.
-//! The only reader of time. Everything else takes `now` as an argument.
-//!
-//! Instants are cut to microseconds, which is what Postgres keeps: what was decided and what was written agree.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-
-/// Where instants come from: the system, or a hand that moves them (tests).
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
     System,
-    /// Microseconds since 1970.
     Manual(Arc<AtomicI64>),
 }
 
@@ -44,7 +33,6 @@ impl Clock {
     }
 
     /// A clock that stands still until it is moved by hand.
-    /// A clock that stands at `start` until it is moved. Clones move together.
     #[must_use]
     pub fn manual(start: DateTime<Utc>) -> Self {
         Self(Source::Manual(Arc::new(AtomicI64::new(start.timestamp_micros()))))
@@ -119,22 +107,5 @@ mod tests {
         assert_eq!(clock.advance_to(at("2026-03-28T00:00:00Z")), at("2026-03-29T01:00:00.123456Z"));
         assert_eq!(clock.advance_to(at("2027-01-01T00:00:00Z")), at("2027-01-01T00:00:00Z"));
         assert_eq!(clock.advance(TimeDelta::MAX), DateTime::<Utc>::MAX_UTC);
-    /// The instant, in whole microseconds.
-    #[must_use]
-    pub fn now(&self) -> DateTime<Utc> {
-        match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
-            Source::System => Utc::now().trunc_subsecs(6),
-            Source::Manual(micros) => {
-                DateTime::from_timestamp_micros(micros.load(Ordering::SeqCst)).unwrap_or(DateTime::UNIX_EPOCH)
-            }
-        }
-    }
-
-    /// Moves a manual clock. The system's clock is not moved.
-    pub fn advance(&self, by: TimeDelta) {
-        if let Source::Manual(micros) = &self.0 {
-            micros.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::SeqCst);
-        }
     }
 }

@@ -1,21 +1,23 @@
 //! Counterfoil: the ledger that agent fleets consult before each model call.
 //!
-//! The map: dependencies point one way, `cli → {http, worker} → app → {store, auth} → domain`.
+//! The map: dependencies point one way, `cli → {http, worker} → app → {store, auth} → wire → domain`.
 //!
 //! | room | one sentence |
 //! |---|---|
-//! | [`http`] | translates requests and answers, nothing else |
-//! | [`auth`] | who is calling |
-//! | [`telemetry`] | what the service says about itself: logs, spans, metrics |
-//! | [`clock`] | the only reader of time |
 //! | [`domain`] | what is true: pure rules over values, no I/O, no clock |
+//! | [`wire`] | the JSON shapes, one set for the API and for what the store keeps as JSON |
 //! | [`store`] | where it is kept: all SQL, and the private Postgres |
+//! | [`auth`] | who is calling |
+//! | [`lane`] | the hot path: queue → batch → load, decide, save → answers |
+//! | [`app`] | what people do: one use case per file |
 //! | [`config`] | the only reader of the environment |
 //! | [`clock`] | the only reader of the time |
 
-pub mod clock;
-pub mod config;
+pub mod app;
 pub mod auth;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod lane;
 pub mod store;
+pub mod wire;

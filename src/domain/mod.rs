@@ -12,8 +12,10 @@
 //! | [`calendar`] | the period of a budget that holds an instant, in any zone |
 //! | [`price`] | what a call costs in dollars |
 //! | [`carbon`] | what a call costs in grams of CO2e |
+//! | [`tariff`] | price and emission factors of one call, resolved once |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
+//! | [`access`] | what a caller may do |
 #![deny(
     clippy::arithmetic_side_effects, // Decimal's `+` panics on overflow: use checked_add
     clippy::disallowed_methods,
@@ -27,8 +29,11 @@
 
 pub mod access;
 pub mod amounts;
+pub mod budget;
 pub mod calendar;
 pub mod carbon;
 pub mod id;
+pub mod ledger;
 pub mod price;
+pub mod tariff;
 pub mod usage;

@@ -4,14 +4,16 @@
 //! A verdict searches over the output (`cap`), a settlement looks again with the actual tokens: both ask the same tariff.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::amounts::{Amounts, BadAmount, Tokens};
 use super::budget::measure::Consumption;
-use super::carbon::{CarbonError, CarbonInputs, FactorBook, FactorId, Profile};
+use super::carbon::{CarbonInputs, FactorBook, FactorId, GridFallback, Profile, RegionFallback};
 use super::id::{ModelId, ProviderId, RegionId};
-use super::price::{Found, PriceBook, PriceError, PriceId, ServiceTier, price_call};
+use super::price::book::{Found, PriceBook};
+use super::price::{PriceError, PriceId, ServiceTier, price_call};
 use super::usage::Usage;
 
 /// What is remarkable about a price, a hold or a transfer. A set of bits, kept as a number in the journal.
@@ -125,9 +127,6 @@ pub enum TariffError {
     /// The price cannot be computed.
     #[error(transparent)]
     Price(#[from] PriceError),
-    /// The emission cannot be computed.
-    #[error(transparent)]
-    Carbon(#[from] CarbonError),
 }
 
 /// The price book and the factor book, as of one version.
@@ -144,14 +143,14 @@ pub struct RateBooks {
 impl RateBooks {
     /// The tariff of a call to a model at an instant. Never fails: what is unknown falls back, and is flagged.
     #[must_use]
-    pub fn tariff(
-        &self,
+    pub fn tariff<'a>(
+        &'a self,
         provider: &ProviderId,
         model: &ModelId,
-        tier: &ServiceTier,
-        region: Option<&RegionId>,
+        tier: ServiceTier,
+        region: Option<&'a RegionId>,
         at: DateTime<Utc>,
-    ) -> Tariff {
+    ) -> Tariff<'a> {
         Tariff {
             price: self.prices.find(provider, model, tier, region, at),
             carbon: self.factors.resolve(self.profile, provider, model, region, None, at),
@@ -160,13 +159,13 @@ impl RateBooks {
 }
 
 /// What such a call costs.
-#[derive(Debug, Clone)]
-pub struct Tariff {
-    price: Found,
+#[derive(Debug)]
+pub struct Tariff<'a> {
+    price: Found<'a>,
     carbon: CarbonInputs,
 }
 
-impl Tariff {
+impl Tariff<'_> {
     /// Whether a price of this very model is known.
     #[must_use]
     pub const fn is_priced(&self) -> bool {
@@ -175,27 +174,28 @@ impl Tariff {
 
     /// Prices a usage in every unit.
     ///
-    /// `requests` is how many calls the usage adds up; `latency_seconds` bounds the time the hardware was busy.
+    /// `requests` is how many calls the usage adds up; `latency` bounds the time the hardware was busy.
     ///
     /// # Errors
     /// When an amount is beyond what the ledger can keep.
-    pub fn price(&self, usage: &Usage, requests: u32, latency_seconds: Option<f64>) -> Result<Priced, TariffError> {
+    pub fn price(&self, usage: &Usage, requests: u32, latency: Option<Duration>) -> Result<Priced, TariffError> {
         let mut flags = Flags::NONE;
         let (row, priced) = match &self.price {
-            Found::Priced(row) => (Some(row.id), price_call(row, usage)?),
+            Found::Priced(row) => (row.id, price_call(row, usage)?),
             Found::Unpriced(fallback) => {
                 flags = flags.with(Flags::UNPRICED);
-                let (row, priced) = fallback.price(usage)?;
-                (Some(row.id), priced)
+                let dearest = fallback.price(usage)?;
+                (dearest.row.id, dearest.priced)
             }
         };
-        let carbon = self.carbon.estimate(usage, latency_seconds);
-        let grams = carbon.grams()?;
-        let fallbacks = self.carbon.fallbacks();
-        if fallbacks.model {
+        let grams = self.carbon.grams(usage, latency)?;
+        let resolved = &self.carbon.resolved;
+        if resolved.fallbacks.model.is_some() {
             flags = flags.with(Flags::MODEL_FACTOR_FALLBACK);
         }
-        if fallbacks.grid {
+        if matches!(resolved.fallbacks.grid, Some(GridFallback::WorldAverage))
+            || matches!(resolved.fallbacks.region, Some(RegionFallback::Unknown | RegionFallback::NotGiven))
+        {
             flags = flags.with(Flags::GRID_FACTOR_FALLBACK);
         }
         let amounts = Amounts {
@@ -206,12 +206,12 @@ impl Tariff {
             gco2e_embodied: grams.embodied,
         };
         let provenance = Provenance {
-            price: row,
+            price: Some(row),
             tier_from: priced.tier_from,
-            profile: self.carbon.profile(),
-            model_factor: self.carbon.model_factor(),
-            grid_factor: self.carbon.grid_factor(),
-            market_factor: self.carbon.market_factor(),
+            profile: self.carbon.profile,
+            model_factor: resolved.model.as_ref().map(|factor| factor.id),
+            grid_factor: resolved.grid.as_ref().map(|factor| factor.id),
+            market_factor: resolved.market.as_ref().map(|factor| factor.id),
         };
         Ok(Priced { consumption: Consumption { requests, usage: *usage, amounts }, provenance, flags })
     }

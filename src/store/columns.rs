@@ -15,7 +15,7 @@ use crate::domain::amounts::{BadAmount, Usd};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::Reason;
-use crate::domain::id::{LabelKey, LabelValue};
+use crate::domain::id::{AgentId, BudgetId, LabelKey, LabelValue, ModelId, RegionId, RunId};
 use crate::domain::ledger::books::{Books, Remembered};
 use crate::domain::ledger::outcome::RefusedCall;
 use crate::domain::ledger::reservation::Reservation;
@@ -117,9 +117,9 @@ impl<'a> CallColumns<'a> {
 
 impl<'a> OptionalColumns<'a> {
     fn push(&mut self, call: &'a Dimensions) {
-        self.region.push(call.region.as_ref().map(crate::domain::id::RegionId::as_str));
-        self.run.push(call.run.as_ref().map(crate::domain::id::RunId::as_str));
-        self.agent.push(call.agent.as_ref().map(crate::domain::id::AgentId::as_str));
+        self.region.push(call.region.as_ref().map(RegionId::as_str));
+        self.run.push(call.run.as_ref().map(RunId::as_str));
+        self.agent.push(call.agent.as_ref().map(AgentId::as_str));
         self.labels.push(labels_text(&call.labels));
     }
 }
@@ -298,7 +298,7 @@ fn bind_transfers(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result
         debits.push(transfer.debit().to_string());
         credits.push(transfer.credit().to_string());
         call.push(&transfer.call);
-        requested.push(transfer.requested_model.as_ref().map(crate::domain::id::ModelId::as_str));
+        requested.push(transfer.requested_model.as_ref().map(ModelId::as_str));
         optional.push(&transfer.call);
         priced.push(&transfer.priced)?;
         report.push(transfer);
@@ -342,7 +342,7 @@ fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<()
     let mut rows: BTreeMap<Key<'_>, ([i64; 7], [Decimal; 4])> = BTreeMap::new();
     for transfer in transfers {
         let call = &transfer.call;
-        let region = call.region.as_ref().map_or("", crate::domain::id::RegionId::as_str);
+        let region = call.region.as_ref().map_or("", RegionId::as_str);
         let at = quarter(transfer.occurred_at);
         let key =
             (call.tenant.as_str(), at, call.feature.as_str(), call.provider.as_str(), call.model.as_str(), region);
@@ -385,7 +385,7 @@ fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<()
 /// The reason that binds: the headline.
 fn headline(refusal: &RefusedCall) -> (&'static str, Option<&str>) {
     let first: Option<&Reason> = refusal.ruled.ruling.reasons.first();
-    let budget = first.and_then(|reason| reason.budget.as_ref()).map(crate::domain::id::BudgetId::as_str);
+    let budget = first.and_then(|reason| reason.budget.as_ref()).map(BudgetId::as_str);
     (first.map_or("", |reason| reason.code.name()), budget)
 }
 
@@ -404,8 +404,8 @@ fn bind_refusals(arguments: &mut PgArguments, refusals: &[RefusedCall]) -> Resul
         tenants.push(refusal.call.tenant.as_str());
         ids.push(refusal.id.0);
         call.push(&refusal.call);
-        runs.push(refusal.call.run.as_ref().map(crate::domain::id::RunId::as_str));
-        agents.push(refusal.call.agent.as_ref().map(crate::domain::id::AgentId::as_str));
+        runs.push(refusal.call.run.as_ref().map(RunId::as_str));
+        agents.push(refusal.call.agent.as_ref().map(AgentId::as_str));
         priorities.push(refusal.priority.name());
         verdicts.push(refusal.ruled.ruling.verdict.name());
         reasons.push(reason);

@@ -4,6 +4,109 @@
 //! |---|---|
 //! | [`embedded`] | a private Postgres in a data folder, for people who have not set up one of their own |
 //! | [`open`] | which Postgres a command talks to, and that it is new enough |
+//! | [`lane`] | the statements of a batch |
+//! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
+//! | `columns`, `rows` | values as array columns, rows as values |
+//!
+//! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
+pub mod catalogue;
+mod columns;
 pub mod embedded;
+pub mod lane;
 pub mod open;
+mod rows;
+
+use sqlx::error::ErrorKind;
+use sqlx::migrate::Migrator;
+
+use crate::domain::amounts::BadAmount;
+use crate::domain::budget::recount::CannotRecount;
+use crate::domain::id::BadName;
+
+/// The numbered migrations, embedded.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or did not answer.
+    #[error("the database says: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error("a migration failed: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what no valid value can be.
+    #[error("column `{0}` holds a value that is not valid")]
+    Row(String),
+    /// A number is beyond what the ledger can keep.
+    #[error("an amount {0}")]
+    Unkeepable(BadAmount),
+    /// The counters cannot be recounted.
+    #[error("the counters cannot be recounted: {0}")]
+    Recount(CannotRecount),
+    /// Other replicas kept getting in between.
+    #[error("other replicas wrote the same keys again and again")]
+    Contended,
+    /// A value cannot be written.
+    #[error("a value cannot be written: {0}")]
+    Encode(String),
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Encode(error.to_string())
+    }
+}
+
+impl StoreError {
+    /// For a recount that is not possible.
+    fn recount(error: impl Into<CannotRecount>) -> Self {
+        Self::Recount(error.into())
+    }
+
+    /// For names read back from a column.
+    fn name(column: &'static str) -> impl Fn(BadName) -> Self {
+        move |_| Self::Row(column.to_owned())
+    }
+
+    /// Whether the same transaction may succeed if it is tried again: serialization failures, deadlocks, lock time-outs.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        const AGAIN: [&str; 3] = ["40001", "40P01", "55P03"];
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| AGAIN.contains(&&*code)),
+            Self::Database(_) | Self::Migrate(_) | Self::Row(_) | Self::Unkeepable(_) | Self::Encode(_) | Self::Recount(_) | Self::Contended => false,
+        }
+    }
+
+    /// Whether the database is away: the connection is lost, or it is starting or stopping.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+            }
+            Self::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+                    | sqlx::Error::Protocol(_)
+            ),
+            Self::Migrate(_) | Self::Row(_) | Self::Unkeepable(_) | Self::Encode(_) | Self::Recount(_) | Self::Contended => false,
+        }
+    }
+
+    /// Whether a unique constraint of this name was broken.
+    #[must_use]
+    pub fn is_duplicate(&self, constraint: &str) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.kind() == ErrorKind::UniqueViolation && error.constraint() == Some(constraint)
+            }
+            Self::Database(_) | Self::Migrate(_) | Self::Row(_) | Self::Unkeepable(_) | Self::Encode(_) | Self::Recount(_) | Self::Contended => false,
+        }
+    }
+}

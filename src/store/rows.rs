@@ -133,8 +133,8 @@ pub(super) fn reservation_from_row(row: &PgRow) -> Result<Reservation, StoreErro
         id: ReservationId(row.try_get("id")?),
         call: dimensions_from_row(row)?,
         priority: word(row, "priority", &Priority::ALL.map(|priority| (priority, priority.name())))?,
-        service_tier: ServiceTier::parse(row.try_get("service_tier")?)
-            .map_err(|_| StoreError::Row("service_tier".to_owned()))?,
+        service_tier: ServiceTier::from_word(row.try_get("service_tier")?)
+            .ok_or_else(|| StoreError::Row("service_tier".to_owned()))?,
         hold: priced_from_row(row)?,
         granted_at: row.try_get("granted_at")?,
         expires_at: row.try_get("expires_at")?,

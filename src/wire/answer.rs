@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::amounts::Quantity;
+use crate::domain::amounts::{Quantity, Tokens};
 use crate::domain::budget::catalogue::Enforcement;
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
 use crate::domain::ledger::outcome::{BudgetState, Extended, Outcome, Posted, Released, Ruled};
@@ -311,7 +311,7 @@ impl From<&Ruled> for PreflightAnswer {
             granted_at: ruled.granted.map(|granted| granted.granted_at),
             expires_at: ruled.granted.map(|granted| granted.expires_at),
             estimate: AmountsBody::from(&ruling.priced),
-            max_output: ruling.max_output.map(crate::domain::amounts::Tokens::count),
+            max_output: ruling.max_output.map(Tokens::count),
             retry: retry_body(ruling),
             resets_at: ruling.resets_at,
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
@@ -414,7 +414,7 @@ impl From<&Extended> for ExtendedAnswer {
             reservation: extended.reservation.0,
             expires_at: extended.expires_at,
             estimate: AmountsBody::from(&ruling.priced),
-            max_output: ruling.max_output.map(crate::domain::amounts::Tokens::count),
+            max_output: ruling.max_output.map(Tokens::count),
             retry: retry_body(ruling),
             resets_at: ruling.resets_at,
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),

@@ -7,6 +7,7 @@
 //! | [`catalogue`] | tenants and budgets, and which budgets govern a call at an instant |
 //! | [`counter`] | the mutable numbers, and how a budget stands |
 //! | [`verdict`] | allow, cap, wait, stop |
+//! | [`recount`] | what the counters must be, from the journal alone |
 //!
 //! Invariant: which counters a call touches is a function of the catalogue, the call's dimensions and the instant it is
 //! counted at. Nothing about it is stored, so counters can be recomputed from the journal at any time.
@@ -14,5 +15,6 @@
 pub mod catalogue;
 pub mod counter;
 pub mod measure;
+pub mod recount;
 pub mod scope;
 pub mod verdict;

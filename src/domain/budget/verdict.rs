@@ -142,7 +142,7 @@ pub struct Retry {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Ask<'a> {
     /// The estimate, with `output` the most the call may generate.
     pub usage: Usage,
@@ -153,7 +153,7 @@ pub struct Ask<'a> {
     /// How urgent.
     pub priority: Priority,
     /// What such a call costs.
-    pub tariff: &'a Tariff,
+    pub tariff: &'a Tariff<'a>,
     /// Spreads retries apart: any number that differs between callers.
     pub jitter: u64,
 }
@@ -300,7 +300,7 @@ fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Result<Op
     for (slice, counter) in standing.governing.window.iter().zip(&standing.slices) {
         taken = taken.checked_sub(counter.taken()?)?;
         if taken.checked_add(asked)? <= ceiling {
-            let seconds = TimeDelta::try_seconds(i64::try_from(*seconds).unwrap_or(i64::MAX));
+            let seconds = TimeDelta::try_seconds(i64::from(seconds.get()));
             return Ok(slice.end.zip(seconds).and_then(|(end, seconds)| end.checked_add_signed(seconds)));
         }
     }

@@ -24,7 +24,7 @@ use super::outcome::{
 };
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Transfer, TransferKind};
-use crate::domain::amounts::{BadAmount, Quantity, Tokens};
+use crate::domain::amounts::{BadAmount, Tokens};
 use crate::domain::budget::catalogue::{Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
@@ -33,8 +33,9 @@ use crate::domain::budget::verdict::{Ask, decide};
 use crate::domain::calendar::CalendarError;
 use crate::domain::id::{IdempotencyKey, ReservationId};
 use crate::domain::tariff::{Flags, Priced, RateBooks};
+use crate::domain::budget::verdict::Verdict;
 use crate::domain::usage::Usage;
-use crate::domain::usage::provider::UsageShape;
+use crate::domain::usage::provider::read_usage;
 
 /// An answer that was given before, with what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +209,7 @@ impl Books {
         let call = &reserve.call;
         let tenant = self.catalogue.tenant(&call.tenant).filter(|tenant| !tenant.archived);
         let tenant = tenant.ok_or_else(|| Refusal::UnknownTenant(call.tenant.clone()))?;
-        let tariff = self.rates.tariff(&call.provider, &call.model, &reserve.service_tier, call.region.as_ref(), now);
+        let tariff = self.rates.tariff(&call.provider, &call.model, reserve.service_tier, call.region.as_ref(), now);
         if tenant.strict && !tariff.is_priced() {
             return Err(Refusal::UnpricedModel { provider: call.provider.clone(), model: call.model.clone() });
         }
@@ -234,7 +235,7 @@ impl Books {
                 id: reserve.id,
                 call: call.clone(),
                 priority: reserve.priority,
-                service_tier: reserve.service_tier.clone(),
+                service_tier: reserve.service_tier,
                 hold: ruling.priced,
                 granted_at: now,
                 expires_at,
@@ -273,8 +274,8 @@ impl Books {
             (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => (reservation.hold.consumption.usage, true),
         };
         let at = reservation.granted_at;
-        let tariff = self.rates.tariff(&call.provider, &call.model, &reservation.service_tier, call.region.as_ref(), at);
-        let latency = if unconfirmed { None } else { settle.report.latency_ms.map(|ms| f64::from(ms) / 1000.0) };
+        let tariff = self.rates.tariff(&call.provider, &call.model, reservation.service_tier, call.region.as_ref(), at);
+        let latency = if unconfirmed { None } else { settle.report.latency() };
         let mut priced = tariff.price(&usage, 1, latency)?;
         let remarks = [
             (late, Flags::LATE),
@@ -346,7 +347,7 @@ impl Books {
         let usage = Usage { output: held.output.checked_add(extend.more_output)?, ..held };
         let call = &reservation.call;
         let at = reservation.granted_at;
-        let tariff = self.rates.tariff(&call.provider, &call.model, &reservation.service_tier, call.region.as_ref(), at);
+        let tariff = self.rates.tariff(&call.provider, &call.model, reservation.service_tier, call.region.as_ref(), at);
         let governing = self.touched_by(reservation)?;
         let mut effects = Effects::default();
         self.give_back(reservation, &mut effects)?;
@@ -361,7 +362,7 @@ impl Books {
         let mut ruling = decide(&ask, &self.standings(&governing, &effects)?, now)?;
         if extend.more_output == Tokens::ZERO && !ruling.verdict.grants() {
             // What is held already was granted: time alone is never refused, also when the budget was lowered since.
-            ruling.verdict = crate::domain::budget::verdict::Verdict::Allow;
+            ruling.verdict = Verdict::Allow;
             ruling.priced = reservation.hold;
             (ruling.max_output, ruling.retry, ruling.resets_at) = (Some(held.output), None, None);
         }
@@ -394,8 +395,8 @@ impl Books {
             return Err(Refusal::OccurredOutOfRange(occurred_at));
         }
         let usage = to_usage(&post.usage, call)?;
-        let tariff = self.rates.tariff(&call.provider, &call.model, &post.service_tier, call.region.as_ref(), occurred_at);
-        let latency = post.report.latency_ms.map(|ms| f64::from(ms) / 1000.0);
+        let tariff = self.rates.tariff(&call.provider, &call.model, post.service_tier, call.region.as_ref(), occurred_at);
+        let latency = post.report.latency();
         let priced = tariff.price(&usage, post.requests, latency)?;
         let governing = self.catalogue.governing(call, occurred_at)?;
         let mut effects = Effects::default();
@@ -500,7 +501,7 @@ fn served(settle: &Settle, reservation: &Reservation) -> Dimensions {
 fn to_usage(reported: &ReportedUsage, call: &Dimensions) -> Result<Usage, Refusal> {
     match reported {
         ReportedUsage::Buckets(usage) => Ok(*usage),
-        ReportedUsage::Provider(raw) => Ok(UsageShape::detect(&call.provider, raw)?.to_usage(raw)?),
+        ReportedUsage::Provider(raw) => Ok(read_usage(&call.provider, raw)?),
     }
 }
 
@@ -523,5 +524,5 @@ fn overruns(actual: &Priced, hold: &Priced) -> Result<bool, BadAmount> {
 }
 
 fn expiry(now: DateTime<Utc>, ttl_seconds: u32) -> Result<DateTime<Utc>, CalendarError> {
-    now.checked_add_signed(TimeDelta::seconds(i64::from(ttl_seconds))).ok_or(CalendarError::OutOfRange(now))
+    now.checked_add_signed(TimeDelta::seconds(i64::from(ttl_seconds))).ok_or(CalendarError::InstantOutOfRange { at: now })
 }

@@ -3,6 +3,8 @@
 //! One row moves tokens, dollars and grams at once, from one credit account to one debit account: it cannot be
 //! unbalanced in any unit, so no code checks that sums are zero (a view and a property test check it anyway).
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::account::Account;
@@ -71,6 +73,14 @@ pub struct CallReport {
     pub provider_request_id: Option<String>,
     /// What the provider says it cost, in dollars; kept beside our own price, never instead of it.
     pub provider_usd: Option<Usd>,
+}
+
+impl CallReport {
+    /// How long it took.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency_ms.map(|ms| Duration::from_millis(u64::from(ms)))
+    }
 }
 
 /// A journal row.

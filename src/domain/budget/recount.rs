@@ -1,0 +1,129 @@
+//! Recounting: what the counters must be, from the journal and the open reservations alone.
+//!
+//! The same function serves a budget that is new or changed, and `verify`: a counter is never anything but this sum.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::catalogue::{Budget, BudgetClock, BudgetNumber, Catalogue, Governing};
+use super::counter::{Counter, CounterId};
+use super::measure::Consumption;
+use super::scope::Dimensions;
+use crate::domain::amounts::BadAmount;
+use crate::domain::calendar::{CalendarError, Period, PeriodSpec};
+use crate::domain::id::TenantId;
+
+/// A counter as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recounted {
+    /// Its numbers.
+    pub counter: Counter,
+    /// Its period.
+    pub period: Period,
+    /// The tenant whose calls it counts, if they are one tenant's alone.
+    pub tenant: Option<TenantId>,
+}
+
+/// Why a recount is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotRecount {
+    /// A sum is beyond what the ledger can keep.
+    #[error("a counter {0}")]
+    Amount(#[from] BadAmount),
+    /// An instant is outside the calendar.
+    #[error(transparent)]
+    Calendar(#[from] CalendarError),
+}
+
+/// Adds up.
+#[derive(Debug)]
+pub struct Recount<'a> {
+    catalogue: &'a Catalogue,
+    /// Only these budgets; all if empty.
+    only: Vec<BudgetNumber>,
+    counters: BTreeMap<CounterId, Recounted>,
+}
+
+/// The tenant whose calls alone a counter counts.
+#[must_use]
+pub fn owner(governing: &Governing, call: &Dimensions) -> Option<TenantId> {
+    let budget = &governing.budget;
+    let one_tenant = budget.scope.tenant.is_some() || budget.each.as_ref().is_some_and(super::scope::Each::is_within_tenant);
+    one_tenant.then(|| call.tenant.clone())
+}
+
+impl<'a> Recount<'a> {
+    /// Of these budgets, or of all if none is named.
+    #[must_use]
+    pub fn new(catalogue: &'a Catalogue, only: Vec<BudgetNumber>) -> Self {
+        Self { catalogue, only, counters: BTreeMap::new() }
+    }
+
+    /// Counts what a transfer moved, in the period of its instant.
+    ///
+    /// # Errors
+    /// When it cannot be counted.
+    pub fn post(&mut self, call: &Dimensions, at: DateTime<Utc>, moved: &Consumption) -> Result<(), CannotRecount> {
+        self.count(call, at, moved, |counter, quantity| {
+            Ok(Counter { posted: counter.posted.checked_add(quantity)?, ..counter })
+        })
+    }
+
+    /// Counts what an open reservation holds, in the period of the instant it was granted.
+    ///
+    /// # Errors
+    /// When it cannot be counted.
+    pub fn hold(&mut self, call: &Dimensions, at: DateTime<Utc>, held: &Consumption) -> Result<(), CannotRecount> {
+        self.count(call, at, held, |counter, quantity| {
+            Ok(Counter { held: counter.held.checked_add(quantity)?, ..counter })
+        })
+    }
+
+    fn count(
+        &mut self,
+        call: &Dimensions,
+        at: DateTime<Utc>,
+        consumption: &Consumption,
+        add: impl Fn(Counter, crate::domain::amounts::Quantity) -> Result<Counter, BadAmount>,
+    ) -> Result<(), CannotRecount> {
+        for governing in self.catalogue.governing(call, at)? {
+            if !self.only.is_empty() && !self.only.contains(&governing.budget.number) {
+                continue;
+            }
+            let quantity = governing.budget.measure.of(consumption)?;
+            let tenant = owner(&governing, call);
+            let period = governing.period;
+            let new = || Recounted { counter: Counter::default(), period, tenant };
+            let recounted = self.counters.entry(governing.counter()).or_insert_with(new);
+            recounted.counter = add(recounted.counter, quantity)?;
+        }
+        Ok(())
+    }
+
+    /// The counters, by key.
+    #[must_use]
+    pub fn finish(self) -> BTreeMap<CounterId, Recounted> {
+        self.counters
+    }
+}
+
+/// The earliest instant whose calls a budget counts; none if it counts all of time.
+///
+/// # Errors
+/// When `counted_from` is outside the calendar.
+pub fn counts_since(budget: &Budget, catalogue: &Catalogue) -> Result<Option<DateTime<Utc>>, CalendarError> {
+    if budget.period == PeriodSpec::Once {
+        return Ok(None);
+    }
+    let zones: Vec<_> = match (budget.clock, &budget.scope.tenant) {
+        (BudgetClock::Fixed(zone), _) => vec![zone],
+        (BudgetClock::Tenant, Some(tenant)) => catalogue.tenant(tenant).map(|tenant| tenant.zone).into_iter().collect(),
+        (BudgetClock::Tenant, None) => catalogue.tenants().map(|tenant| tenant.zone).collect(),
+    };
+    let mut earliest = budget.counted_from;
+    for zone in zones {
+        earliest = earliest.min(budget.period.holding(zone, budget.counted_from)?.start);
+    }
+    Ok(Some(earliest))
+}
