@@ -13,3 +13,5 @@
 pub mod auth;
 pub mod clock;
 pub mod domain;
+pub mod http;
+pub mod telemetry;
