@@ -45,11 +45,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ValidJson<T> {
 /// # Errors
 /// `payload_too_large`, or `invalid_json` if the connection ends before the body does.
 pub async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejected| match rejected {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+    Bytes::from_request(request, state).await.map_err(|rejected| {
+        if matches!(rejected, BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) {
             Problem::with_detail(ProblemCode::PayloadTooLarge, "the body is longer than this route takes")
+        } else {
+            Problem::with_detail(ProblemCode::InvalidJson, "the body ended before its end")
         }
-        _ => Problem::with_detail(ProblemCode::InvalidJson, "the body ended before its end"),
     })
 }
 
@@ -156,6 +157,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ValidPa
 }
 
 fn path_problem(kind: ErrorKind) -> Problem {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest, and any the framework adds, are mistakes of ours")]
     let (field, detail) = match kind {
         ErrorKind::ParseErrorAtKey { key, value, expected_type } => (key, format!("{value:?} is no {expected_type}")),
         ErrorKind::ParseErrorAtIndex { index, value, expected_type } => {
@@ -167,7 +169,6 @@ fn path_problem(kind: ErrorKind) -> Problem {
         ErrorKind::InvalidUtf8InPathParam { key } => (key, "is not UTF-8".to_owned()),
         ErrorKind::DeserializeError { key, message, .. } => (key, message),
         ErrorKind::Message(message) => ("path".to_owned(), message),
-        // The rest are mistakes in a handler's types.
         other => return Problem::internal(other),
     };
     Problem::field(ProblemCode::InvalidRequest, field, detail)

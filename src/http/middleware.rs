@@ -37,7 +37,7 @@ use crate::telemetry::{adopt_parent, names};
 /// The header of the request's id, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request: the caller's if it is sane, else a fresh UUIDv7.
+/// The id of a request: the caller's if it is sane, else a fresh UUID of version 7.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 

@@ -97,7 +97,8 @@ fn complete_operation(operation: &mut Operation, method: &HttpMethod, contract: 
     if *method == HttpMethod::Post && !named_in(contract.posts_that_only_read) && !public {
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_parameter()));
     }
-    operation.security = Some(if public { vec![] } else { vec![SecurityRequirement::new(BEARER, [] as [&str; 0])] });
+    operation.security =
+        Some(if public { vec![] } else { vec![SecurityRequirement::new(BEARER, Vec::<String>::new())] });
     operation.operation_id = Some(id);
 }
 

@@ -1,6 +1,6 @@
 //! The layer as callers see it: tiny routers, no port.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::limits::BODY_BYTES_MAX;
 use super::*;
@@ -377,6 +378,65 @@ async fn an_answer_that_takes_too_long_is_a_problem() {
     let service = middleware::wrap_within(routes, Clock::manual(start()), Duration::from_millis(5));
     let answer = send_to(service, Request::get("/slow").body(Body::empty()).expect("a request")).await;
     assert_eq!((answer.status, answer.problem()["code"].as_str()), (504, Some("timeout")));
+}
+
+/// Everything that is logged while the request is served, at every level.
+async fn logged(request: Request<Body>) -> String {
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let page = Page::default();
+    let writer = page.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _until_the_end = tracing::subscriber::set_default(subscriber);
+    send(request).await;
+    let bytes = page.0.lock().expect("not poisoned").clone();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn the_log_has_the_cause_and_the_request_and_no_secret() {
+    let bearer = token(&[Scope::Read]);
+    let with = |path: &str| {
+        Request::get(path).header("authorization", format!("Bearer {bearer}")).header("x-request-id", "r-1")
+    };
+    let log = logged(with("/store?password=hunter3").body(Body::empty()).expect("a request")).await;
+    for said in [
+        "request failed",
+        "password=hunter2",
+        "store_unavailable",
+        "request_id=\"r-1\"",
+        "http.route=\"/store\"",
+        "503",
+    ] {
+        assert!(log.contains(said), "{said} is not in {log}");
+    }
+    assert!(!log.contains("hunter3"), "queries are not logged: {log}");
+    assert!(!log.contains(&bearer), "{log}");
+    let log = logged(with("/panic").body(Body::empty()).expect("a request")).await;
+    assert!(log.contains("secret of the panic"), "{log}");
+
+    let body = Request::post("/json")
+        .header("content-type", "application/json")
+        .body(Body::from(r#"{"name":"my prompt","x":1}"#));
+    let log = logged(body.expect("a request")).await;
+    assert!(log.contains("invalid_request") && !log.contains("my prompt"), "{log}");
 }
 
 #[tokio::test]

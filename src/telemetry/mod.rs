@@ -194,6 +194,27 @@ mod tests {
     }
 
     #[test]
+    fn a_callers_span_is_the_parent_of_ours() {
+        let provider = SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let trace_of = |traceparent: &'static str| {
+            let headers = HeaderMap::from_iter([(
+                axum::http::HeaderName::from_static("traceparent"),
+                axum::http::HeaderValue::from_static(traceparent),
+            )]);
+            let span = tracing::info_span!("request");
+            adopt_parent(&span, &headers);
+            span.context().span().span_context().trace_id().to_string()
+        };
+        let parent = "4bf92f3577b34da6a3ce929d0e0e4736"; // the example of W3C Trace Context section 3.2
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            assert_eq!(trace_of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), parent);
+            assert_ne!(trace_of("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), parent);
+            assert_ne!(trace_of("hello"), parent);
+        });
+    }
+
+    #[test]
     fn a_filter_that_is_not_understood_is_named() {
         let settings = TelemetrySettings { filter: Some("counterfoil=lo ud".to_owned()), otlp_endpoint: None };
         let said = start(&settings).expect_err("no filter").to_string();

@@ -119,6 +119,22 @@ pub fn describe() {
 mod tests {
     use super::*;
 
+    /// The table of the page, from the code.
+    fn table() -> String {
+        let mut rows = "| metric | kind | unit | what |\n|---|---|---|---|\n".to_owned();
+        for Metric { name, kind, unit, help } in METRICS {
+            let (kind, unit) = (format!("{kind:?}").to_lowercase(), unit.as_str());
+            rows.push_str(&format!("| `{name}` | {kind} | {unit} | {help} |\n"));
+        }
+        rows
+    }
+
+    #[test]
+    fn the_page_lists_every_metric() {
+        let page = include_str!("../../docs/reference/telemetry.md");
+        assert!(page.contains(&table()), "put this table into docs/reference/telemetry.md:\n{}", table());
+    }
+
     #[test]
     fn names_follow_their_kind_and_unit() {
         for metric in METRICS {
