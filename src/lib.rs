@@ -1,6 +1,6 @@
 //! Counterfoil: the ledger that agent fleets consult before each model call.
 //!
-//! The map: dependencies point one way, `cli → {http, worker} → app → {store, auth} → wire → domain`.
+//! The map: dependencies point one way, `cli → {http, worker} → app → {lane, store, auth} → wire → domain`.
 //!
 //! | room | one sentence |
 //! |---|---|
@@ -10,14 +10,20 @@
 //! | [`auth`] | who is calling |
 //! | [`lane`] | the hot path: queue → batch → load, decide, save → answers |
 //! | [`app`] | what people do: one use case per file |
+//! | [`http`] | translates requests and answers, nothing else |
+//! | [`telemetry`] | what the service says about itself: logs, spans, metrics |
+//! | [`cli`] | the commands of the binary |
 //! | [`config`] | the only reader of the environment |
-//! | [`clock`] | the only reader of the time |
+//! | [`clock`] | the only reader of time |
 
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod lane;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

@@ -310,9 +310,9 @@ mod tests {
             let _missing = fs::remove_file(&path);
             write_draft(&path, bytes).expect("written");
         };
-        let why = |error: KeyFileError| match error {
-            KeyFileError::NotAKey { why, .. } => why,
-            other => panic!("{other}"),
+        let why = |error: KeyFileError| {
+            let KeyFileError::NotAKey { why, .. } = error else { panic!("{error}") };
+            why
         };
         put(LOCAL_KEY_FILE, &[7; 31]);
         assert_eq!(why(LocalKey::load_or_create(dir.path()).expect_err("short")), "is shorter than 32 bytes");

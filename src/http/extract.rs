@@ -1,0 +1,232 @@
+//! What handlers take: bodies, queries, paths, the caller and the idempotency key; or a problem that names the field.
+//!
+//! The framework's own extractors answer errors as plain text and name no field, so handlers use only these.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use serde::de::DeserializeOwned;
+
+use super::problem::{Problem, ProblemCode};
+use crate::auth::{Caller, Verifier};
+use crate::clock::Clock;
+use crate::domain::id::IdempotencyKey;
+
+/// The header of the caller's key of one write.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A JSON body. Unknown and wrong fields are named.
+#[derive(Debug, Clone, Copy)]
+pub struct ValidJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ValidJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::with_detail(
+                ProblemCode::UnsupportedMediaType,
+                "the body must be JSON: send `Content-Type: application/json`",
+            ));
+        }
+        let body = read_body(request, state).await?;
+        parse_json(&body).map(Self)
+    }
+}
+
+/// The bytes of a body, within the bound of its route.
+///
+/// # Errors
+/// `payload_too_large`, or `invalid_json` if the connection ends before the body does.
+pub async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejected| {
+        if matches!(rejected, BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) {
+            Problem::with_detail(ProblemCode::PayloadTooLarge, "the body is longer than this route takes")
+        } else {
+            Problem::with_detail(ProblemCode::InvalidJson, "the body ended before its end")
+        }
+    })
+}
+
+/// A value from JSON text.
+///
+/// # Errors
+/// `invalid_json` if it is no JSON; `invalid_request` with the field if it is not the JSON of a `T`.
+pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            field_problem(&path, without_position(&inner.to_string()))
+        } else {
+            Problem::with_detail(ProblemCode::InvalidJson, inner)
+        }
+    })?;
+    json.end().map_err(|error| Problem::with_detail(ProblemCode::InvalidJson, error))?;
+    Ok(value)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(given) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// `serde_json` ends its messages with where they are in the text; the field says it better.
+fn without_position(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(said, _)| said)
+}
+
+/// The problem of one field, from where `serde` was and what it said there.
+fn field_problem(path: &str, said: &str) -> Problem {
+    let path = if path == "." { "" } else { path };
+    let (field, detail) = if let Some(name) = quoted_after(said, "missing field ") {
+        (inside(path, name), "is required".to_owned())
+    } else if let Some(name) = quoted_after(said, "unknown field ") {
+        let rest = said.split_once(", ").map_or("", |(_, rest)| rest);
+        (inside(path, name), format!("is no field here: {rest}"))
+    } else if let Some(name) = quoted_after(said, "duplicate field ") {
+        (inside(path, name), "is given twice".to_owned())
+    } else {
+        (if path.is_empty() { "body".to_owned() } else { path.to_owned() }, said.to_owned())
+    };
+    Problem::field(ProblemCode::InvalidRequest, field, detail)
+}
+
+fn quoted_after<'a>(said: &'a str, start: &str) -> Option<&'a str> {
+    said.strip_prefix(start)?.strip_prefix('`')?.split_once('`').map(|(name, _)| name)
+}
+
+/// The field of that name under that path. Some of serde's errors are raised at the field, others at its parent.
+fn inside(path: &str, name: &str) -> String {
+    let last = path.rsplit('.').next().unwrap_or_default();
+    if path.is_empty() {
+        name.to_owned()
+    } else if last == name {
+        path.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// The query of the path.
+#[derive(Debug, Clone, Copy)]
+pub struct ValidQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ValidQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Query(value) = Query::try_from_uri(&parts.uri).map_err(|rejected| query_problem(&rejected))?;
+        Ok(Self(value))
+    }
+}
+
+fn query_problem(rejected: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut next = Some(rejected);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>() {
+            return field_problem(&found.path().to_string(), &found.inner().to_string());
+        }
+        next = error.source();
+    }
+    Problem::field(ProblemCode::InvalidRequest, "query", rejected)
+}
+
+/// The parameters in the path.
+#[derive(Debug, Clone, Copy)]
+pub struct ValidPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ValidPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(path_problem(error.into_kind())),
+            Err(other) => Err(Problem::internal(other)),
+        }
+    }
+}
+
+fn path_problem(kind: ErrorKind) -> Problem {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest, and any the framework adds, are mistakes of ours")]
+    let (field, detail) = match kind {
+        ErrorKind::ParseErrorAtKey { key, value, expected_type } => (key, format!("{value:?} is no {expected_type}")),
+        ErrorKind::ParseErrorAtIndex { index, value, expected_type } => {
+            (format!("path[{index}]"), format!("{value:?} is no {expected_type}"))
+        }
+        ErrorKind::ParseError { value, expected_type } => {
+            ("path".to_owned(), format!("{value:?} is no {expected_type}"))
+        }
+        ErrorKind::InvalidUtf8InPathParam { key } => (key, "is not UTF-8".to_owned()),
+        ErrorKind::DeserializeError { key, message, .. } => (key, message),
+        ErrorKind::Message(message) => ("path".to_owned(), message),
+        other => return Problem::internal(other),
+    };
+    Problem::field(ProblemCode::InvalidRequest, field, detail)
+}
+
+/// The caller, by their bearer token.
+#[derive(Debug, Clone)]
+pub struct Auth(pub Caller);
+
+impl<S> FromRequestParts<S> for Auth
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+    Clock: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let token = bearer(&parts.headers)?;
+        let verifier = Arc::<Verifier>::from_ref(state);
+        Ok(Self(verifier.verify(token, Clock::from_ref(state).now())?))
+    }
+}
+
+/// The token of the one `Authorization` header. RFC 9110 section 11.1: the scheme's case does not matter.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let given = only(headers, &AUTHORIZATION)?.ok_or_else(Problem::no_credential)?;
+    let (scheme, token) = given.split_once(' ').ok_or_else(Problem::no_credential)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(Problem::no_credential()) }
+}
+
+/// The value of a header that may be given once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let wrong = |detail| Err(Problem::field(ProblemCode::InvalidRequest, name.as_str(), detail));
+    if values.next().is_some() {
+        return wrong("is given twice");
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => wrong("may hold only printable ASCII characters"),
+    }
+}
+
+/// The caller's key of one write, if there is one.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKeyHeader(pub Option<IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKeyHeader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(given) = only(&parts.headers, &IDEMPOTENCY_KEY)? else { return Ok(Self(None)) };
+        // The IETF draft of this header writes the key as a quoted string, most clients without quotes: one key either way.
+        let key = given.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(given);
+        let key = IdempotencyKey::parse(key)
+            .map_err(|why| Problem::field(ProblemCode::InvalidRequest, IDEMPOTENCY_KEY.as_str(), why))?;
+        Ok(Self(Some(key)))
+    }
+}

@@ -1,0 +1,21 @@
+//! Every bound of the HTTP layer, in one place.
+
+use std::time::Duration;
+
+/// Longest request body, in bytes. A preflight has about 500; a batch of a thousand about 500 KiB.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest body of a route that takes many items at once, in bytes: 10,000 items of 1 KiB, and room. Such a route says so
+/// with `DefaultBodyLimit::max`.
+pub const BULK_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest time until the head of an answer is ready. A stream may go on after it.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longest `x-request-id` that is taken over from the caller, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Most entries in `errors` of a problem.
+pub const FIELD_ERRORS_MAX: usize = 100;
+/// Longest text we repeat back from a request, in characters.
+pub const ECHO_CHARS_MAX: usize = 300;
+/// Shortest answer that is worth compressing, in bytes. A verdict is not: it would cost more time than it saves.
+pub const COMPRESS_BYTES_MIN: u64 = 8 * 1024;
+/// What a caller is told to wait when the store is away, in seconds.
+pub const STORE_RETRY_AFTER_S: u32 = 2;

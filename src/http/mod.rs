@@ -1,0 +1,25 @@
+//! Translates requests and answers, nothing else: no decision, no SQL, no clock of its own.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`problem`] | every error answer (RFC 9457), and the only status codes of errors |
+//! | [`extract`] | bodies, queries, paths, callers and keys, or a problem that names the field |
+//! | [`middleware`] | what every request passes: id, span, panic, time, body bound |
+//! | [`openapi`] | the document: passes that complete it, and the page that shows it |
+//! | [`limits`] | every bound |
+//!
+//! An assembled service is `middleware::wrap(routes, clock)`; its state gives [`std::sync::Arc`]`<`[`crate::auth::Verifier`]`>`
+//! and [`crate::clock::Clock`] by `FromRef`.
+
+pub mod extract;
+pub mod limits;
+pub mod middleware;
+pub mod openapi;
+pub mod problem;
+
+pub use extract::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
+pub use middleware::RequestId;
+pub use problem::{FieldError, Problem, ProblemCode};
+
+#[cfg(test)]
+mod tests;
