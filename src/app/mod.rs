@@ -1,0 +1,3 @@
+//! What people do: one use case per file. Load, decide, save.
+
+pub mod price_data;
