@@ -1,1 +1,1 @@
-//! What people do: one use case per file.
+//! What people do: one use case per file. Load, decide, save.

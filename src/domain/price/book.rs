@@ -14,6 +14,7 @@
 //!
 //! Cost: a provider and a whole name are two map look-ups; a pattern is a scan over the provider's patterns.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -148,10 +149,10 @@ impl PriceBook {
         let ids = [provider, meant].into_iter().chain(self.names.fallbacks_of(meant).iter().map(String::as_str));
         let mut shelves: Vec<(&str, &Shelf)> = Vec::new();
         for id in ids {
-            if let Some((id, shelf)) = self.shelves.get_key_value(id) {
-                if !shelves.iter().any(|(known, _)| *known == id) {
-                    shelves.push((id.as_str(), shelf));
-                }
+            if let Some((id, shelf)) = self.shelves.get_key_value(id)
+                && !shelves.iter().any(|(known, _)| *known == id)
+            {
+                shelves.push((id.as_str(), shelf));
             }
         }
         shelves
@@ -194,7 +195,7 @@ impl Shelf {
                 }
                 shelf.patterns.extend(pattern.map(|pattern| (pattern, index)));
             }
-            rows.sort_by(|a, b| (b.effective_from, b.id).cmp(&(a.effective_from, a.id)));
+            rows.sort_by_key(|row| Reverse((row.effective_from, row.id)));
             shelf.histories.push(History { rows });
         }
         shelf

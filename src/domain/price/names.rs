@@ -10,7 +10,8 @@
 //! | `openai/gpt-4o` at an unknown gateway | `gpt-4o` of `openai` | the first segment names a known provider |
 //! | `gpt-5.2-20251211` | `gpt-5.2-2025-12-11` | routers write dates without dashes |
 //!
-//! Deliberately absent: guessing. A dated snapshot nobody has priced, or a fine-tune, is unpriced, not its base model.
+//! Deliberately absent: guessing. A dated snapshot or a fine-tune that no rule of the book covers is unpriced, and does not
+//! get the price of its base model.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -372,5 +372,6 @@ fn bedrock_converse(raw: &RawUsage) -> Result<Usage, BadUsage> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "totals of counts that were accepted, and so are bounded")]
 #[path = "provider_tests.rs"]
 mod tests;

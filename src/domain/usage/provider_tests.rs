@@ -48,7 +48,7 @@ fn every_providers_counts_become_buckets_that_do_not_overlap() {
         anthropic input_tokens=9 output_tokens=4                                                                              | Anthropic 9 0 0 0 4 0
         aws input_tokens=9 output_tokens=4 cache_read_input_tokens=7                                                          | Anthropic 9 7 0 0 4 0
         // Gemini: prompt includes cached, tool prompts come on top, candidates exclude thoughts
-        google promptTokenCount=262960 cachedContentTokenCount=257955 candidatesTokenCount=10140 totalTokenCount=273100       | Gemini 5005 257955 0 0 10140 0
+        google promptTokenCount=262960 cachedContentTokenCount=257955 candidatesTokenCount=1744 totalTokenCount=264704       | Gemini 5005 257955 0 0 1744 0
         google promptTokenCount=100 candidatesTokenCount=20 thoughtsTokenCount=70 toolUsePromptTokenCount=11 totalTokenCount=201 | Gemini 111 0 0 0 20 70
         vertex prompt_token_count=100 cached_content_token_count=40 thoughts_token_count=7                                    | Gemini 60 40 0 0 0 7
         // Bedrock Converse: exclusive
