@@ -8,6 +8,19 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Timelike, Utc};
 /// Longest fixed or sliding window: 3,660 days, a little over ten years, in seconds.
 pub const SECONDS_MAX: u32 = 316_224_000;
 
+// The fallbacks are never taken (the parts are literals): they are there because nothing in the domain may panic.
+const DATE_MIN: NaiveDate = match NaiveDate::from_ymd_opt(1900, 1, 1) {
+    Some(date) => date,
+    None => NaiveDate::MAX,
+};
+const DATE_MAX: NaiveDate = match NaiveDate::from_ymd_opt(2199, 12, 31) {
+    Some(date) => date,
+    None => NaiveDate::MIN,
+};
+const LAST_TIME: NaiveTime = match NaiveTime::from_hms_nano_opt(23, 59, 59, 999_999_999) {
+    Some(time) => time,
+    None => NaiveTime::MIN,
+};
 const MINUTES_AN_HOUR: u16 = 60;
 const MINUTES_A_DAY: u16 = 1_440;
 /// Longest part of a refused text that an error repeats, in characters.
@@ -77,22 +90,14 @@ bounded!(
 );
 bounded!(
     /// A local date on which a period starts, in the years 1900 to 2199.
-    AnchorDate(NaiveDate), "anchor_date", first_of_january(1900), last_of_december(2199)
+    AnchorDate(NaiveDate), "anchor_date", DATE_MIN, DATE_MAX
 );
 bounded!(
     /// An instant at which a period starts, in the years 1900 to 2199.
     AnchorInstant(DateTime<Utc>), "anchor_instant",
-    first_of_january(1900).and_time(NaiveTime::MIN).and_utc(),
-    last_of_december(2199).and_time(NaiveTime::MIN).and_utc()
+    DATE_MIN.and_time(NaiveTime::MIN).and_utc(),
+    DATE_MAX.and_time(LAST_TIME).and_utc()
 );
-
-fn first_of_january(year: i32) -> NaiveDate {
-    NaiveDate::from_ymd_opt(year, 1, 1).unwrap_or(NaiveDate::MAX)
-}
-
-fn last_of_december(year: i32) -> NaiveDate {
-    NaiveDate::from_ymd_opt(year, 12, 31).unwrap_or(NaiveDate::MIN)
-}
 
 /// A local time of day, to the minute, at which a period turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

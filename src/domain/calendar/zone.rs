@@ -15,11 +15,12 @@ use chrono::{
 };
 use chrono_tz::{TZ_VARIANTS, Tz};
 use jiff::Timestamp;
-use jiff::civil;
-use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::check_instant;
 
+/// More than any clock is from UTC, in seconds: 26 hours.
+const OFFSET_MAX_S: i64 = 93_600;
 /// Longest part of an unknown name that an error repeats, in characters.
 const NAME_SHOWN_MAX: usize = 64;
 
@@ -150,45 +151,37 @@ impl Zone {
             .map_or(0, |at| self.0.rules.to_offset(at).seconds())
     }
 
-    /// The first instant whose local date-time is at or after `nominal`: rule 2 of the calendar. `None` only for years
-    /// that no calendar of ours reaches.
+    /// The first instant whose local date-time is at or after `nominal`: rule 2 of the calendar, word for word. `None`
+    /// only for years that no calendar of ours reaches.
     ///
-    /// The libraries' own ways to resolve a gap differ from this: "compatible" moves 02:30 in a gap to 03:30 rather than
-    /// to the end of the gap, and misses a gap that starts before midnight (Toronto, 1919-03-30).
+    /// Walks the stretches between changes of the zone's offset, forward from a day before. It asks the rules only for the
+    /// way from UTC to local time, which is never ambiguous. The libraries' way back was rejected: "compatible" moves 02:30
+    /// in a gap to 03:30 rather than to the gap's end, misses a gap that starts before midnight (Toronto, 1919-03-30), and
+    /// both jiff 0.2.43 and Python 3.11 see a fold that never was in Nuuk on 2023-10-28, where the recorded changes end in
+    /// one that keeps the offset.
     pub(super) fn first_instant(self, nominal: NaiveDateTime) -> Option<DateTime<Utc>> {
-        let nominal = civil_date_time(nominal)?;
-        let instant = match self.0.rules.to_ambiguous_timestamp(nominal).offset() {
-            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(nominal).ok()?,
-            // Of a fold, the first pass is the one before the clocks went back.
-            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(nominal).ok()?,
-            // In a gap, `after` reads as an instant before the jump: the next jump forward past `nominal` is the one.
-            AmbiguousOffset::Gap { after, .. } => {
-                let before_jump = after.to_timestamp(nominal).ok()?;
-                let mut jumps = self.0.rules.following(before_jump);
-                jumps.find(|jump| jump.offset().to_datetime(jump.timestamp()) >= nominal)?.timestamp()
+        let nominal = nominal.and_utc().timestamp();
+        let mut from = nominal.checked_sub(OFFSET_MAX_S)?;
+        let start = Timestamp::from_second(from).ok()?;
+        let mut offset = self.0.rules.to_offset(start);
+        let mut changes = self.0.rules.following(start);
+        loop {
+            let shows_nominal = nominal.checked_sub(i64::from(offset.seconds()))?;
+            match changes.next() {
+                Some(change) if change.timestamp().as_second() <= shows_nominal => {
+                    from = change.timestamp().as_second();
+                    offset = change.offset();
+                }
+                // Where the stretch begins past the nominal time, in a gap, it is its first instant.
+                _ => return DateTime::from_timestamp(from.max(shows_nominal), 0),
             }
-        };
-        DateTime::from_timestamp(instant.as_second(), u32::try_from(instant.subsec_nanosecond()).ok()?)
+        }
     }
 }
 
 /// No zone is a whole day from UTC, so that the fallback is never taken.
 fn fixed_offset(seconds: i32) -> FixedOffset {
     FixedOffset::east_opt(seconds).unwrap_or_else(|| Utc.fix())
-}
-
-fn civil_date_time(at: NaiveDateTime) -> Option<civil::DateTime> {
-    let small = |number: u32| i8::try_from(number).ok();
-    civil::DateTime::new(
-        i16::try_from(at.year()).ok()?,
-        small(at.month())?,
-        small(at.day())?,
-        small(at.hour())?,
-        small(at.minute())?,
-        small(at.second())?,
-        i32::try_from(at.nanosecond()).ok()?,
-    )
-    .ok()
 }
 
 impl FromStr for Zone {
