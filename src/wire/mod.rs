@@ -8,9 +8,11 @@
 //! |---|---|
 //! | [`answer`] | what the ledger answers: pre-flight, settlement, release, extension |
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
+//! | [`price`] | price rows, and the book that comes with the service |
 
 pub mod answer;
 pub mod budget;
+pub mod price;
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -420,5 +420,5 @@ impl MatchDoc {
 }
 
 #[cfg(test)]
-#[path = "price_data_tests.rs"]
+#[path = "price_tests.rs"]
 mod tests;
