@@ -4,6 +4,8 @@
 //!
 //! | room | one sentence |
 //! |---|---|
+//! | [`app`] | what people do: load, decide, save |
 //! | [`domain`] | what is true: pure rules over values, no I/O, no clock |
 
+pub mod app;
 pub mod domain;
