@@ -168,6 +168,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         site = install(folder)
         ecologits, codecarbon = site / "ecologits", site / "codecarbon"
+        shutil.copyfile(site / f"codecarbon-{CODECARBON}.dist-info" / "licenses" / "LICENSE", OUT / "LICENSE.codecarbon")
         copy_unmodified(ecologits, site / f"ecologits-{ECOLOGITS}.dist-info" / "licenses" / "LICENSE")
         rows = [
             row

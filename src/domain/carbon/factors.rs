@@ -124,8 +124,10 @@ impl Validity {
     }
 }
 
-/// An electricity grid: an ISO 3166-1 alpha-3 country, an ISO 3166-2 subdivision (`US-VA`), a bidding zone (`SE3`), a cloud
-/// region as its operator reports it (`GCP-US-CENTRAL1`), or `WOR` for the world. Upper case.
+/// An electricity grid, in upper case.
+///
+/// An ISO 3166-1 alpha-3 country, an ISO 3166-2 subdivision (`US-VA`), a bidding zone (`SE3`), a cloud region as its operator
+/// reports it (`GCP-US-CENTRAL1`), `EEE` for Europe, or `WOR` for the world.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GridZone(Arc<str>);
 

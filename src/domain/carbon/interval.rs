@@ -40,7 +40,7 @@ impl Interval {
 
     /// Bound by bound sum.
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self { min: self.min + other.min, mid: self.mid + other.mid, max: self.max + other.max }
     }
 }

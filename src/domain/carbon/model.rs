@@ -121,13 +121,13 @@ impl CarbonEstimate {
     /// `gco2e`: location-based plus embodied.
     #[must_use]
     pub fn gco2e_g(&self) -> Interval {
-        self.usage_location_g.add(self.embodied_g)
+        self.usage_location_g.plus(self.embodied_g)
     }
 
     /// `gco2e_market`: market-based plus embodied.
     #[must_use]
     pub fn gco2e_market_g(&self) -> Interval {
-        self.usage_market_g.add(self.embodied_g)
+        self.usage_market_g.plus(self.embodied_g)
     }
 }
 

@@ -70,6 +70,7 @@ pub fn spellings(model: &str) -> Vec<String> {
 /// `claude-x-20250929`.
 fn bare(lower: &str) -> String {
     let mut name = lower.rsplit('/').next().unwrap_or(lower);
+    name = name.strip_prefix("ft:").unwrap_or(name); // a fine-tuned model has the size of its base
     for geography in GEOGRAPHIES {
         if let Some(rest) = name.strip_prefix(geography) {
             name = rest;
@@ -143,6 +144,7 @@ mod tests {
     fn decorations_of_providers_are_removed() {
         check("gpt-4o", "gpt-4o", Some("openai"));
         check("GPT-4o", "gpt-4o", Some("openai"));
+        check("ft:gpt-4o-mini-2024-07-18:acme::x1", "gpt-4o-mini-2024-07-18", Some("openai"));
         check("openai/gpt-4o", "gpt-4o", Some("openai"));
         check("gpt-4o-2024-11-20", "gpt-4o", Some("openai"));
         check("anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929", Some("anthropic"));

@@ -11,7 +11,7 @@ use super::interval::Interval;
 /// A method of estimating emissions, with its version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Profile {
-    /// `ecologits-0.11.3`: agrees with PyPI `ecologits` 0.11.3 to 1e-9. Input and cached tokens cost nothing.
+    /// `ecologits-0.11.3`: agrees with the package `ecologits` 0.11.3 to 1e-9. Input and cached tokens cost nothing.
     EcoLogits0113,
     /// `extended-1`, the default: the same regression, with prompt and cache tokens, and ranges for batch size, precision,
     /// utilisation, embodied emissions and lifetime.
