@@ -6,6 +6,7 @@
 //! | [`open`] | which Postgres a command talks to, and that it is new enough |
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
+//! | [`rates`] | the price book and the factor book |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
@@ -15,6 +16,7 @@ mod columns;
 pub mod embedded;
 pub mod lane;
 pub mod open;
+pub mod rates;
 mod rows;
 
 use sqlx::error::ErrorKind;
