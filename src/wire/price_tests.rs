@@ -179,7 +179,7 @@ fn every_bundled_model_is_found_by_every_whole_name_it_lists() {
             match find(row.provider.as_str(), &name, row.service_tier, &at) {
                 Found::Priced(hit) if hit.id == row.id => {}
                 other @ (Found::Priced(_) | Found::Unpriced(_)) => {
-                    lost.push(format!("{} {} by {name}: {other:?}", row.provider, row.model))
+                    lost.push(format!("{} {} by {name}: {other:?}", row.provider, row.model));
                 }
             }
         }
