@@ -1,1 +1,103 @@
 //! What people do: one use case per file. Load, decide, save.
+//!
+//! Nothing here names HTTP: an error is what the caller can act on, and `http/problem.rs` says which status that is.
+//!
+//! | room | one sentence |
+//! |---|---|
+//! | [`start`] | everything between a database and a service that answers |
+//! | [`calls`] | pre-flight, settle, release, extend, post usage: what goes through the lane |
+//! | [`catalogue`] | tenants and budgets |
+
+pub mod calls;
+pub mod catalogue;
+pub mod start;
+
+use std::sync::Arc;
+
+use sqlx::{PgPool, Postgres, Transaction};
+
+use crate::auth::{GrantSigner, Verifier};
+use crate::clock::Clock;
+use crate::domain::access::Denied;
+use crate::domain::id::{BudgetId, ReservationId, TenantId};
+use crate::domain::ledger::outcome::Refusal;
+use crate::lane::{Lane, LaneError, Snapshots};
+use crate::store::StoreError;
+use crate::wire::FieldError;
+
+/// The service, as a value. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// For everything but the lane.
+    pub pool: PgPool,
+    /// The hot path.
+    pub lane: Lane,
+    /// The catalogue and the rates that this replica knows.
+    pub snapshots: Snapshots,
+    /// The only reader of time.
+    pub clock: Clock,
+    /// Who is calling.
+    pub verifier: Arc<Verifier>,
+    /// Proofs of reservations.
+    pub grants: Arc<GrantSigner>,
+}
+
+/// Why a use case could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The ledger refuses the command.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The lane gave no answer.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    /// The database could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The caller may not do it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// A field is wrong.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// No such tenant.
+    #[error("tenant `{0}` is not known")]
+    UnknownTenant(TenantId),
+    /// No such budget.
+    #[error("budget `{0}` is not known")]
+    UnknownBudget(BudgetId),
+    /// No such reservation.
+    #[error("reservation {0} is not known")]
+    UnknownReservation(ReservationId),
+}
+
+impl From<sqlx::Error> for AppError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl App {
+    /// Begins a read. For a credential that is confined to a tenant it runs under the role that row-level security
+    /// confines, so that a query that forgets its tenant still shows only that tenant's rows.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin_read(&self, tenant: Option<&TenantId>) -> Result<Transaction<'static, Postgres>, AppError> {
+        let mut transaction = self.pool.begin().await?;
+        if let Some(tenant) = tenant {
+            crate::store::confine(&mut transaction, tenant).await?;
+        }
+        Ok(transaction)
+    }
+
+    /// Catches up with the catalogue when something is not in it: another replica may have just made it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn catch_up(&self) -> Result<(), AppError> {
+        let mut connection = self.pool.acquire().await?;
+        self.snapshots.refresh(&mut connection).await?;
+        Ok(())
+    }
+}

@@ -7,6 +7,9 @@
 //! | [`middleware`] | what every request passes: id, span, panic, time, body bound |
 //! | [`openapi`] | the document: passes that complete it, and the page that shows it |
 //! | [`limits`] | every bound |
+//! | [`state`] | what handlers are given, and how errors become problems |
+//! | [`v1`] | the resources, one file each |
+//! | [`service`] | all of it assembled |
 //!
 //! An assembled service is `middleware::wrap(routes, clock)`; its state gives [`std::sync::Arc`]`<`[`crate::auth::Verifier`]`>`
 //! and [`crate::clock::Clock`] by `FromRef`.
@@ -16,6 +19,9 @@ pub mod limits;
 pub mod middleware;
 pub mod openapi;
 pub mod problem;
+pub mod service;
+pub mod state;
+pub mod v1;
 
 pub use extract::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
 pub use middleware::RequestId;

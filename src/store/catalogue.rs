@@ -104,6 +104,14 @@ impl Change<'_> {
         Ok(self.transaction.commit().await?)
     }
 
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn abandon(self) -> Result<(), StoreError> {
+        Ok(self.transaction.rollback().await?)
+    }
+
     /// The catalogue as the change leaves it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! | [`open`] | which Postgres a command talks to, and that it is new enough |
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
+//! | [`reservations`] | reservations, to be looked at |
 //! | [`rates`] | the price book and the factor book |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
@@ -17,14 +18,16 @@ pub mod embedded;
 pub mod lane;
 pub mod open;
 pub mod rates;
+pub mod reservations;
 mod rows;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnection;
 
 use crate::domain::amounts::BadAmount;
 use crate::domain::budget::recount::CannotRecount;
-use crate::domain::id::BadName;
+use crate::domain::id::{BadName, TenantId};
 
 /// The numbered migrations, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -111,4 +114,16 @@ impl StoreError {
             Self::Database(_) | Self::Migrate(_) | Self::Row(_) | Self::Unkeepable(_) | Self::Encode(_) | Self::Recount(_) | Self::Contended => false,
         }
     }
+}
+
+/// Confines the rest of a transaction to one tenant's rows: it goes on under the role that row-level security binds.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn confine(connection: &mut PgConnection, tenant: &TenantId) -> Result<(), StoreError> {
+    sqlx::query("select set_config('role', 'counterfoil_tenant', true), set_config('counterfoil.tenant', $1, true)")
+        .bind(tenant.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -8,11 +8,17 @@
 //! |---|---|
 //! | [`answer`] | what the ledger answers: pre-flight, settlement, release, extension |
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
+//! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
+//! | [`reservation`] | a reservation |
+//! | [`factor`] | factor rows, and those that come with the service |
 //! | [`price`] | price rows, and the book that comes with the service |
 
 pub mod answer;
 pub mod budget;
+pub mod call;
+pub mod factor;
 pub mod price;
+pub mod reservation;
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -1,0 +1,54 @@
+//! What goes through the lane: pre-flight, settle, release, extend, usage posted directly.
+
+use super::{App, AppError};
+use crate::domain::id::{ReservationId, TenantId};
+use crate::domain::ledger::command::{Action, Command, Idempotency};
+use crate::domain::ledger::outcome::Outcome;
+use crate::domain::ledger::reservation::Reservation;
+
+impl App {
+    /// Sends one action through the lane.
+    ///
+    /// # Errors
+    /// The ledger's refusal, or why there is no answer.
+    pub async fn submit(&self, action: Action, idempotency: Option<Idempotency>) -> Result<Outcome, AppError> {
+        Ok(self.lane.submit(Command { action, idempotency }).await??)
+    }
+
+    /// Sends many actions through the lane; each has its own outcome, in order.
+    ///
+    /// # Errors
+    /// When the lane is stopping or the database is away.
+    pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Result<Outcome, AppError>>, AppError> {
+        let answers = self.lane.submit_all(commands).await?;
+        Ok(answers.into_iter().map(|answer| answer.map_err(AppError::from)).collect())
+    }
+
+    /// Makes sure that a tenant is known here, also one that another replica made a moment ago.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownTenant`] when there is none, or it is archived.
+    pub async fn know_tenant(&self, id: &TenantId) -> Result<(), AppError> {
+        let known = || self.snapshots.latest().catalogue.tenant(id).is_some_and(|tenant| !tenant.archived);
+        if known() {
+            return Ok(());
+        }
+        self.catch_up().await?;
+        if known() { Ok(()) } else { Err(AppError::UnknownTenant(id.clone())) }
+    }
+
+    /// One reservation, if it is there and, for a confined credential, the tenant's own.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn reservation(
+        &self,
+        id: ReservationId,
+        tenant: Option<&TenantId>,
+    ) -> Result<Option<Reservation>, AppError> {
+        let mut transaction = self.begin_read(tenant).await?;
+        let found = crate::store::reservations::get(&mut transaction, id).await?;
+        transaction.commit().await?;
+        Ok(found.filter(|reservation| tenant.is_none_or(|tenant| *tenant == reservation.call.tenant)))
+    }
+}

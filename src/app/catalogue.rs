@@ -1,0 +1,84 @@
+//! Tenants and budgets: create, replace, archive.
+
+use chrono::{DateTime, Utc};
+
+use super::{App, AppError};
+use crate::domain::budget::catalogue::BudgetNumber;
+use crate::domain::calendar::Zone;
+use crate::domain::id::{BudgetId, TenantId};
+use crate::store::catalogue::{Written, change};
+use crate::wire::FieldError;
+use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
+
+/// Longest name of a tenant, in bytes.
+const TENANT_NAME_LENGTH_MAX: usize = 200;
+
+impl App {
+    /// Creates or replaces a tenant.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub async fn put_tenant(&self, id: &TenantId, body: &TenantBody) -> Result<Written, AppError> {
+        if body.id.as_ref().is_some_and(|inner| *inner != id.as_str()) {
+            return Err(FieldError::new("id", "differs from the id in the path").into());
+        }
+        if body.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > TENANT_NAME_LENGTH_MAX) {
+            return Err(FieldError::new("name", format!("must be 1 to {TENANT_NAME_LENGTH_MAX} bytes long")).into());
+        }
+        Zone::parse(&body.timezone).map_err(|error| FieldError::new("timezone", error))?;
+        let mut connection = self.pool.acquire().await?;
+        let mut change = change(&mut connection, self.clock.now()).await?;
+        let written = change.put_tenant(id, body).await?;
+        change.commit().await?;
+        self.snapshots.refresh(&mut connection).await?;
+        Ok(written)
+    }
+
+    /// Archives a tenant.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownTenant`] when there is none.
+    pub async fn archive_tenant(&self, id: &TenantId) -> Result<(), AppError> {
+        let mut connection = self.pool.acquire().await?;
+        let mut change = change(&mut connection, self.clock.now()).await?;
+        if !change.archive_tenant(id).await? {
+            return Err(AppError::UnknownTenant(id.clone()));
+        }
+        change.commit().await?;
+        self.snapshots.refresh(&mut connection).await?;
+        Ok(())
+    }
+
+    /// Creates or replaces a budget. One that is new knows what its period has used already.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub async fn put_budget(&self, id: &BudgetId, body: &BudgetBody) -> Result<Written, AppError> {
+        let unwritten = BudgetRecord { number: BudgetNumber(0), version: 0, counted_from: DateTime::<Utc>::UNIX_EPOCH };
+        let budget = body.to_budget(id.clone(), unwritten)?;
+        if let Some(tenant) = &budget.scope.tenant {
+            self.know_tenant(tenant).await?;
+        }
+        let mut connection = self.pool.acquire().await?;
+        let mut change = change(&mut connection, self.clock.now()).await?;
+        let written = change.put_budget(id, body).await?;
+        change.commit().await?;
+        self.snapshots.refresh(&mut connection).await?;
+        Ok(written)
+    }
+
+    /// Archives a budget.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownBudget`] when there is none.
+    pub async fn archive_budget(&self, id: &BudgetId) -> Result<(), AppError> {
+        let mut connection = self.pool.acquire().await?;
+        let mut change = change(&mut connection, self.clock.now()).await?;
+        if !change.archive_budget(id).await? {
+            return Err(AppError::UnknownBudget(id.clone()));
+        }
+        change.commit().await?;
+        self.snapshots.refresh(&mut connection).await?;
+        Ok(())
+    }
+}

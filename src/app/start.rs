@@ -1,0 +1,85 @@
+//! Everything between a database and a service that answers: migrations, the books of prices and factors, the rules of
+//! the calendar, the first snapshot, the lane.
+//!
+//! Many replicas may start at once: migrations run under sqlx's lock, imports and changes under the catalogue's.
+
+use std::sync::Arc;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio_util::task::TaskTracker;
+
+use super::App;
+use crate::auth::{GrantSigner, Verifier};
+use crate::clock::Clock;
+use crate::lane::{Lane, Snapshots};
+use crate::store::{MIGRATOR, StoreError, catalogue, rates};
+
+/// Connections for everything but the lane. On two cores more only queue inside the database.
+pub const POOL_CONNECTIONS_MAX: u32 = 8;
+
+/// Brings the schema up to date. Many replicas may do so at once: one does, the others wait.
+///
+/// # Errors
+/// When the database does not answer, or a migration fails.
+pub async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    let migrated = MIGRATOR.run(&pool).await;
+    pool.close().await;
+    Ok(migrated?)
+}
+
+/// What a start found to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// Price rows that are new.
+    pub prices: usize,
+    /// Factor rows that are new.
+    pub factors: usize,
+    /// Whether counters were recounted because the timezone rules changed.
+    pub recounted: bool,
+}
+
+/// Migrates, imports the bundled prices and factors, and follows the timezone rules.
+///
+/// # Errors
+/// When the database does not answer, or the bundle cannot be read.
+pub async fn prepare(options: &PgConnectOptions, clock: &Clock) -> Result<Prepared, StoreError> {
+    migrate(options).await?;
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    let mut connection = pool.acquire().await?;
+    let bundle = |error: &dyn std::fmt::Display| StoreError::Row(format!("the bundled books: {error}"));
+    let rows = crate::wire::price::bundled_rows().map_err(|error| bundle(&error))?;
+    let prices = rates::add_prices(&mut connection, &rows, clock.now()).await?;
+    let factors = crate::wire::factor::bundled().map_err(|error| bundle(&error))?;
+    let factors = rates::add_factors(&mut connection, &factors.docs, clock.now()).await?;
+    let mut change = catalogue::change(&mut connection, clock.now()).await?;
+    let recounted = change.follow_timezone_rules().await?;
+    if recounted {
+        change.commit().await?;
+    } else {
+        change.abandon().await?;
+    }
+    drop(connection);
+    pool.close().await;
+    Ok(Prepared { prices: prices.new_rows(), factors: factors.new_rows(), recounted })
+}
+
+/// Starts the service on a prepared database. The lane's task is tracked: it ends once every [`App`] is dropped.
+///
+/// # Errors
+/// When the database does not answer, or the catalogue cannot be read.
+pub async fn start(
+    options: &PgConnectOptions,
+    clock: Clock,
+    verifier: Arc<Verifier>,
+    grants: Arc<GrantSigner>,
+    tasks: &TaskTracker,
+) -> Result<App, StoreError> {
+    let named = options.clone().application_name("counterfoil");
+    let pool = PgPoolOptions::new().max_connections(POOL_CONNECTIONS_MAX).connect_with(named).await?;
+    let mut connection = pool.acquire().await?;
+    let snapshots = Snapshots::load(&mut connection).await?;
+    drop(connection);
+    let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
+    Ok(App { pool, lane, snapshots, clock, verifier, grants })
+}

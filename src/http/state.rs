@@ -1,0 +1,111 @@
+//! The state of every handler, and how an error of a use case becomes a problem.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::problem::{Problem, ProblemCode};
+use crate::app::{App, AppError};
+use crate::auth::Verifier;
+use crate::clock::Clock;
+use crate::domain::ledger::outcome::Refusal;
+use crate::domain::usage::provider::BadUsage;
+use crate::lane::LaneError;
+use crate::store::StoreError;
+use crate::wire::FieldError;
+
+/// When to come back to a service whose queue is full, in seconds: it empties in less than one.
+const OVERLOADED_RETRY_AFTER_S: u32 = 1;
+
+/// What handlers are given.
+#[derive(Clone)]
+pub struct HttpState {
+    /// The service.
+    pub app: App,
+    /// The metrics, to be rendered.
+    pub metrics: PrometheusHandle,
+}
+
+impl FromRef<HttpState> for Arc<Verifier> {
+    fn from_ref(state: &HttpState) -> Self {
+        Self::clone(&state.app.verifier)
+    }
+}
+
+impl FromRef<HttpState> for Clock {
+    fn from_ref(state: &HttpState) -> Self {
+        state.app.clock.clone()
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        let FieldError { field, detail } = error;
+        let code = match field.split('.').next().unwrap_or("") {
+            "estimate" => ProblemCode::InvalidEstimate,
+            "usage" | "provider_usage" => ProblemCode::InvalidUsage,
+            "timezone" | "zone" => ProblemCode::UnknownZone,
+            _ => ProblemCode::InvalidRequest,
+        };
+        Self::field(code, field, detail)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let code = match &refusal {
+            Refusal::IdempotencyMismatch(_) => ProblemCode::IdempotencyMismatch,
+            Refusal::UnknownTenant(_) => ProblemCode::UnknownTenant,
+            Refusal::UnknownReservation(_) => ProblemCode::UnknownReservation,
+            Refusal::ReservationEnded { .. } => ProblemCode::ReservationEnded,
+            Refusal::UnpricedModel { .. } => ProblemCode::UnpricedModel,
+            Refusal::UsageRequired => return Self::field(ProblemCode::InvalidUsage, "usage", &refusal),
+            Refusal::BadUsage(bad) => return Self::field(ProblemCode::InvalidUsage, usage_field(bad), bad),
+            Refusal::OccurredOutOfRange(_) => return Self::field(ProblemCode::InvalidRequest, "occurred_at", &refusal),
+            Refusal::Amount(_) | Refusal::Tariff(_) => ProblemCode::InvalidEstimate,
+            Refusal::Calendar(_) => ProblemCode::InvalidRequest,
+        };
+        Self::with_detail(code, refusal)
+    }
+}
+
+/// The field of a provider's usage object that is to blame.
+fn usage_field(bad: &BadUsage) -> String {
+    match bad {
+        BadUsage::UnknownShape { .. } => "provider_usage".to_owned(),
+        BadUsage::Missing { field } | BadUsage::TooLarge { field, .. } => format!("provider_usage.{field}"),
+        BadUsage::PartExceedsWhole { part, .. } => format!("provider_usage.{part}"),
+    }
+}
+
+impl From<LaneError> for Problem {
+    fn from(error: LaneError) -> Self {
+        match error {
+            LaneError::Overloaded | LaneError::Stopping => Self::overloaded(OVERLOADED_RETRY_AFTER_S),
+            LaneError::StoreAway => Self::store_unavailable(error),
+            LaneError::Unwritable => Self::internal(error),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_away() { Self::store_unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Refused(refusal) => refusal.into(),
+            AppError::Lane(error) => error.into(),
+            AppError::Store(error) => error.into(),
+            AppError::Denied(denied) => denied.into(),
+            AppError::Field(field) => field.into(),
+            AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
+            AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
+            AppError::UnknownReservation(_) => Self::with_detail(ProblemCode::UnknownReservation, error),
+        }
+    }
+}

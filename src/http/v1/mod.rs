@@ -1,0 +1,77 @@
+//! The resources of version 1, one file each. A handler authenticates, translates, calls one use case, translates back.
+//!
+//! | file | routes |
+//! |---|---|
+//! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
+//! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
+//! | [`usage`] | `/v1/usage` |
+//! | [`tenants`] | `/v1/tenants` |
+//! | [`budgets`] | `/v1/budgets` |
+
+pub mod budgets;
+pub mod preflight;
+pub mod reservations;
+pub mod tenants;
+pub mod usage;
+
+use axum::http::HeaderMap;
+use axum::http::header::RETRY_AFTER;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::problem::{Problem, ProblemCode};
+use super::state::HttpState;
+use crate::domain::access::Caller;
+use crate::domain::id::IdempotencyKey;
+use crate::domain::ledger::command::{Idempotency, KeySpace};
+use crate::wire::answer::{RetryBody, VerdictName};
+
+/// The head of the document. Everything else comes from the handlers.
+#[derive(OpenApi)]
+#[openapi(info(title = "Counterfoil"))]
+struct Document;
+
+/// All routes, with their document.
+#[must_use]
+pub fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(preflight::routes())
+        .merge(reservations::routes())
+        .merge(usage::routes())
+        .merge(tenants::routes())
+        .merge(budgets::routes())
+}
+
+/// A key with what was asked under it. `operation` and `body` together are what a retry must repeat.
+fn idempotency<T: Serialize>(
+    caller: &Caller,
+    key: Option<IdempotencyKey>,
+    operation: &str,
+    body: &T,
+) -> Option<Idempotency> {
+    let key = key?;
+    let mut digest = Sha256::new();
+    digest.update(operation.as_bytes());
+    digest.update([0]);
+    // A body that was just parsed can be written again; the fields' order is fixed by its type.
+    digest.update(serde_json::to_vec(body).unwrap_or_default());
+    Some(Idempotency { space: KeySpace(caller.tenant.clone()), key, fingerprint: digest.finalize().into() })
+}
+
+/// The key of one item of many: `<key>/<index>`.
+fn item_key(key: Option<&IdempotencyKey>, index: usize) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(key) = key else { return Ok(None) };
+    let item = IdempotencyKey::parse(&format!("{key}/{index}"));
+    item.map(Some).map_err(|error| Problem::field(ProblemCode::InvalidRequest, "Idempotency-Key", error))
+}
+
+/// `Retry-After`, only with `wait`: a `stop` never sends one, because known SDKs sleep for as long as it says.
+fn wait_header(verdict: VerdictName, retry: Option<&RetryBody>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let (VerdictName::Wait, Some(after)) = (verdict, retry.and_then(|retry| retry.after_s)) {
+        headers.insert(RETRY_AFTER, after.into());
+    }
+    headers
+}

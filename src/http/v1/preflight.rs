@@ -1,0 +1,176 @@
+//! Pre-flight: may this call go ahead, how large, how soon.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::super::problem::{Problem, ProblemBody, ProblemCode};
+use super::super::state::HttpState;
+use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidJson};
+use super::{idempotency, item_key, wait_header};
+use crate::auth::GrantClaims;
+use crate::domain::access::{Action as Access, Caller, may};
+use crate::domain::id::{IdempotencyKey, ReservationId};
+use crate::domain::ledger::command::{Action, Command, Reserve};
+use crate::domain::ledger::outcome::Outcome;
+use crate::wire::answer::PreflightAnswer;
+use crate::wire::call::PreflightBody;
+
+/// Most calls of one batch.
+pub const PREFLIGHT_ITEMS_MAX: usize = 1000;
+
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new().routes(routes!(preflight)).routes(routes!(preflight_batch))
+}
+
+fn access(body: &PreflightBody) -> Access {
+    if body.reserve { Access::HoldReservation } else { Access::AskVerdict }
+}
+
+fn command(
+    caller: &Caller,
+    key: Option<IdempotencyKey>,
+    body: &PreflightBody,
+) -> Result<(Reserve, Command), Problem> {
+    let reserve = body.to_reserve(ReservationId(Uuid::now_v7()))?;
+    may(caller, access(body), Some(&reserve.call.tenant))?;
+    let idempotency = idempotency(caller, key, "preflight", body);
+    let command = Command { action: Action::Reserve(Box::new(reserve.clone())), idempotency };
+    Ok((reserve, command))
+}
+
+/// The answer, with its grant: signed here, beside the lane, because a signature takes longer than a decision.
+fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<PreflightAnswer, Problem> {
+    let mut answer = match outcome {
+        Outcome::Ruled(ruled) => PreflightAnswer::from(&*ruled),
+        Outcome::Repeated(text) => serde_json::from_str(&text).map_err(Problem::internal)?,
+        Outcome::Posted(_) | Outcome::Released(_) | Outcome::Extended(_) => {
+            return Err(Problem::internal("the lane answered a pre-flight with something else"));
+        }
+    };
+    if let (Some(reservation), Some(granted_at), Some(expires_at)) =
+        (answer.reservation, answer.granted_at, answer.expires_at)
+    {
+        let call = &reserve.call;
+        let claims = GrantClaims {
+            reservation: ReservationId(reservation),
+            tenant: call.tenant.clone(),
+            feature: call.feature.clone(),
+            provider: call.provider.clone(),
+            model: call.model.clone(),
+            max_output: answer.max_output,
+            issued_at: granted_at,
+            expires_at,
+        };
+        answer.grant = Some(state.app.grants.sign(&claims).map_err(Problem::internal)?);
+    }
+    Ok(answer)
+}
+
+/// Ask before a call
+///
+/// Answers `allow`, `cap` (go, with a smaller output), `wait` (come back) or `stop` (the budget is gone until it resets). All
+/// four are 200: a refusal is an answer. With `reserve` the estimate is held against every budget that governs the call until
+/// it is settled, released or expires. `wait` also sends `Retry-After`, at most 120 seconds; `stop` never does, and says
+/// `resets_at` instead.
+#[utoipa::path(
+    post,
+    path = "/v1/preflight",
+    tag = "preflight",
+    request_body = PreflightBody,
+    responses((status = 200, description = "The verdict, with the numbers that explain it.", body = PreflightAnswer))
+)]
+async fn preflight(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    ValidJson(body): ValidJson<PreflightBody>,
+) -> Result<(HeaderMap, Json<PreflightAnswer>), Problem> {
+    let (reserve, command) = command(&caller, key, &body)?;
+    state.app.know_tenant(&reserve.call.tenant).await?;
+    let outcome = state.app.submit(command.action, command.idempotency).await?;
+    let answer = answer(&state, &reserve, outcome)?;
+    Ok((wait_header(answer.verdict, answer.retry.as_ref()), Json(answer)))
+}
+
+/// Many calls at once.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PreflightBatchBody {
+    /// Up to 1,000; each is decided on its own, in order. With an `Idempotency-Key`, item `n` has the key `<key>/<n>`.
+    items: Vec<PreflightBody>,
+}
+
+/// The answer to one item: a verdict, or the problem that kept it from being reached.
+#[derive(Debug, Serialize, ToSchema)]
+struct PreflightItemAnswer {
+    /// Its place in the request, from 0.
+    index: usize,
+    /// The verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<PreflightAnswer>,
+    /// Or why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+/// The answers, in the order of the items.
+#[derive(Debug, Serialize, ToSchema)]
+struct PreflightBatchAnswer {
+    /// One for each item.
+    items: Vec<PreflightItemAnswer>,
+}
+
+/// Ask before many calls
+///
+/// Up to 1,000 calls; each is decided on its own, in order, and has its own verdict or problem. One refusal never harms its
+/// neighbours.
+#[utoipa::path(
+    post,
+    path = "/v1/preflight/batch",
+    tag = "preflight",
+    request_body = PreflightBatchBody,
+    responses((status = 200, description = "One verdict or problem for each item, in order.", body = PreflightBatchAnswer))
+)]
+async fn preflight_batch(
+    State(state): State<HttpState>,
+    RequestId(instance): RequestId,
+    Auth(caller): Auth,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    ValidJson(body): ValidJson<PreflightBatchBody>,
+) -> Result<Json<PreflightBatchAnswer>, Problem> {
+    if body.items.is_empty() || body.items.len() > PREFLIGHT_ITEMS_MAX {
+        let detail = format!("must hold 1 to {PREFLIGHT_ITEMS_MAX} calls");
+        return Err(Problem::field(ProblemCode::InvalidRequest, "items", detail));
+    }
+    let mut prepared = Vec::with_capacity(body.items.len());
+    for (index, item) in body.items.iter().enumerate() {
+        let key = item_key(key.as_ref(), index)?;
+        let one = match command(&caller, key, item) {
+            Ok((reserve, command)) => {
+                state.app.know_tenant(&reserve.call.tenant).await.map(|()| (reserve, command)).map_err(Problem::from)
+            }
+            Err(problem) => Err(problem),
+        };
+        prepared.push(one);
+    }
+    let commands = prepared.iter().flatten().map(|(_, command)| command.clone()).collect();
+    let mut outcomes = state.app.submit_all(commands).await?.into_iter();
+    let mut items = Vec::with_capacity(prepared.len());
+    for (index, one) in prepared.into_iter().enumerate() {
+        let answered = one.and_then(|(reserve, _)| {
+            let outcome = outcomes.next().ok_or_else(|| Problem::internal("the lane lost an answer"))?;
+            answer(&state, &reserve, outcome?)
+        });
+        items.push(match answered {
+            Ok(answer) => PreflightItemAnswer { index, answer: Some(answer), problem: None },
+            Err(problem) => PreflightItemAnswer { index, answer: None, problem: Some(problem.body(&instance)) },
+        });
+    }
+    Ok(Json(PreflightBatchAnswer { items }))
+}

@@ -1,0 +1,153 @@
+//! Reservations: settle, extend, release, look.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::super::problem::Problem;
+use super::super::state::HttpState;
+use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath};
+use super::{idempotency, wait_header};
+use crate::app::AppError;
+use crate::domain::access::{Action as Access, Caller, confine};
+use crate::domain::id::{ReservationId, TenantId, TransferId};
+use crate::domain::ledger::command::{Action, Release};
+use crate::domain::ledger::outcome::Outcome;
+use crate::wire::answer::{ExtendedAnswer, PostedAnswer, ReleasedAnswer};
+use crate::wire::call::{ExtendBody, SettleBody};
+use crate::wire::reservation::ReservationBody;
+
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(get_reservation))
+        .routes(routes!(settle_reservation))
+        .routes(routes!(extend_reservation))
+        .routes(routes!(release_reservation))
+}
+
+/// The tenant a caller is confined to; none for the platform's own credentials.
+fn own_tenant(caller: &Caller, access: Access) -> Result<Option<TenantId>, Problem> {
+    Ok(confine(caller, access, None)?)
+}
+
+/// A first answer, or the one that was kept.
+fn told<T: DeserializeOwned>(outcome: Outcome, fresh: impl FnOnce(Outcome) -> Option<T>) -> Result<T, Problem> {
+    match outcome {
+        Outcome::Repeated(text) => serde_json::from_str(&text).map_err(Problem::internal),
+        outcome => fresh(outcome).ok_or_else(|| Problem::internal("the lane answered with something else")),
+    }
+}
+
+fn operation(verb: &str, id: Uuid) -> String {
+    format!("{verb} {id}")
+}
+
+/// Settle a reservation
+///
+/// Posts what the call used to the journal and ends the reservation. `usage` in our buckets, or the provider's raw usage object
+/// in `provider_usage`. What was used is always posted: above the hold (`overrun`), after expiry (`late`). A call that
+/// timed out or was cancelled without usage is charged its estimate and flagged `unconfirmed`.
+#[utoipa::path(
+    post,
+    path = "/v1/reservations/{id}/settle",
+    tag = "reservations",
+    params(("id" = Uuid, Path, description = "The reservation.")),
+    request_body = SettleBody,
+    responses((status = 200, description = "The transfer that was posted.", body = PostedAnswer))
+)]
+async fn settle_reservation(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    ValidPath(id): ValidPath<Uuid>,
+    ValidJson(body): ValidJson<SettleBody>,
+) -> Result<Json<PostedAnswer>, Problem> {
+    let tenant = own_tenant(&caller, Access::Settle)?;
+    let settle = body.to_settle(ReservationId(id), tenant, TransferId(Uuid::now_v7()))?;
+    let idempotency = idempotency(&caller, key, &operation("settle", id), &body);
+    let outcome = state.app.submit(Action::Settle(Box::new(settle)), idempotency).await?;
+    let fresh = |outcome| if let Outcome::Posted(posted) = outcome { Some(PostedAnswer::from(&*posted)) } else { None };
+    Ok(Json(told(outcome, fresh)?))
+}
+
+/// Extend a reservation
+///
+/// A heartbeat for streams: more time, and with `more_output` more tokens if they fit every hard budget. Tokens that do not
+/// fit are refused with a verdict; the reservation is then as it was.
+#[utoipa::path(
+    post,
+    path = "/v1/reservations/{id}/extend",
+    tag = "reservations",
+    params(("id" = Uuid, Path, description = "The reservation.")),
+    request_body = ExtendBody,
+    responses((status = 200, description = "Whether it was extended, and until when.", body = ExtendedAnswer))
+)]
+async fn extend_reservation(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    ValidPath(id): ValidPath<Uuid>,
+    ValidJson(body): ValidJson<ExtendBody>,
+) -> Result<(HeaderMap, Json<ExtendedAnswer>), Problem> {
+    let tenant = own_tenant(&caller, Access::HoldReservation)?;
+    let extend = body.to_extend(ReservationId(id), tenant)?;
+    let idempotency = idempotency(&caller, key, &operation("extend", id), &body);
+    let outcome = state.app.submit(Action::Extend(extend), idempotency).await?;
+    let fresh = |outcome| if let Outcome::Extended(one) = outcome { Some(ExtendedAnswer::from(&*one)) } else { None };
+    let answer: ExtendedAnswer = told(outcome, fresh)?;
+    Ok((wait_header(answer.verdict, answer.retry.as_ref()), Json(answer)))
+}
+
+/// Release a reservation
+///
+/// The call will not be made: what is held is given back at once. The body is empty.
+#[utoipa::path(
+    post,
+    path = "/v1/reservations/{id}/release",
+    tag = "reservations",
+    params(("id" = Uuid, Path, description = "The reservation.")),
+    responses((status = 200, description = "It was given back.", body = ReleasedAnswer))
+)]
+async fn release_reservation(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    ValidPath(id): ValidPath<Uuid>,
+) -> Result<Json<ReleasedAnswer>, Problem> {
+    let tenant = own_tenant(&caller, Access::HoldReservation)?;
+    let idempotency = idempotency(&caller, key, &operation("release", id), &EmptyBody {});
+    let release = Release { reservation: ReservationId(id), tenant };
+    let outcome = state.app.submit(Action::Release(release), idempotency).await?;
+    let fresh = |outcome| if let Outcome::Released(one) = outcome { Some(ReleasedAnswer::from(&one)) } else { None };
+    Ok(Json(told(outcome, fresh)?))
+}
+
+/// What a request without a body asks.
+#[derive(Serialize)]
+struct EmptyBody {}
+
+/// Look at a reservation
+///
+/// What is held, since when, until when, and how it ended.
+#[utoipa::path(
+    get,
+    path = "/v1/reservations/{id}",
+    tag = "reservations",
+    params(("id" = Uuid, Path, description = "The reservation.")),
+    responses((status = 200, description = "The reservation.", body = ReservationBody))
+)]
+async fn get_reservation(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidPath(id): ValidPath<Uuid>,
+) -> Result<Json<ReservationBody>, Problem> {
+    let tenant = own_tenant(&caller, Access::ReadReservation)?;
+    let reservation = state.app.reservation(ReservationId(id), tenant.as_ref()).await?;
+    let reservation = reservation.ok_or(AppError::UnknownReservation(ReservationId(id)));
+    Ok(Json(ReservationBody::of(&reservation?, state.app.clock.now())))
+}
