@@ -53,6 +53,12 @@ impl Identity {
         }
     }
 
+    /// The user of a test, root or not: for programs that are not Postgres.
+    #[cfg(test)]
+    pub(super) fn ourselves() -> Self {
+        Self { user: rustix::process::geteuid().as_raw(), switch_to_group: None, name: "ourselves".to_owned() }
+    }
+
     fn lent_by_root(passwd: &str, owner: Option<(u32, u32)>) -> Self {
         if let Some((user, group)) = owner {
             return Self { user, switch_to_group: Some(group), name: name_of(passwd, user) };

@@ -64,6 +64,9 @@ pub const MAJOR_MIN: u32 = 14;
 /// A first start takes 1 to 5 s (`initdb`); crash recovery of a busy ledger some tens of seconds.
 const BESIDE_WAIT_S: u64 = 60;
 
+/// How long to wait for an owner that is just ending, in seconds: of a killed one, a child before its exec may be left.
+const EXCLUSIVE_WAIT_S: u64 = 1;
+
 /// How progress is told to whoever waits: one short line at a time.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -176,18 +179,23 @@ impl PrivatePostgres {
     pub async fn open(data_dir: &Path, options: Options) -> Result<Self, EmbeddedError> {
         let cluster = Cluster::in_folder(data_dir)?;
         let deadline = Deadline::after_seconds(BESIDE_WAIT_S);
+        let grace = Deadline::after_seconds(EXCLUSIVE_WAIT_S);
         loop {
             let holder = match Lock::attempt(&cluster.lock_file())? {
                 Attempt::Taken(lock) => return Self::own(cluster, lock, options).await,
                 Attempt::HeldBy(holder) => holder,
             };
             match options.ownership {
-                Ownership::Exclusive => return Err(EmbeddedError::Held { data_dir: cluster.data_dir, holder }),
+                Ownership::Exclusive if grace.is_over() => {
+                    return Err(EmbeddedError::Held { data_dir: cluster.data_dir, holder });
+                }
+                Ownership::Exclusive => clock_wait::moment().await,
                 // The owner may be starting (no socket yet) or ending (the lock comes free): ask again until one is true.
                 Ownership::Beside => match Self::beside(&cluster).await {
-                    Ok(postgres) => return Ok(postgres),
-                    Err(error) if deadline.is_over() => return Err(error),
-                    Err(_) => clock_wait::moment().await,
+                    Err(EmbeddedError::NotAnswering { .. } | EmbeddedError::Connect(_)) if !deadline.is_over() => {
+                        clock_wait::moment().await;
+                    }
+                    outcome => return outcome,
                 },
             }
         }
@@ -258,7 +266,8 @@ impl PrivatePostgres {
         let owner = std::fs::metadata(&cluster.cluster_dir)
             .map_err(|source| EmbeddedError::io("read", &cluster.cluster_dir, source))?
             .uid();
-        let socket_dir = postmaster.socket_dir.ok_or_else(not_answering)?;
+        // The file may be that of a crashed server whose new owner is still starting.
+        let socket_dir = postmaster.socket_dir.filter(|dir| dir.exists()).ok_or_else(not_answering)?;
         socket::check_owner(&socket_dir, owner)?;
         let mut postgres =
             Self { options: PgConnectOptionsHidden(connect_options(&socket_dir)), socket_dir, owned: None };
@@ -290,13 +299,14 @@ impl PrivatePostgres {
 
 /// Phases 2 to 4: everything that blocks, off the runtime's threads.
 async fn prepare(cluster: Cluster, options: &Options) -> Result<(Cluster, Identity, Binaries), EmbeddedError> {
-    let options = options.clone();
+    let mut options = options.clone();
+    options.search = options.search.absolute();
     keeper::on_own_thread(move || {
         let identity = Identity::choose(&cluster)?;
         let made_by = cluster.major()?;
         let binaries = match find::find(&options.search, made_by, &identity)? {
             Some(binaries) => binaries,
-            None => fetch::fetch(&options, made_by, &identity)?,
+            None => fetch::fetch(&options, &cluster.data_dir, made_by, &identity)?,
         };
         identity.check_reach(&cluster, &binaries)?;
         cluster.remove_unfinished();
