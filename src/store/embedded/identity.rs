@@ -5,8 +5,9 @@
 
 use std::{
     fmt,
+    io::ErrorKind,
     os::unix::{
-        fs::{MetadataExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
     path::Path,
@@ -141,6 +142,25 @@ impl Identity {
             };
             (metadata.mode() & execute == 0).then(|| folder.display().to_string())
         })
+    }
+}
+
+/// Makes a folder and what is missing above it. Under root others may pass, whatever the umask says: the user who runs
+/// Postgres has to, and the files below guard themselves.
+pub(super) fn make_passable(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        make_passable(parent)?;
+    }
+    match std::fs::create_dir(dir) {
+        Ok(()) if rustix::process::geteuid().is_root() => {
+            std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755))
+        }
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

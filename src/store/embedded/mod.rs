@@ -23,7 +23,6 @@
 //! as root; a server does not outlive its owner (Linux).
 //! Deliberately absent: SQL of the ledger, migrations, reading of environment variables, Windows.
 
-mod clock_wait;
 mod cluster;
 mod error;
 mod fetch;
@@ -32,6 +31,7 @@ mod identity;
 mod keeper;
 mod lock;
 mod socket;
+mod wait;
 
 use std::{
     fmt,
@@ -43,12 +43,12 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
 use self::{
-    clock_wait::Deadline,
     cluster::Cluster,
     find::{Binaries, Search},
     identity::Identity,
     keeper::Server,
     lock::{Attempt, Lock},
+    wait::Deadline,
 };
 
 pub use self::error::EmbeddedError;
@@ -189,11 +189,11 @@ impl PrivatePostgres {
                 Ownership::Exclusive if grace.is_over() => {
                     return Err(EmbeddedError::Held { data_dir: cluster.data_dir, holder });
                 }
-                Ownership::Exclusive => clock_wait::moment().await,
+                Ownership::Exclusive => wait::moment().await,
                 // The owner may be starting (no socket yet) or ending (the lock comes free): ask again until one is true.
                 Ownership::Beside => match Self::beside(&cluster).await {
                     Err(EmbeddedError::NotAnswering { .. } | EmbeddedError::Connect(_)) if !deadline.is_over() => {
-                        clock_wait::moment().await;
+                        wait::moment().await;
                     }
                     outcome => return outcome,
                 },
@@ -247,7 +247,7 @@ impl PrivatePostgres {
 
     /// Phases 2 to 5, with the lock in hand.
     async fn own(cluster: Cluster, lock: Lock, options: Options) -> Result<Self, EmbeddedError> {
-        let (cluster, identity, binaries) = prepare(cluster, &options).await?;
+        let Prepared { cluster, lock, identity, binaries } = prepare(cluster, lock, &options).await?;
         let socket_dir = socket::make(&cluster.data_dir, &identity)?;
         let server = keeper::start(&cluster, &identity, &binaries, &socket_dir, &options).await?;
         let mut postgres = Self {
@@ -297,8 +297,17 @@ impl PrivatePostgres {
     }
 }
 
-/// Phases 2 to 4: everything that blocks, off the runtime's threads.
-async fn prepare(cluster: Cluster, options: &Options) -> Result<(Cluster, Identity, Binaries), EmbeddedError> {
+/// A cluster that can be started.
+struct Prepared {
+    cluster: Cluster,
+    lock: Lock,
+    identity: Identity,
+    binaries: Binaries,
+}
+
+/// Phases 2 to 4: everything that blocks, off the runtime's threads. The lock goes along: it must outlast the work, also
+/// when nobody waits for it any more.
+async fn prepare(cluster: Cluster, lock: Lock, options: &Options) -> Result<Prepared, EmbeddedError> {
     let mut options = options.clone();
     options.search = options.search.absolute();
     keeper::on_own_thread(move || {
@@ -319,7 +328,7 @@ async fn prepare(cluster: Cluster, options: &Options) -> Result<(Cluster, Identi
             cluster.make(&identity, &binaries, options.durability)?;
         }
         cluster.end_orphan(&options.report)?;
-        Ok((cluster, identity, binaries))
+        Ok(Prepared { cluster, lock, identity, binaries })
     })
     .await?
 }

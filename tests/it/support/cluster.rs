@@ -233,6 +233,7 @@ fn remove_leftovers(parent: &Path) {
 
 /// Leaves a small process behind that notices our end, waits for the server's, and removes its folders: tests end by
 /// `exit`, by panic and by signal, and none of these runs code of ours. Answers the pipe that tells it the socket folder.
+#[expect(clippy::zombie_processes, reason = "it outlives us: that is its purpose")]
 fn remove_after_our_end(dir: &Path) -> ChildStdin {
     use std::os::unix::process::CommandExt;
     let script = r#"read -r socket; cat >/dev/null
