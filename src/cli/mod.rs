@@ -1,1 +1,46 @@
-//! The commands of the binary.
+//! The commands of the binary. Each is a file; what they share is [`boot`].
+//!
+//! | command | does |
+//! |---|---|
+//! | [`serve`] | the HTTP service |
+//! | [`token`] | mints a token with the local key |
+
+pub mod boot;
+pub mod serve;
+pub mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Environment;
+
+/// The ledger that agent fleets consult before each model call.
+///
+/// Start it on a private Postgres with `counterfoil serve`, or see all of it at work with `counterfoil demo`.
+#[derive(Debug, Parser)]
+#[command(name = "counterfoil", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the HTTP API
+    Serve(serve::ServeArgs),
+    /// Mint a token with the local key
+    Token(token::TokenArgs),
+}
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// Says what went wrong, and what to do.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let environment = Environment::read();
+    match cli.command {
+        Command::Serve(args) => serve::run(&args, &environment).await,
+        Command::Token(args) => token::run(&args, &environment),
+    }
+}

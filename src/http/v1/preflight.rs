@@ -139,7 +139,7 @@ struct PreflightBatchAnswer {
 )]
 async fn preflight_batch(
     State(state): State<HttpState>,
-    RequestId(instance): RequestId,
+    instance: RequestId,
     Auth(caller): Auth,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<PreflightBatchBody>,
@@ -169,7 +169,7 @@ async fn preflight_batch(
         });
         items.push(match answered {
             Ok(answer) => PreflightItemAnswer { index, answer: Some(answer), problem: None },
-            Err(problem) => PreflightItemAnswer { index, answer: None, problem: Some(problem.body(&instance)) },
+            Err(problem) => PreflightItemAnswer { index, answer: None, problem: Some(problem.body(instance.as_str())) },
         });
     }
     Ok(Json(PreflightBatchAnswer { items }))

@@ -3,7 +3,7 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{ErrorKind, Read, Seek, SeekFrom, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal};
 
 use super::{
     Durability, EmbeddedError, NAME, Report,
-    clock_wait::{Deadline, moment_blocking},
     find::Binaries,
-    identity::Identity,
+    identity::{self, Identity},
     keeper,
+    wait::{Deadline, moment_blocking},
 };
 
 /// How long a server may take to end, in seconds: the checkpoint of a busy ledger on a slow disk.
@@ -62,11 +62,9 @@ impl Postmaster {
 impl Cluster {
     /// Makes the data folder if it is missing.
     pub(super) fn in_folder(data_dir: &Path) -> Result<Self, EmbeddedError> {
-        // Others may pass (the user who runs Postgres has to), the files in it guard themselves.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(data_dir)
+        let data_dir = &std::path::absolute(data_dir)
+            .map_err(|source| EmbeddedError::io("find the data folder", data_dir, source))?;
+        identity::make_passable(data_dir)
             .map_err(|source| EmbeddedError::io("make the data folder", data_dir, source))?;
         let data_dir = std::fs::canonicalize(data_dir).map_err(|source| EmbeddedError::io("find", data_dir, source))?;
         Ok(Self { cluster_dir: data_dir.join("postgres"), data_dir })
@@ -194,6 +192,7 @@ impl Cluster {
         OpenOptions::new()
             .create(true)
             .append(true)
+            .mode(0o600) // errors in it may quote data
             .open(&path)
             .map_err(|source| EmbeddedError::io("open", &path, source))
     }

@@ -22,18 +22,17 @@ pub enum EmbeddedError {
         /// The folder.
         data_dir: PathBuf,
     },
-    /// No Postgres programs anywhere.
+    /// No Postgres programs anywhere, and none were to be fetched.
     #[error(
-        "no Postgres {wanted} found (looked at: {looked}); install it (Debian: apt-get install postgresql), \
-         or point COUNTERFOIL_PG_BIN at the folder that holds `postgres` and `initdb`, or {or_fetch}, or set DATABASE_URL"
+        "no Postgres {wanted} is installed{too_old}; install it (Debian: apt-get install postgresql), or point \
+         COUNTERFOIL_PG_BIN at the folder that holds `postgres` and `initdb`, or let it be fetched \
+         (--fetch-postgres auto), or name a server in DATABASE_URL"
     )]
     NoPostgres {
         /// Which version.
         wanted: String,
-        /// Where we looked.
-        looked: String,
-        /// What would make fetching possible.
-        or_fetch: String,
+        /// What is there instead, in brackets, or nothing.
+        too_old: String,
     },
     /// `COUNTERFOIL_PG_BIN` does not lead to Postgres.
     #[error("COUNTERFOIL_PG_BIN is {}, but {problem}; it must be the folder that holds `postgres` and `initdb`", dir.display())]
@@ -120,7 +119,10 @@ pub enum EmbeddedError {
         pid: u32,
     },
     /// Postgres programs could not be fetched.
-    #[error("could not fetch Postgres: {problem}")]
+    #[error(
+        "could not fetch Postgres ({problem}); install it (Debian: apt-get install postgresql), or point \
+         COUNTERFOIL_PG_BIN at the folder that holds `postgres` and `initdb`, or name a server in DATABASE_URL"
+    )]
     Fetch {
         /// Every way that was tried, and how it failed.
         problem: String,

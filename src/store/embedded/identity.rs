@@ -5,8 +5,9 @@
 
 use std::{
     fmt,
+    io::ErrorKind,
     os::unix::{
-        fs::{MetadataExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
     path::Path,
@@ -51,6 +52,12 @@ impl Identity {
             }
             Some(_) | None => Ok(Self { user: us, switch_to_group: None, name: name_of(&passwd, us) }),
         }
+    }
+
+    /// The user of a test, root or not: for programs that are not Postgres.
+    #[cfg(test)]
+    pub(super) fn ourselves() -> Self {
+        Self { user: rustix::process::geteuid().as_raw(), switch_to_group: None, name: "ourselves".to_owned() }
     }
 
     fn lent_by_root(passwd: &str, owner: Option<(u32, u32)>) -> Self {
@@ -135,6 +142,25 @@ impl Identity {
             };
             (metadata.mode() & execute == 0).then(|| folder.display().to_string())
         })
+    }
+}
+
+/// Makes a folder and what is missing above it. Under root others may pass, whatever the umask says: the user who runs
+/// Postgres has to, and the files below guard themselves.
+pub(super) fn make_passable(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        make_passable(parent)?;
+    }
+    match std::fs::create_dir(dir) {
+        Ok(()) if rustix::process::geteuid().is_root() => {
+            std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755))
+        }
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

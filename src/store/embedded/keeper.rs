@@ -19,12 +19,12 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Durability, EmbeddedError, Options,
-    clock_wait::{self, Deadline},
     cluster::{self, Cluster, STOP_WAIT_S},
     connect_options,
     find::Binaries,
     identity::Identity,
     socket,
+    wait::{self, Deadline},
 };
 
 /// How long a start may take, in seconds: mostly the recovery after a crash, which can be long; it is only given up when
@@ -143,7 +143,7 @@ async fn answers(server: &Server, socket_dir: &Path, options: &Options) -> Resul
             said = true;
             (options.report)("waiting for Postgres, which may be recovering from a crash");
         }
-        clock_wait::moment().await;
+        wait::moment().await;
     }
 }
 
@@ -172,12 +172,9 @@ async fn spawn(
         .name("postgres-keeper".to_owned())
         .spawn(move || match spawn_child(&mut command) {
             Ok((child, shared)) => {
-                let keep = Arc::clone(&shared);
-                // If nobody waits for the start any more, the server is ended at once.
-                if started_sender.send(Ok(shared)).is_err() {
-                    keep.signal(Signal::INT);
-                }
-                let status = wait_for_end(child, &keep);
+                // If nobody waits for it any more, it is dropped, here or on its way, and so told to end.
+                let _ = started_sender.send(Ok(Server { shared: Arc::clone(&shared), ended }));
+                let status = wait_for_end(child, &shared);
                 ended_sender.send_replace(Some(status));
             }
             Err(error) => {
@@ -186,11 +183,8 @@ async fn spawn(
             }
         })
         .map_err(|_| EmbeddedError::Thread)?;
-    let shared = started
-        .await
-        .map_err(|_| EmbeddedError::Thread)?
-        .map_err(|source| EmbeddedError::io("run", &program, source))?;
-    Ok(Server { shared, ended })
+    let server = started.await.map_err(|_| EmbeddedError::Thread)?;
+    server.map_err(|source| EmbeddedError::io("run", &program, source))
 }
 
 fn settings(options: &Options) -> Vec<String> {

@@ -12,7 +12,15 @@ use super::EmbeddedError;
 
 /// A lock in hand; dropping it frees the folder.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock, which ends with it")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said aloud, because closing is not enough: a child that another thread is just spawning shares the file until
+        // its exec. Should it fail, the close that follows does the same a moment later.
+        let _ = self.0.unlock();
+    }
+}
 
 /// What an attempt to take the folder brought.
 #[derive(Debug)]

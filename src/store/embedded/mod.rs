@@ -23,7 +23,6 @@
 //! as root; a server does not outlive its owner (Linux).
 //! Deliberately absent: SQL of the ledger, migrations, reading of environment variables, Windows.
 
-mod clock_wait;
 mod cluster;
 mod error;
 mod fetch;
@@ -32,6 +31,7 @@ mod identity;
 mod keeper;
 mod lock;
 mod socket;
+mod wait;
 
 use std::{
     fmt,
@@ -43,12 +43,12 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
 use self::{
-    clock_wait::Deadline,
     cluster::Cluster,
     find::{Binaries, Search},
     identity::Identity,
     keeper::Server,
     lock::{Attempt, Lock},
+    wait::Deadline,
 };
 
 pub use self::error::EmbeddedError;
@@ -63,6 +63,9 @@ pub const MAJOR_MIN: u32 = 14;
 ///
 /// A first start takes 1 to 5 s (`initdb`); crash recovery of a busy ledger some tens of seconds.
 const BESIDE_WAIT_S: u64 = 60;
+
+/// How long to wait for an owner that is just ending, in seconds: of a killed one, a child before its exec may be left.
+const EXCLUSIVE_WAIT_S: u64 = 1;
 
 /// How progress is told to whoever waits: one short line at a time.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
@@ -176,18 +179,23 @@ impl PrivatePostgres {
     pub async fn open(data_dir: &Path, options: Options) -> Result<Self, EmbeddedError> {
         let cluster = Cluster::in_folder(data_dir)?;
         let deadline = Deadline::after_seconds(BESIDE_WAIT_S);
+        let grace = Deadline::after_seconds(EXCLUSIVE_WAIT_S);
         loop {
             let holder = match Lock::attempt(&cluster.lock_file())? {
                 Attempt::Taken(lock) => return Self::own(cluster, lock, options).await,
                 Attempt::HeldBy(holder) => holder,
             };
             match options.ownership {
-                Ownership::Exclusive => return Err(EmbeddedError::Held { data_dir: cluster.data_dir, holder }),
+                Ownership::Exclusive if grace.is_over() => {
+                    return Err(EmbeddedError::Held { data_dir: cluster.data_dir, holder });
+                }
+                Ownership::Exclusive => wait::moment().await,
                 // The owner may be starting (no socket yet) or ending (the lock comes free): ask again until one is true.
                 Ownership::Beside => match Self::beside(&cluster).await {
-                    Ok(postgres) => return Ok(postgres),
-                    Err(error) if deadline.is_over() => return Err(error),
-                    Err(_) => clock_wait::moment().await,
+                    Err(EmbeddedError::NotAnswering { .. } | EmbeddedError::Connect(_)) if !deadline.is_over() => {
+                        wait::moment().await;
+                    }
+                    outcome => return outcome,
                 },
             }
         }
@@ -239,7 +247,7 @@ impl PrivatePostgres {
 
     /// Phases 2 to 5, with the lock in hand.
     async fn own(cluster: Cluster, lock: Lock, options: Options) -> Result<Self, EmbeddedError> {
-        let (cluster, identity, binaries) = prepare(cluster, &options).await?;
+        let Prepared { cluster, lock, identity, binaries } = prepare(cluster, lock, &options).await?;
         let socket_dir = socket::make(&cluster.data_dir, &identity)?;
         let server = keeper::start(&cluster, &identity, &binaries, &socket_dir, &options).await?;
         let mut postgres = Self {
@@ -258,7 +266,8 @@ impl PrivatePostgres {
         let owner = std::fs::metadata(&cluster.cluster_dir)
             .map_err(|source| EmbeddedError::io("read", &cluster.cluster_dir, source))?
             .uid();
-        let socket_dir = postmaster.socket_dir.ok_or_else(not_answering)?;
+        // The file may be that of a crashed server whose new owner is still starting.
+        let socket_dir = postmaster.socket_dir.filter(|dir| dir.exists()).ok_or_else(not_answering)?;
         socket::check_owner(&socket_dir, owner)?;
         let mut postgres =
             Self { options: PgConnectOptionsHidden(connect_options(&socket_dir)), socket_dir, owned: None };
@@ -288,15 +297,25 @@ impl PrivatePostgres {
     }
 }
 
-/// Phases 2 to 4: everything that blocks, off the runtime's threads.
-async fn prepare(cluster: Cluster, options: &Options) -> Result<(Cluster, Identity, Binaries), EmbeddedError> {
-    let options = options.clone();
+/// A cluster that can be started.
+struct Prepared {
+    cluster: Cluster,
+    lock: Lock,
+    identity: Identity,
+    binaries: Binaries,
+}
+
+/// Phases 2 to 4: everything that blocks, off the runtime's threads. The lock goes along: it must outlast the work, also
+/// when nobody waits for it any more.
+async fn prepare(cluster: Cluster, lock: Lock, options: &Options) -> Result<Prepared, EmbeddedError> {
+    let mut options = options.clone();
+    options.search = options.search.absolute();
     keeper::on_own_thread(move || {
         let identity = Identity::choose(&cluster)?;
         let made_by = cluster.major()?;
         let binaries = match find::find(&options.search, made_by, &identity)? {
             Some(binaries) => binaries,
-            None => fetch::fetch(&options, made_by, &identity)?,
+            None => fetch::fetch(&options, &cluster.data_dir, made_by, &identity)?,
         };
         identity.check_reach(&cluster, &binaries)?;
         cluster.remove_unfinished();
@@ -309,7 +328,7 @@ async fn prepare(cluster: Cluster, options: &Options) -> Result<(Cluster, Identi
             cluster.make(&identity, &binaries, options.durability)?;
         }
         cluster.end_orphan(&options.report)?;
-        Ok((cluster, identity, binaries))
+        Ok(Prepared { cluster, lock, identity, binaries })
     })
     .await?
 }

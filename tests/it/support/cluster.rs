@@ -12,13 +12,17 @@
 
 use std::{
     fmt::Write as _,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{ChildStdin, Command, Stdio},
     sync::{OnceLock, mpsc},
     time::Duration,
 };
 
-use counterfoil::store::embedded::{Durability, Options, PrivatePostgres, find::Search};
+use counterfoil::{
+    config::Environment,
+    store::embedded::{Durability, Options, PrivatePostgres, find::Search},
+};
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool,
     migrate::Migrator,
@@ -108,9 +112,8 @@ fn cluster() -> &'static Cluster {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the harness is not the service: `config` does not know its variable")]
 fn external_url() -> Option<String> {
-    std::env::var("COUNTERFOIL_TEST_DATABASE_URL").ok().filter(|url| !url.is_empty())
+    std::env::var_os("COUNTERFOIL_TEST_DATABASE_URL")?.into_string().ok().filter(|url| !url.is_empty())
 }
 
 /// Works off the orders. One connection and one at a time: nothing here can be copied while it is in use.
@@ -187,24 +190,29 @@ async fn start_in_memory() -> PrivatePostgres {
         .expect("a folder for temporary files");
     remove_leftovers(&parent);
     let dir = parent.join(format!("{PREFIX}.{}", std::process::id()));
-    remove_after_our_end(&dir);
+    let mut cleaner = remove_after_our_end(&dir);
     let mut options = Options::new(search());
     options.durability = Durability::Scratch;
     options.connections_max = CONNECTIONS_MAX;
     match PrivatePostgres::open(&dir, options).await {
-        Ok(postgres) => postgres,
+        Ok(postgres) => {
+            writeln!(cleaner, "{}", postgres.socket_dir().display()).expect("tell the cleaner");
+            // The pipe stays open until this process ends; its closing is the message.
+            std::mem::forget(cleaner);
+            postgres
+        }
         Err(error) => panic!("no Postgres for the tests: {error:?}\n{error}"),
     }
 }
 
-/// Installed programs, as the service finds them.
-#[expect(clippy::disallowed_methods, reason = "the harness hands over what `config` would have read")]
+/// Where the service would look for Postgres.
 pub(crate) fn search() -> Search {
+    let environment = Environment::read();
     Search {
-        configured: std::env::var("COUNTERFOIL_PG_BIN").ok().map(PathBuf::from),
-        path: std::env::var("PATH").ok().map(Into::into),
+        configured: environment.pg_bin.clone(),
+        cache_dir: environment.cache_dir_default().unwrap_or_else(std::env::temp_dir),
+        path: environment.path,
         root: PathBuf::from("/"),
-        cache_dir: std::env::temp_dir().join("counterfoil_test_cache"),
     }
 }
 
@@ -223,14 +231,17 @@ fn remove_leftovers(parent: &Path) {
     }
 }
 
-/// Leaves a small process behind that notices our end, waits for the server's, and removes the folder. Tests end by
-/// `exit`, by panic and by signal; none of these runs code of ours.
-fn remove_after_our_end(dir: &Path) {
+/// Leaves a small process behind that notices our end, waits for the server's, and removes its folders: tests end by
+/// `exit`, by panic and by signal, and none of these runs code of ours. Answers the pipe that tells it the socket folder.
+#[expect(clippy::zombie_processes, reason = "it outlives us: that is its purpose")]
+fn remove_after_our_end(dir: &Path) -> ChildStdin {
     use std::os::unix::process::CommandExt;
-    let script = r#"cat >/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -e "$0/postgres/postmaster.pid" ] && sleep 0.1; done
-rm -rf "$0""#;
-    let child = Command::new("sh")
+    let script = r#"read -r socket; cat >/dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -e "$0/postgres/postmaster.pid" ] && sleep 0.1
+done
+rm -rf "$0"; [ -n "$socket" ] && rmdir "$socket""#;
+    let mut child = Command::new("sh")
         .arg("-c")
         .arg(script)
         .arg(dir)
@@ -240,8 +251,7 @@ rm -rf "$0""#;
         .process_group(0) // Ctrl-C is for the tests
         .spawn()
         .expect("spawn sh");
-    // The pipe stays open until this process ends; its closing is the message.
-    std::mem::forget(child);
+    child.stdin.take().expect("a pipe to sh")
 }
 
 #[test]

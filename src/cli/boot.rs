@@ -1,0 +1,142 @@
+//! Bringing the service up and down: what `serve`, `demo` and `bench` share.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::{App, start};
+use crate::auth::{GrantKey, GrantSigner, LocalKey, TokenRules, TrustedKeys, Verifier};
+use crate::clock::Clock;
+use crate::config::{AuthArgs, Environment, StoreArgs};
+use crate::http::service::service;
+use crate::http::state::HttpState;
+use crate::store::embedded::{Ownership, Report};
+use crate::store::open::{Opened, open_store};
+use crate::telemetry;
+
+/// A service that answers.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its parts.
+    pub app: App,
+    /// The key that local tokens are minted with.
+    pub local_key: LocalKey,
+    /// What tokens must say.
+    pub rules: TokenRules,
+    opened: Opened,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+/// The rules for tokens that the options name.
+#[must_use]
+pub fn token_rules(args: &AuthArgs) -> TokenRules {
+    let mut rules = TokenRules::local();
+    if !args.issuer.is_empty() {
+        rules.issuers.clone_from(&args.issuer);
+    }
+    rules.audience.clone_from(&args.audience);
+    rules
+}
+
+fn trusted_keys(args: &AuthArgs, local: &LocalKey) -> anyhow::Result<TrustedKeys> {
+    let mut keys = TrustedKeys::none().with_local(local);
+    if let Some(given) = &args.jwks {
+        let json = if given.trim_start().starts_with('{') {
+            given.clone()
+        } else {
+            std::fs::read_to_string(Path::new(given)).with_context(|| format!("--jwks {given} cannot be read"))?
+        };
+        for skipped in keys.add_jwks(&json).context("--jwks is not a usable key set")? {
+            tracing::warn!(?skipped, "a key of --jwks is not used");
+        }
+    }
+    Ok(keys)
+}
+
+/// Opens the store, prepares it, and starts to listen.
+///
+/// # Errors
+/// Says what stood in the way.
+pub async fn boot(
+    store: &StoreArgs,
+    auth: &AuthArgs,
+    environment: &Environment,
+    listen: SocketAddr,
+    report: Report,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<Running> {
+    let clock = Clock::system();
+    let opened = open_store(store, environment, Ownership::Exclusive, Arc::clone(&report)).await?;
+    let prepared = start::prepare(&opened.connect_options(), &clock).await?;
+    if prepared.prices + prepared.factors > 0 {
+        report(&format!("imported {} prices and {} emission factors", prepared.prices, prepared.factors));
+    }
+    let keys_dir = auth.keys_dir(store, environment)?;
+    let local_key = LocalKey::load_or_create(&keys_dir)?;
+    let rules = token_rules(auth);
+    let verifier = Arc::new(Verifier::new(rules.clone(), trusted_keys(auth, &local_key)?));
+    let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
+    let tasks = TaskTracker::new();
+    let app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
+    let router = service(HttpState { app: app.clone(), metrics })?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let server = tasks.spawn(async move {
+        axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await }).await
+    });
+    Ok(Running { address, app, local_key, rules, opened, stop, tasks, server })
+}
+
+impl Running {
+    /// Waits until the private Postgres has ended by itself, which no service survives; for ever otherwise.
+    pub async fn store_ended(&self) {
+        self.opened.ended().await;
+    }
+
+    /// Which Postgres it stands on.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.opened.place()
+    }
+
+    /// Stops: takes no more requests, answers those that are under way, writes what waits, stops a private Postgres.
+    ///
+    /// # Errors
+    /// When something does not stop.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let Self { app, opened, stop, tasks, server, .. } = self;
+        stop.cancel();
+        server.await.context("the server panicked")??;
+        let pool = app.pool.clone();
+        // The lane ends when the last sender is gone.
+        drop(app);
+        tasks.close();
+        tasks.wait().await;
+        pool.close().await;
+        Ok(opened.stop().await?)
+    }
+}
+
+/// Starts logs, spans and metrics.
+///
+/// # Errors
+/// When the filter or the endpoint is not understood.
+pub fn start_telemetry(environment: &Environment) -> anyhow::Result<(telemetry::SpanExport, PrometheusHandle)> {
+    let settings = telemetry::TelemetrySettings {
+        filter: environment.log_filter.clone(),
+        otlp_endpoint: environment.otlp_endpoint.clone(),
+    };
+    Ok((telemetry::start(&settings)?, telemetry::start_metrics()?))
+}
