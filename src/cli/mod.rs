@@ -6,6 +6,7 @@
 //! | [`token`] | mints a token with the local key |
 
 pub mod boot;
+pub mod client;
 pub mod serve;
 pub mod token;
 

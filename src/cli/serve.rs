@@ -16,7 +16,9 @@ use crate::config::{AuthArgs, Environment, StoreArgs};
 /// With `DATABASE_URL` it uses that Postgres (14 or newer); without, it makes and starts a private one in the data folder.
 /// Stops cleanly on SIGTERM and Ctrl-C.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  counterfoil serve --listen 127.0.0.1:8080 --data-dir ./books\n  curl -s localhost:8080/readyz")]
+#[command(
+    after_help = "Example:\n  counterfoil serve --listen 127.0.0.1:8080 --data-dir ./books\n  curl -s localhost:8080/readyz"
+)]
 pub struct ServeArgs {
     #[command(flatten)]
     store: StoreArgs,

@@ -15,7 +15,9 @@ use crate::domain::id::TenantId;
 
 /// Mint a token with the local key, and print it bare.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  TOKEN=$(counterfoil token --scope preflight --scope usage:write --tenant acme --ttl 3600)")]
+#[command(
+    after_help = "Example:\n  TOKEN=$(counterfoil token --scope preflight --scope usage:write --tenant acme --ttl 3600)"
+)]
 pub struct TokenArgs {
     #[command(flatten)]
     store: StoreArgs,
@@ -37,7 +39,8 @@ pub struct TokenArgs {
 
 pub(super) fn run(args: &TokenArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     let parse = |name: &String| {
-        Scope::parse(name).with_context(|| format!("scope `{name}` is not preflight, usage:write, read, export or admin"))
+        Scope::parse(name)
+            .with_context(|| format!("scope `{name}` is not preflight, usage:write, read, export or admin"))
     };
     let scopes = args.scope.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
     let key = LocalKey::load_or_create(&args.auth.keys_dir(&args.store, environment)?)?;

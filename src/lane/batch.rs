@@ -22,8 +22,8 @@ use crate::domain::ledger::command::{Action, Command};
 use crate::domain::ledger::outcome::Answer;
 use crate::domain::ledger::reservation::ReservationState;
 use crate::store::StoreError;
-use crate::telemetry::names;
 use crate::store::lane::{self as sql, Touched};
+use crate::telemetry::names;
 
 /// Counters that are remembered to exist, so that a batch need not try to make them. Forgotten all at once beyond this.
 const KNOWN_COUNTERS_MAX: usize = 100_000;
@@ -215,7 +215,8 @@ impl Worker {
     /// Load, decide, save: everything but the commit.
     async fn prepare(&mut self, connection: &mut PgConnection, commands: &[Command]) -> Result<Tried, StoreError> {
         let now = self.clock.now();
-        let named: Vec<Uuid> = commands.iter().filter_map(|command| command.action.reservation()).map(|id| id.0).collect();
+        let named: Vec<Uuid> =
+            commands.iter().filter_map(|command| command.action.reservation()).map(|id| id.0).collect();
         let found = sql::lock_reservations(connection, &named, now).await?;
         let snapshot = self.snapshots.of_versions(connection, found.version, found.rates_version).await?;
         if self.catalogue_version != found.version {

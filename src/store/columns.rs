@@ -315,11 +315,7 @@ fn bind_transfers(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result
     report.bind(arguments)
 }
 
-fn bind_counters(
-    arguments: &mut PgArguments,
-    books: &Books,
-    changed: &BTreeSet<CounterId>,
-) -> Result<(), StoreError> {
+fn bind_counters(arguments: &mut PgArguments, books: &Books, changed: &BTreeSet<CounterId>) -> Result<(), StoreError> {
     let (mut budgets, mut keys, mut starts, mut posted, mut held) = (vec![], vec![], vec![], vec![], vec![]);
     for id in changed {
         let counter = books.counters.get(id).copied().unwrap_or_default();

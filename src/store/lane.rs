@@ -207,7 +207,8 @@ pub async fn make_counters<'a>(
 ) -> Result<(), StoreError> {
     let (budgets, keys, starts) = key_arrays(missing.clone().map(|(id, _)| id));
     let ends: Vec<Option<DateTime<Utc>>> = missing.clone().map(|(_, touched)| touched.period.end).collect();
-    let tenants: Vec<Option<&str>> = missing.map(|(_, touched)| touched.tenant.as_ref().map(TenantId::as_str)).collect();
+    let tenants: Vec<Option<&str>> =
+        missing.map(|(_, touched)| touched.tenant.as_ref().map(TenantId::as_str)).collect();
     sqlx::query(
         "insert into counters (budget, key, period_start, period_end, tenant, posted, held)
         select budget, key, period_start, period_end, tenant, 0, 0

@@ -81,7 +81,13 @@ impl StoreError {
         const AGAIN: [&str; 3] = ["40001", "40P01", "55P03"];
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| AGAIN.contains(&&*code)),
-            Self::Database(_) | Self::Migrate(_) | Self::Row(_) | Self::Unkeepable(_) | Self::Encode(_) | Self::Recount(_) | Self::Contended => false,
+            Self::Database(_)
+            | Self::Migrate(_)
+            | Self::Row(_)
+            | Self::Unkeepable(_)
+            | Self::Encode(_)
+            | Self::Recount(_)
+            | Self::Contended => false,
         }
     }
 
@@ -100,7 +106,12 @@ impl StoreError {
                     | sqlx::Error::WorkerCrashed
                     | sqlx::Error::Protocol(_)
             ),
-            Self::Migrate(_) | Self::Row(_) | Self::Unkeepable(_) | Self::Encode(_) | Self::Recount(_) | Self::Contended => false,
+            Self::Migrate(_)
+            | Self::Row(_)
+            | Self::Unkeepable(_)
+            | Self::Encode(_)
+            | Self::Recount(_)
+            | Self::Contended => false,
         }
     }
 
@@ -111,7 +122,13 @@ impl StoreError {
             Self::Database(sqlx::Error::Database(error)) => {
                 error.kind() == ErrorKind::UniqueViolation && error.constraint() == Some(constraint)
             }
-            Self::Database(_) | Self::Migrate(_) | Self::Row(_) | Self::Unkeepable(_) | Self::Encode(_) | Self::Recount(_) | Self::Contended => false,
+            Self::Database(_)
+            | Self::Migrate(_)
+            | Self::Row(_)
+            | Self::Unkeepable(_)
+            | Self::Encode(_)
+            | Self::Recount(_)
+            | Self::Contended => false,
         }
     }
 }

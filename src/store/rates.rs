@@ -35,7 +35,8 @@ pub async fn load(connection: &mut PgConnection) -> Result<RateBooks, StoreError
 fn price_from_row(row: &PgRow) -> Result<PriceRow, StoreError> {
     let id = PriceId(row.try_get(0)?);
     let Json(doc): Json<PriceRowDoc> = row.try_get(1)?;
-    let new = NewPriceRow::try_from(doc).map_err(|error| StoreError::Row(format!("prices.doc of {}: {error}", id.0)))?;
+    let new =
+        NewPriceRow::try_from(doc).map_err(|error| StoreError::Row(format!("prices.doc of {}: {error}", id.0)))?;
     Ok(new.with_id(id))
 }
 

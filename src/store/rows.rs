@@ -123,12 +123,8 @@ fn word<T: Copy>(row: &PgRow, column: &'static str, all: &[(T, &str)]) -> Result
 
 /// A reservation.
 pub(super) fn reservation_from_row(row: &PgRow) -> Result<Reservation, StoreError> {
-    let states = [
-        ReservationState::Open,
-        ReservationState::Settled,
-        ReservationState::Released,
-        ReservationState::Expired,
-    ];
+    let states =
+        [ReservationState::Open, ReservationState::Settled, ReservationState::Released, ReservationState::Expired];
     Ok(Reservation {
         id: ReservationId(row.try_get("id")?),
         call: dimensions_from_row(row)?,

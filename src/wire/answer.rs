@@ -163,16 +163,22 @@ impl From<&Reason> for ReasonBody {
         let (asked, available) = (number(reason.asked), number(reason.available));
         let detail = match reason.code {
             ReasonCode::LargerThanLimit => {
-                format!("{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less")
+                format!(
+                    "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
+                )
             }
             ReasonCode::LimitReached => format!("{asked} asked, {available} left in budget {budget}"),
             ReasonCode::PriorityFloor => {
-                format!("{asked} asked, {available} left in budget {budget} for this priority: the rest is kept for more urgent calls")
+                format!(
+                    "{asked} asked, {available} left in budget {budget} for this priority: the rest is kept for more urgent calls"
+                )
             }
             ReasonCode::HeldByOthers => {
                 format!("{asked} asked, {available} left in budget {budget} until open reservations end")
             }
-            ReasonCode::OutputCapped => format!("{asked} asked, {available} left in budget {budget}: the output was made smaller"),
+            ReasonCode::OutputCapped => {
+                format!("{asked} asked, {available} left in budget {budget}: the output was made smaller")
+            }
             ReasonCode::OverSoftLimit => format!("budget {budget} is over its soft limit: {available} left"),
             ReasonCode::NearLimit => format!("budget {budget} is past {available} of its limit"),
             ReasonCode::Unpriced => "no price is known for this model: the worst known price was used".to_owned(),

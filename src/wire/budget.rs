@@ -13,9 +13,7 @@ use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
 use crate::domain::budget::measure::{BucketWeights, Measure};
 use crate::domain::budget::scope::{Each, Scope};
-use crate::domain::calendar::{
-    AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone,
-};
+use crate::domain::calendar::{AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone};
 use crate::domain::id::{BudgetId, LabelKey, LabelValue};
 
 /// Most labels in a scope or on a call.
@@ -225,9 +223,7 @@ impl TryFrom<&PeriodBody> for PeriodSpec {
         Ok(match kind {
             PeriodKind::Hour => Self::Hour,
             PeriodKind::Day => Self::Day { at: turns_at },
-            PeriodKind::Week => {
-                Self::Week { week_start: week_start.map_or(Weekday::Mon, Weekday::from), at: turns_at }
-            }
+            PeriodKind::Week => Self::Week { week_start: week_start.map_or(Weekday::Mon, Weekday::from), at: turns_at },
             PeriodKind::Month => {
                 let anchor_day = AnchorDay::new(anchor_day.unwrap_or(1)).map_err(bad("anchor_day"))?;
                 Self::Month { anchor_day, at: turns_at }
@@ -393,9 +389,8 @@ pub fn parse_labels(
 }
 
 fn parse_each(text: &str) -> Result<Each, FieldError> {
-    let bad = || {
-        FieldError::new("each", "must be tenant, feature, provider, model, region, run, agent, or label:<key>")
-    };
+    let bad =
+        || FieldError::new("each", "must be tenant, feature, provider, model, region, run, agent, or label:<key>");
     Ok(match text {
         "tenant" => Each::Tenant,
         "feature" => Each::Feature,

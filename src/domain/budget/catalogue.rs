@@ -120,7 +120,9 @@ pub struct Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadBudget {
     /// The tenant's clock on counters that several tenants share.
-    #[error("the clock can be `tenant` only when scope.tenant is set or each is tenant, feature, run, agent or a label")]
+    #[error(
+        "the clock can be `tenant` only when scope.tenant is set or each is tenant, feature, run, agent or a label"
+    )]
     SharedTenantClock,
     /// A limit below zero.
     #[error("limit must not be negative")]
@@ -182,7 +184,8 @@ impl Budget {
         }
         let left = Decimal::ONE.saturating_sub(kept).max(Decimal::ZERO);
         let ceiling = self.limit.decimal().checked_mul(left).unwrap_or(Decimal::ZERO);
-        let ceiling = ceiling.round_dp_with_strategy(crate::domain::amounts::QUANTITY_PLACES, rust_decimal::RoundingStrategy::ToZero);
+        let ceiling = ceiling
+            .round_dp_with_strategy(crate::domain::amounts::QUANTITY_PLACES, rust_decimal::RoundingStrategy::ToZero);
         Quantity::new(ceiling).unwrap_or(Quantity::ZERO)
     }
 

@@ -49,7 +49,8 @@ pub struct Recount<'a> {
 #[must_use]
 pub fn owner(governing: &Governing, call: &Dimensions) -> Option<TenantId> {
     let budget = &governing.budget;
-    let one_tenant = budget.scope.tenant.is_some() || budget.each.as_ref().is_some_and(super::scope::Each::is_within_tenant);
+    let one_tenant =
+        budget.scope.tenant.is_some() || budget.each.as_ref().is_some_and(super::scope::Each::is_within_tenant);
     one_tenant.then(|| call.tenant.clone())
 }
 

@@ -179,7 +179,8 @@ pub(crate) mod tests {
     #[test]
     fn two_tenants_with_a_run_of_one_name_do_not_share_a_counter() {
         let other = Dimensions { tenant: TenantId::parse("other").unwrap(), ..call() };
-        for each in [Each::Tenant, Each::Feature, Each::Run, Each::Agent, Each::Label(LabelKey::parse("team").unwrap())] {
+        for each in [Each::Tenant, Each::Feature, Each::Run, Each::Agent, Each::Label(LabelKey::parse("team").unwrap())]
+        {
             assert_ne!(each.key(&call()), each.key(&other), "{each:?}");
             assert!(each.is_within_tenant());
         }

@@ -222,7 +222,8 @@ fn refused(ask: &Ask<'_>, asked: Priced, obstacles: Vec<Obstacle>, now: DateTime
     let room_at = obstacles.iter().map(|obstacle| obstacle.room_at).collect::<Option<Vec<_>>>();
     let room_at = room_at.and_then(|instants| instants.into_iter().max());
     let reasons = obstacles.into_iter().map(|obstacle| obstacle.reason).collect();
-    let base = Ruling { verdict: Verdict::Stop, priced: asked, max_output: None, retry: None, resets_at: room_at, reasons };
+    let base =
+        Ruling { verdict: Verdict::Stop, priced: asked, max_output: None, retry: None, resets_at: room_at, reasons };
     match room_at {
         Some(not_before) if not_before <= soon => {
             let retry = Retry { after_seconds: jittered(not_before, ask.jitter, now), not_before };

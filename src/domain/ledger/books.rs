@@ -19,9 +19,7 @@ use super::command::{
     Action, Command, Extend, Idempotency, KeySpace, OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX, PostUsage,
     Release, ReportedUsage, Reserve, Settle,
 };
-use super::outcome::{
-    Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled,
-};
+use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Transfer, TransferKind};
 use crate::domain::amounts::{BadAmount, Tokens};
@@ -29,11 +27,11 @@ use crate::domain::budget::catalogue::{Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::verdict::Verdict;
 use crate::domain::budget::verdict::{Ask, decide};
 use crate::domain::calendar::CalendarError;
 use crate::domain::id::{IdempotencyKey, ReservationId};
 use crate::domain::tariff::{Flags, Priced, RateBooks};
-use crate::domain::budget::verdict::Verdict;
 use crate::domain::usage::Usage;
 use crate::domain::usage::provider::read_usage;
 
@@ -390,12 +388,14 @@ impl Books {
         }
         let occurred_at = post.occurred_at.unwrap_or(now);
         let age = now.signed_duration_since(occurred_at);
-        if age > TimeDelta::days(OCCURRED_DAYS_PAST_MAX) || age < TimeDelta::seconds(OCCURRED_SECONDS_AHEAD_MAX.saturating_neg())
+        if age > TimeDelta::days(OCCURRED_DAYS_PAST_MAX)
+            || age < TimeDelta::seconds(OCCURRED_SECONDS_AHEAD_MAX.saturating_neg())
         {
             return Err(Refusal::OccurredOutOfRange(occurred_at));
         }
         let usage = to_usage(&post.usage, call)?;
-        let tariff = self.rates.tariff(&call.provider, &call.model, post.service_tier, call.region.as_ref(), occurred_at);
+        let tariff =
+            self.rates.tariff(&call.provider, &call.model, post.service_tier, call.region.as_ref(), occurred_at);
         let latency = post.report.latency();
         let priced = tariff.price(&usage, post.requests, latency)?;
         let governing = self.catalogue.governing(call, occurred_at)?;
@@ -524,5 +524,6 @@ fn overruns(actual: &Priced, hold: &Priced) -> Result<bool, BadAmount> {
 }
 
 fn expiry(now: DateTime<Utc>, ttl_seconds: u32) -> Result<DateTime<Utc>, CalendarError> {
-    now.checked_add_signed(TimeDelta::seconds(i64::from(ttl_seconds))).ok_or(CalendarError::InstantOutOfRange { at: now })
+    now.checked_add_signed(TimeDelta::seconds(i64::from(ttl_seconds)))
+        .ok_or(CalendarError::InstantOutOfRange { at: now })
 }

@@ -32,11 +32,7 @@ fn access(body: &PreflightBody) -> Access {
     if body.reserve { Access::HoldReservation } else { Access::AskVerdict }
 }
 
-fn command(
-    caller: &Caller,
-    key: Option<IdempotencyKey>,
-    body: &PreflightBody,
-) -> Result<(Reserve, Command), Problem> {
+fn command(caller: &Caller, key: Option<IdempotencyKey>, body: &PreflightBody) -> Result<(Reserve, Command), Problem> {
     let reserve = body.to_reserve(ReservationId(Uuid::now_v7()))?;
     may(caller, access(body), Some(&reserve.call.tenant))?;
     let idempotency = idempotency(caller, key, "preflight", body);

@@ -20,8 +20,13 @@ use std::{
 };
 
 use counterfoil::{
+    app::start::prepare,
+    clock::Clock,
     config::Environment,
-    store::embedded::{Durability, Options, PrivatePostgres, find::Search},
+    store::{
+        MIGRATOR,
+        embedded::{Durability, Options, PrivatePostgres, find::Search},
+    },
 };
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool,
@@ -176,6 +181,11 @@ async fn template(admin: &mut PgConnection, server: &PgConnectOptions, migrator:
             PgConnection::connect_with(&server.clone().database(&making)).await.expect("connect to the template");
         migrator.run(&mut connection).await.expect("the migrations run on an empty database");
         connection.close().await.expect("leave the template");
+        if std::ptr::eq(migrator, &raw const MIGRATOR) {
+            // The bundled prices and factors once, not once per test.
+            let options = server.clone().database(&making);
+            prepare(&options, &Clock::system()).await.expect("the bundled books are imported");
+        }
         execute(admin, format!("alter database {making} rename to {name}")).await;
     }
     execute(admin, "select pg_advisory_unlock(hashtext('counterfoil test template'))".to_owned()).await;

@@ -1,0 +1,88 @@
+//! The HTTP client of `demo` and `bench`: one connection per caller, over TCP, as a gateway would hold it.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::net::TcpStream;
+
+/// One connection.
+pub struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    address: SocketAddr,
+    authorization: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body as a value, when the status is 200.
+    ///
+    /// # Errors
+    /// Says what the service said instead.
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> anyhow::Result<T> {
+        if self.status != StatusCode::OK {
+            anyhow::bail!("the service answered {}: {}", self.status, String::from_utf8_lossy(&self.body));
+        }
+        serde_json::from_slice(&self.body).context("the answer is not what was expected")
+    }
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect(address: SocketAddr, token: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a client's connection ended");
+            }
+        });
+        Ok(Self { sender, address, authorization: format!("Bearer {token}") })
+    }
+
+    /// Sends a body, with an idempotency key if one is given, and waits for the answer.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn send<T: Serialize + Sync>(
+        &mut self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: &T,
+    ) -> anyhow::Result<Reply> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.address.to_string())
+            .header(AUTHORIZATION, &self.authorization)
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.body(Full::new(Bytes::from(serde_json::to_vec(body)?)))?;
+        self.sender.ready().await.context("the service closed the connection")?;
+        let response = self.sender.send_request(request).await.context("the service closed the connection")?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(Reply { status, body })
+    }
+}
