@@ -7,6 +7,7 @@
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
 //! | [`reservations`] | reservations, to be looked at |
+//! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
@@ -15,6 +16,7 @@
 pub mod catalogue;
 mod columns;
 pub mod embedded;
+pub mod housekeeping;
 pub mod lane;
 pub mod open;
 pub mod rates;
