@@ -8,3 +8,4 @@
 mod embedded;
 mod preflight;
 mod support;
+mod tidy;
