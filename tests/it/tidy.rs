@@ -48,7 +48,10 @@ impl Source {
                 let rest = &lines[at..];
                 // Attributes, also those over many lines, start with something else.
                 let item = rest.iter().skip(1).find(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
-                rest[0] == "#[cfg(test)]" && item.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+                rest[0] == "#[cfg(test)]"
+                    && item.is_some_and(|line| {
+                        line.trim_start_matches("pub(crate) ").starts_with("mod ") && line.ends_with('{')
+                    })
             })
             .unwrap_or(lines.len());
         let code = lines.into_iter().take(end).enumerate().map(|(at, line)| (at + 1, line));
