@@ -34,5 +34,5 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["counterfoil"]
-# Keys are made in /data/keys on first start. No private Postgres here: it is fetched never, and DATABASE_URL names one.
+# Keys are made in /data/keys on first start. DATABASE_URL names the Postgres: the image has none, and fetches none.
 CMD ["serve", "--listen", "0.0.0.0:8080", "--keys-dir", "/data/keys", "--fetch-postgres", "never"]
