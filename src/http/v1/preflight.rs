@@ -14,7 +14,7 @@ use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidJson};
 use super::{idempotency, item_key, wait_header};
 use crate::auth::GrantClaims;
-use crate::domain::access::{Action as Access, Caller, may};
+use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{IdempotencyKey, ReservationId};
 use crate::domain::ledger::command::{Action, Command, Reserve};
 use crate::domain::ledger::outcome::Outcome;
@@ -140,6 +140,8 @@ async fn preflight_batch(
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<PreflightBatchBody>,
 ) -> Result<Json<PreflightBatchAnswer>, Problem> {
+    // Who may ask for nothing at all learns it once, not a thousand times.
+    confine(&caller, Access::AskVerdict, None)?;
     if body.items.is_empty() || body.items.len() > PREFLIGHT_ITEMS_MAX {
         let detail = format!("must hold 1 to {PREFLIGHT_ITEMS_MAX} calls");
         return Err(Problem::field(ProblemCode::InvalidRequest, "items", detail));
