@@ -66,7 +66,6 @@ fn checked(field: &str, usage: Usage) -> Result<Usage, FieldError> {
 /// May this call go ahead? The body of `POST /v1/preflight`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "two independent switches of the contract")]
 pub struct PreflightBody {
     /// Whose call it is.
     #[schema(example = "acme")]
