@@ -8,6 +8,8 @@
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`rates`] | the price book and the factor book |
+//! | [`naive`] | the baseline that `bench` measures against |
+//! | [`scratch`] | a database for a while, for `bench` |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
@@ -16,10 +18,12 @@ pub mod catalogue;
 mod columns;
 pub mod embedded;
 pub mod lane;
+pub mod naive;
 pub mod open;
 pub mod rates;
 pub mod reservations;
 mod rows;
+pub mod scratch;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;
