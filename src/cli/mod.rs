@@ -2,9 +2,11 @@
 //!
 //! | command | does |
 //! |---|---|
+//! | [`bench`] | measures the service against a naive baseline |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
 
+pub mod bench;
 pub mod boot;
 pub mod client;
 pub mod serve;
@@ -30,6 +32,8 @@ pub struct Cli {
 enum Command {
     /// Serve the HTTP API
     Serve(serve::ServeArgs),
+    /// Measure the service, and a naive baseline on the same Postgres
+    Bench(bench::BenchArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
 }
@@ -42,6 +46,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let environment = Environment::read();
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
+        Command::Bench(args) => bench::run(args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
     }
 }

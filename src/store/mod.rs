@@ -9,6 +9,8 @@
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
+//! | [`naive`] | the baseline that `bench` measures against |
+//! | [`scratch`] | a database for a while, for `bench` |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
@@ -18,10 +20,12 @@ mod columns;
 pub mod embedded;
 pub mod housekeeping;
 pub mod lane;
+pub mod naive;
 pub mod open;
 pub mod rates;
 pub mod reservations;
 mod rows;
+pub mod scratch;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;
