@@ -2,12 +2,15 @@
 //!
 //! | command | does |
 //! |---|---|
+//! | [`demo`] | the whole of it at work, on a real trace |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
 
 pub mod boot;
 pub mod client;
+pub mod demo;
 pub mod serve;
+pub mod table;
 pub mod token;
 
 use std::process::ExitCode;
@@ -30,6 +33,8 @@ pub struct Cli {
 enum Command {
     /// Serve the HTTP API
     Serve(serve::ServeArgs),
+    /// See all of it at work on a real trace
+    Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
 }
@@ -42,6 +47,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let environment = Environment::read();
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
+        Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
     }
 }
