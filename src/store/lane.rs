@@ -49,6 +49,7 @@ pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("jit", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
         ("lock_timeout", "10s"),
         ("statement_timeout", "30s"),
         ("application_name", "counterfoil lane"),
