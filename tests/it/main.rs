@@ -7,6 +7,7 @@
 
 mod access;
 mod cli_help;
+mod bench;
 mod embedded;
 mod openapi;
 mod pages;
