@@ -12,7 +12,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use crate::config::Environment;
 
 /// Cells of a bar.
-pub const BAR_CELLS: u32 = 24;
+pub const BAR_CELLS: u32 = 20;
 
 /// Whether there is somebody to draw for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,11 +231,11 @@ mod tests {
         {
             let bar = Look::Drawn.bar(Decimal::from(used), Decimal::from(held), dec!(1000));
             let cells = |sign: char| bar.chars().filter(|c| *c == sign).count();
-            assert_eq!(bar.chars().count(), 24, "{used} {held}");
+            assert_eq!(bar.chars().count(), 20, "{used} {held}");
             assert_eq!(cells('█') > 0, used > 0, "{used} {held}: {bar}");
             assert_eq!(cells('▒') > 0, held > 0, "{used} {held}: {bar}");
             assert_eq!(cells('░') > 0, used + held < 1000, "{used} {held}: {bar}");
         }
-        assert_eq!(Look::Plain.bar(dec!(12), dec!(0), dec!(24)), "[############............]");
+        assert_eq!(Look::Plain.bar(dec!(12), dec!(0), dec!(24)), "[##########..........]");
     }
 }

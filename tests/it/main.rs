@@ -5,6 +5,8 @@
     reason = "a helper of a test may fail like the test itself, and clippy only knows the latter"
 )]
 
+mod demo;
 mod embedded;
+mod examples;
 mod preflight;
 mod support;

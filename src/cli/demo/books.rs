@@ -52,7 +52,8 @@ async fn budget_lines(client: &mut Client, tally: &Tally) -> anyhow::Result<Vec<
     let line = |planned: super::cast::Planned| {
         let state = states.remove(planned.id)?;
         let counters = (planned.id == PER_RUN).then_some(tally.runs.len());
-        Some(BudgetLine { what: planned.what, state, counters })
+        let slides = planned.document["period"]["kind"] == "sliding";
+        Some(BudgetLine { what: planned.what, state, slides, counters })
     };
     Ok(budgets().into_iter().filter_map(line).collect())
 }

@@ -67,6 +67,9 @@ pub struct DemoArgs {
     /// Address to listen on; port 0 picks one [default: 127.0.0.1:8080, or another port if that one is taken]
     #[arg(long, value_name = "ADDR:PORT", env = "COUNTERFOIL_LISTEN")]
     listen: Option<SocketAddr>,
+    /// Replay only so many calls of the trace
+    #[arg(long, value_name = "N")]
+    calls: Option<usize>,
     /// End when the books are shown, instead of serving on
     #[arg(long)]
     exit: bool,
@@ -114,7 +117,7 @@ pub(super) async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::R
 
     let look = Look::of_stdout(&environment);
     let played = tokio::select! {
-        played = play(&running, began) => Some(played),
+        played = play(args, &running, began) => Some(played),
         () = signals.any() => None,
         () = running.store_ended() => Some(Err(anyhow::anyhow!("the private Postgres has ended"))),
     };
@@ -168,11 +171,12 @@ fn token(running: &Running, scopes: &[Scope]) -> anyhow::Result<String> {
     Ok(mint(&running.local_key, &running.rules, &caller, now, TimeDelta::hours(TOKEN_HOURS))?)
 }
 
-async fn play(running: &Running, began: Instant) -> anyhow::Result<Summary> {
+async fn play(args: &DemoArgs, running: &Running, began: Instant) -> anyhow::Result<Summary> {
     let token = token(running, &[Scope::Admin])?;
     let mut client = Client::connect(running.address, &token).await?;
     set_up(&mut client).await?;
-    let trace = trace::calls()?;
+    let mut trace = trace::calls()?;
+    trace.truncate(args.calls.unwrap_or(usize::MAX));
     let session = uuid::Uuid::now_v7().simple().to_string();
     let stage = Stage {
         address: running.address,

@@ -22,8 +22,8 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     /// Pre-flights by verdict.
     pub(super) verdicts: BTreeMap<&'static str, u64>,
-    /// The headline of every answer that was not `allow`, by verdict.
-    pub(super) reasons: BTreeMap<&'static str, Counts>,
+    /// The headline of every answer that was not `allow`: by verdict, code and budget.
+    pub(super) reasons: BTreeMap<&'static str, BTreeMap<String, Counts>>,
     /// Warnings that came with a grant.
     pub(super) warnings: Counts,
     /// How granted calls ended.
@@ -86,7 +86,8 @@ impl Tally {
         if answer.verdict != VerdictName::Allow
             && let Some(headline) = reasons.next()
         {
-            add(self.reasons.entry(verdict).or_default(), headline.code.clone(), 1);
+            let by_budget = self.reasons.entry(verdict).or_default().entry(headline.code.clone()).or_default();
+            add(by_budget, headline.budget.clone().unwrap_or_default(), 1);
         }
         if answer.reservation.is_some() {
             for warning in reasons.filter(|reason| reason.code != "output_capped") {
@@ -144,8 +145,11 @@ impl Tally {
     pub(super) fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         add_all(&mut self.verdicts, other.verdicts);
-        for (verdict, counts) in other.reasons {
-            add_all(self.reasons.entry(verdict).or_default(), counts);
+        for (verdict, by_code) in other.reasons {
+            let codes = self.reasons.entry(verdict).or_default();
+            for (code, by_budget) in by_code {
+                add_all(codes.entry(code).or_default(), by_budget);
+            }
         }
         add_all(&mut self.warnings, other.warnings);
         add_all(&mut self.ended, other.ended);
