@@ -186,7 +186,7 @@ async fn play(args: &DemoArgs, running: &Running, began: Instant) -> anyhow::Res
         clock: running.app.clock.clone(),
     };
     let mut replayed = replay(&stage).await?;
-    let books = books::read(&mut client, &replayed.tally).await?;
+    let books = books::read(&mut client).await?;
     let replay_ms = u64::try_from(replayed.took.as_millis())?;
     let speed = Speed {
         replay_ms,

@@ -117,7 +117,7 @@ fn features(look: Look, summary: &Summary) -> String {
         String::new(),
         String::new(),
     ]);
-    format!("{}\n{table}\n", look.headline("Where it went"))
+    format!("{}\n{table}\n", look.headline("Where it went, this month"))
 }
 
 fn verdicts(look: Look, summary: &Summary) -> String {

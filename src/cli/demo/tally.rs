@@ -5,11 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::cast::{Feature, PER_RUN};
-use super::summary::FeatureLine;
 use crate::wire::answer::{PostedAnswer, PreflightAnswer, VerdictName};
 
 /// Counts by name.
@@ -36,12 +33,6 @@ pub(super) struct Tally {
     pub(super) never_asked: u64,
     /// Settlements that were sent twice and posted once.
     pub(super) repeated: u64,
-    /// What each run had spent when it was last settled, in dollars.
-    #[serde(skip)]
-    pub(super) runs: BTreeMap<String, Decimal>,
-    /// What each feature has spent.
-    #[serde(skip)]
-    pub(super) spent: BTreeMap<(&'static str, &'static str), FeatureLine>,
     #[serde(skip)]
     preflights: Vec<Duration>,
     #[serde(skip)]
@@ -97,43 +88,13 @@ impl Tally {
     }
 
     /// A settlement.
-    pub(super) fn posted(
-        &mut self,
-        feature: &'static Feature,
-        answer: &PostedAnswer,
-        ended: &'static str,
-        took: Duration,
-    ) {
+    pub(super) fn posted(&mut self, answer: &PostedAnswer, ended: &'static str, took: Duration) {
         self.requests += 1;
         self.settlements.push(took);
         add(&mut self.ended, ended, 1);
         for flag in &answer.flags {
             add(&mut self.flags, flag.clone(), 1);
         }
-        let more = FeatureLine {
-            tenant: feature.tenant.to_owned(),
-            feature: feature.name.to_owned(),
-            requests: 1,
-            tokens: answer.amounts.tokens,
-            usd: answer.amounts.usd,
-            gco2e: answer.amounts.gco2e,
-        };
-        self.spend((feature.tenant, feature.name), more);
-        for run in answer.budgets.iter().filter(|state| state.budget == PER_RUN) {
-            let spent = self.runs.entry(run.key.clone()).or_default();
-            *spent = run.posted.max(*spent);
-        }
-    }
-
-    fn spend(&mut self, feature: (&'static str, &'static str), more: FeatureLine) {
-        let line = self.spent.entry(feature).or_default();
-        *line = FeatureLine {
-            requests: line.requests + more.requests,
-            tokens: line.tokens + more.tokens,
-            usd: line.usd + more.usd,
-            gco2e: line.gco2e + more.gco2e,
-            ..more
-        };
     }
 
     /// A granted call that posted nothing.
@@ -157,10 +118,6 @@ impl Tally {
         self.went_after_wait += other.went_after_wait;
         self.never_asked += other.never_asked;
         self.repeated += other.repeated;
-        for (feature, more) in other.spent {
-            self.spend(feature, more);
-        }
-        self.runs.extend(other.runs);
         self.preflights.extend(other.preflights);
         self.settlements.extend(other.settlements);
     }
