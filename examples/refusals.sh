@@ -13,8 +13,8 @@ api() { # api METHOD PATH [BODY]
     curl -sS -X "$1" "$ADDRESS$2" -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' ${3:+-d "$3"}
 }
 ask() { # ask INPUT MAX_OUTPUT ALLOW_CAP
-    api POST /v1/preflight "{\"tenant\": \"edge\", \"feature\": \"chat\", \"provider\": \"mistral\",
-      \"model\": \"mistral-large-2402\", \"allow_cap\": $3, \"estimate\": {\"input\": $1, \"max_output\": $2}}"
+    api POST /v1/preflight "{\"tenant\": \"edge\", \"feature\": \"chat\", \"provider\": \"anthropic\",
+      \"model\": \"claude-haiku-4-5\", \"region\": \"sa-east-1\", \"allow_cap\": $3, \"estimate\": {\"input\": $1, \"max_output\": $2}}"
 }
 reservation() { sed 's/.*"reservation":"\([^"]*\)".*/\1/'; }
 

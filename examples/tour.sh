@@ -9,7 +9,7 @@ set -eu
 
 say() { printf '\n# %s\n' "$*"; }
 # One field a line: enough to read without another tool.
-show() { sed 's/,"/,\n"/g; s/\[{/[\n{/g'; echo; }
+show() { sed 's/,"/,\n"/g; s/},{/},\n{/g; s/\[{/[\n{/g'; echo; }
 api() { # api METHOD PATH [BODY]
     curl -sS -X "$1" "$ADDRESS$2" -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' ${3:+-d "$3"}
 }
@@ -25,14 +25,20 @@ api PUT /v1/budgets/tour-daily '{"scope": {"tenant": "tour"}, "measure": "tokens
   "period": {"kind": "day"}, "timezone": "tenant", "enforcement": "hard"}' | show
 
 say 'Before a call: may I?'
-ANSWER=$(api POST /v1/preflight '{"tenant": "tour", "feature": "support-chat", "provider": "mistral",
-  "model": "mistral-large-2402", "estimate": {"input": 1200, "max_output": 800}}')
+ANSWER=$(api POST /v1/preflight '{"tenant": "tour", "feature": "support-chat", "provider": "anthropic",
+  "model": "claude-haiku-4-5", "region": "ap-south-1", "estimate": {"input": 1200, "max_output": 800}}')
 printf '%s' "$ANSWER" | show
 ID=$(printf '%s' "$ANSWER" | sed 's/.*"reservation":"\([^"]*\)".*/\1/')
 
 say 'After the call: what it used, as the provider reported it.'
-api POST "/v1/reservations/$ID/settle" '{"provider_usage": {"prompt_tokens": 1180, "completion_tokens": 312,
-  "total_tokens": 1492}, "latency_ms": 4100}' | show
+api POST "/v1/reservations/$ID/settle" '{"provider_usage": {"input_tokens": 180,
+  "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 0, "output_tokens": 312}, "latency_ms": 4100}' | show
 
 say 'A reservation ends once.'
 api POST "/v1/reservations/$ID/release" | show
+
+say 'How the budget stands.'
+api GET /v1/budgets/tour-daily | show
+
+say 'The books: every unit balances.'
+api GET /v1/ledger/trial-balance | show

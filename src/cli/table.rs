@@ -5,7 +5,7 @@
 use std::io::IsTerminal;
 
 use chrono::TimeDelta;
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -49,7 +49,7 @@ impl Look {
         let mut table = Table::new();
         match self {
             Self::Plain => table.load_preset("     --            ").force_no_tty(),
-            Self::Drawn => table.load_preset(presets::UTF8_HORIZONTAL_ONLY).enforce_styling(),
+            Self::Drawn => table.load_preset("     ──            ").enforce_styling(),
         };
         table.set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().map(|name| self.toned(name.trim_start_matches('>'), Tone::Quiet)));

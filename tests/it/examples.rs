@@ -42,25 +42,24 @@ impl Drop for Served {
     }
 }
 
-/// Replaces what differs: between quotes, whatever looks like an id, an instant or a signed token.
+/// Replaces what differs: whatever looks like an id, an instant or a signed token.
 fn normalised(text: &str) -> String {
-    let quoted = |(index, part): (usize, &str)| {
-        let digits = part.bytes().filter(u8::is_ascii_digit).count();
-        let name = if index % 2 == 0 {
-            None
-        } else if part.len() == 36 && part.bytes().filter(|b| *b == b'-').count() == 4 {
-            Some("<id>")
-        } else if part.starts_with("eyJ") {
-            Some("<token>")
-        } else if part.len() >= 20 && part.as_bytes().get(10) == Some(&b'T') && digits >= 14 {
-            Some("<instant>")
-        } else {
-            None
-        };
-        name.unwrap_or(part).to_owned()
-    };
-    let line = |line: &str| line.split('"').enumerate().map(quoted).collect::<Vec<_>>().join("\"");
-    text.lines().map(|text| line(text) + "\n").collect()
+    let ends_a_word = |c: char| matches!(c, '"' | ' ' | ',' | '/' | '\n');
+    text.split_inclusive(ends_a_word)
+        .map(|part| {
+            let word = part.trim_end_matches(ends_a_word);
+            let name = if uuid::Uuid::try_parse(word).is_ok() {
+                "<id>"
+            } else if chrono::DateTime::parse_from_rfc3339(word).is_ok() {
+                "<instant>"
+            } else if word.starts_with("eyJ") {
+                "<token>"
+            } else {
+                word
+            };
+            name.to_owned() + part.strip_prefix(word).unwrap_or_default()
+        })
+        .collect()
 }
 
 fn check(served: &Served, data_dir: &Path, name: &str) {
