@@ -21,7 +21,7 @@ pub struct Client {
 }
 
 /// An answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,

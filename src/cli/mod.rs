@@ -2,10 +2,12 @@
 //!
 //! | command | does |
 //! |---|---|
+//! | [`bench`] | measures the service against a naive baseline |
 //! | [`demo`] | the whole of it at work, on a real trace |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
 
+pub mod bench;
 pub mod boot;
 pub mod client;
 pub mod demo;
@@ -33,6 +35,8 @@ pub struct Cli {
 enum Command {
     /// Serve the HTTP API
     Serve(serve::ServeArgs),
+    /// Measure the service, and a naive baseline on the same Postgres
+    Bench(bench::BenchArgs),
     /// See all of it at work on a real trace
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
@@ -47,6 +51,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let environment = Environment::read();
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
+        Command::Bench(args) => bench::run(args, &environment).await,
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
     }

@@ -3,6 +3,7 @@
 //! Deliberately absent: pools, roles and migrations; whoever asked knows what it needs.
 
 use std::fmt;
+use std::path::Path;
 
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
@@ -116,24 +117,36 @@ pub async fn open_store(
             Ok(Opened { options, private: None })
         }
         StoreChoice::Private { data_dir } => {
-            let cache_dir = environment.cache_dir_default().unwrap_or_else(|| data_dir.join("programs"));
-            let search = Search {
-                configured: environment.pg_bin.clone(),
-                path: environment.path.clone(),
-                root: "/".into(),
-                cache_dir,
-            };
-            let mut options = Options::new(search);
-            options.ownership = ownership;
-            options.report = report;
-            options.fetch = match args.fetch_postgres {
-                FetchPostgres::Auto => Fetch::WhenMissing,
-                FetchPostgres::Never => Fetch::Never,
-            };
+            let options = private_options(args, environment, &data_dir, ownership, report);
             let private = PrivatePostgres::open(&data_dir, options).await?;
             Ok(Opened { options: private.connect_options(), private: Some(private) })
         }
     }
+}
+
+/// How the private Postgres of a folder is opened, as the options and the environment say.
+#[must_use]
+pub fn private_options(
+    args: &StoreArgs,
+    environment: &Environment,
+    data_dir: &Path,
+    ownership: Ownership,
+    report: Report,
+) -> Options {
+    let search = Search {
+        configured: environment.pg_bin.clone(),
+        path: environment.path.clone(),
+        root: "/".into(),
+        cache_dir: environment.cache_dir_default().unwrap_or_else(|| data_dir.join("programs")),
+    };
+    let mut options = Options::new(search);
+    options.ownership = ownership;
+    options.report = report;
+    options.fetch = match args.fetch_postgres {
+        FetchPostgres::Auto => Fetch::WhenMissing,
+        FetchPostgres::Never => Fetch::Never,
+    };
+    options
 }
 
 /// Reads a URL. Errors never repeat it.

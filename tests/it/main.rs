@@ -5,8 +5,13 @@
     reason = "a helper of a test may fail like the test itself, and clippy only knows the latter"
 )]
 
+mod access;
+mod cli_help;
 mod demo;
 mod embedded;
 mod examples;
+mod openapi;
+mod pages;
 mod preflight;
 mod support;
+mod tidy;

@@ -1,0 +1,214 @@
+//! The calls that are made: the same for the service and for the baseline.
+//!
+//! | shape | tenants | budgets that govern a call |
+//! |---|---|---|
+//! | hot | 1 | tokens and dollars of a provider's quota that everybody shares, dollars of the tenant |
+//! | spread | 256 | tokens and dollars of each tenant with that provider, dollars of the tenant |
+//!
+//! Every limit is so high that nobody is refused: a refusal is cheaper than a grant, and would flatter.
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+/// Tenants of the spread shape.
+const SPREAD_TENANTS: usize = 256;
+/// Prompt tokens of a call: this and up to so many more.
+const INPUT_MIN: u64 = 200;
+const INPUT_SPAN: u64 = 4000;
+/// Completion tokens that are asked for, and how many are used: this and up to so many more.
+const OUTPUT_MAX: u64 = 800;
+const OUTPUT_MIN: u64 = 50;
+const OUTPUT_SPAN: u64 = 750;
+
+/// How the load falls on the budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Everybody shares one.
+    Hot,
+    /// Many tenants with their own.
+    Spread,
+}
+
+/// One call: what is asked, and what will be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) tenant: usize,
+    pub(super) input: u64,
+    pub(super) output: u64,
+}
+
+impl Call {
+    /// The most it may use.
+    pub(super) const fn asked_tokens(&self) -> u64 {
+        self.input + OUTPUT_MAX
+    }
+
+    /// What it will use.
+    pub(super) const fn used_tokens(&self) -> u64 {
+        self.input + self.output
+    }
+
+    pub(super) const fn max_output() -> u64 {
+        OUTPUT_MAX
+    }
+}
+
+/// Calls without end, the same for the same seed (splitmix64, Steele 2014).
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    shape: Shape,
+    state: u64,
+}
+
+impl Calls {
+    pub(super) const fn new(shape: Shape, seed: u64) -> Self {
+        Self { shape, state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    pub(super) fn next_call(&mut self) -> Call {
+        let tenants = u64::try_from(self.shape.tenants()).unwrap_or(1);
+        Call {
+            tenant: usize::try_from(self.below(tenants)).unwrap_or(0),
+            input: INPUT_MIN + self.below(INPUT_SPAN),
+            output: OUTPUT_MIN + self.below(OUTPUT_SPAN),
+        }
+    }
+}
+
+impl Shape {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Spread => "spread",
+        }
+    }
+
+    pub(super) const fn tenants(self) -> usize {
+        match self {
+            Self::Hot => 1,
+            Self::Spread => SPREAD_TENANTS,
+        }
+    }
+
+    pub(super) const fn provider(self) -> &'static str {
+        match self {
+            Self::Hot => "anthropic",
+            Self::Spread => "openai",
+        }
+    }
+
+    pub(super) const fn model(self) -> &'static str {
+        match self {
+            Self::Hot => "claude-sonnet-4-5",
+            Self::Spread => "gpt-4o",
+        }
+    }
+
+    pub(super) fn tenant(self, number: usize) -> String {
+        format!("bench-{}-{number}", self.name())
+    }
+
+    /// The budgets: id and document.
+    pub(super) fn budgets(self) -> Vec<(String, Value)> {
+        let (each, kind) = match self {
+            Self::Hot => (Value::Null, "quota"),
+            Self::Spread => (json!("tenant"), "budget"),
+        };
+        let shared = |measure: &str| {
+            let body = json!({
+                "scope": {"provider": self.provider()}, "each": each, "measure": measure, "limit": "1000000000000",
+                "period": {"kind": "month"}, "timezone": "Etc/UTC", "enforcement": "hard", "kind": kind,
+            });
+            (format!("bench-{}-{measure}", self.name()), body)
+        };
+        let own = |number: usize| {
+            let tenant = self.tenant(number);
+            let body = json!({
+                "scope": {"tenant": tenant}, "measure": "usd", "limit": "1000000000000", "period": {"kind": "month"},
+                "timezone": "tenant", "enforcement": "hard", "thresholds": ["0.8", "0.95"],
+            });
+            (tenant, body)
+        };
+        let mut all = vec![shared("tokens"), shared("usd")];
+        all.extend((0..self.tenants()).map(own));
+        all
+    }
+
+    /// The same budgets as the baseline numbers them: two that are shared or each tenant's own, and the tenant's.
+    pub(super) fn naive_budgets(self, tenant: usize) -> [i32; 3] {
+        let first = i32::try_from(tenant.saturating_mul(3)).unwrap_or(0);
+        match self {
+            Self::Hot => [0, 1, 2],
+            // The hot shape's three come before.
+            Self::Spread => [first + 3, first + 4, first + 5],
+        }
+    }
+
+    pub(super) fn preflight(self, call: &Call) -> Value {
+        json!({
+            "tenant": self.tenant(call.tenant), "feature": "bench", "provider": self.provider(),
+            "model": self.model(), "priority": "interactive",
+            "estimate": {"input": call.input, "max_output": OUTPUT_MAX},
+        })
+    }
+}
+
+/// How many budgets the baseline needs for both shapes.
+pub(super) fn naive_budgets_count() -> i32 {
+    i32::try_from(3 * (1 + SPREAD_TENANTS)).unwrap_or(i32::MAX)
+}
+
+/// Dollars of a call for the baseline, which has no price book: some whole tokens at some price.
+pub(super) fn naive_usd(input: u64, output: u64) -> Decimal {
+    Decimal::new(i64::try_from(input * 3 + output * 15).unwrap_or(0), 6)
+}
+
+/// Grams of a call for the baseline.
+pub(super) fn naive_grams(output: u64) -> Decimal {
+    Decimal::new(i64::try_from(output).unwrap_or(0), 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::budget::BudgetBody;
+    use crate::wire::call::PreflightBody;
+
+    #[test]
+    fn budgets_and_calls_are_what_the_api_takes() {
+        for shape in [Shape::Hot, Shape::Spread] {
+            for (id, body) in shape.budgets() {
+                serde_json::from_value::<BudgetBody>(body).unwrap_or_else(|error| panic!("{id}: {error}"));
+            }
+            let call = Calls::new(shape, 1).next_call();
+            serde_json::from_value::<PreflightBody>(shape.preflight(&call)).expect("a pre-flight");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_calls_and_they_reach_every_tenant() {
+        let calls = |seed| {
+            let mut calls = Calls::new(Shape::Spread, seed);
+            (0..5000).map(|_| calls.next_call()).collect::<Vec<_>>()
+        };
+        assert_eq!(calls(1), calls(1));
+        assert_ne!(calls(1), calls(2));
+        let tenants: std::collections::BTreeSet<_> = calls(3).iter().map(|call| call.tenant).collect();
+        assert_eq!(tenants.len(), SPREAD_TENANTS);
+        assert!(calls(4).iter().all(|call| call.output <= OUTPUT_MAX && call.input >= INPUT_MIN));
+    }
+
+    #[test]
+    fn every_budget_of_the_baseline_exists() {
+        let last = Shape::Spread.naive_budgets(SPREAD_TENANTS - 1);
+        assert_eq!(last[2], naive_budgets_count() - 1);
+    }
+}
