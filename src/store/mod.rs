@@ -6,6 +6,7 @@
 //! | [`open`] | which Postgres a command talks to, and that it is new enough |
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
+//! | [`catalogue_reads`] | tenants and budgets, to be looked at |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`rates`] | the price book and the factor book |
 //! | `columns`, `rows` | values as array columns, rows as values |
@@ -13,6 +14,7 @@
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
 pub mod catalogue;
+pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
 pub mod lane;
