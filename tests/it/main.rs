@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod catalogue;
 mod cli_help;
 mod demo;
 mod embedded;
