@@ -232,6 +232,6 @@ fn state(
         Ok(Counter { posted, held })
     };
     let slices = governing.window.iter().map(slice).collect::<Result<_, _>>()?;
-    let standing = Standing::new(governing.clone(), slices).map_err(StoreError::Unkeepable)?;
+    let standing = Standing::new(governing.clone(), slices);
     Ok(Some(BudgetState::of(&standing, standing.total)))
 }
