@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use anyhow::Context;
 use rust_decimal::Decimal;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::cast::{PER_RUN, Planned, budgets};
 use super::summary::{BalanceLine, BudgetLine, FeatureLine};
@@ -57,11 +58,15 @@ pub(super) async fn read(client: &mut Client) -> anyhow::Result<Books> {
     for planned in budgets() {
         lines.push(budget_line(client, planned).await?);
     }
-    let usage: UsageTotals = client.get("/v1/usage?group_by=tenant,feature").await?.json()?;
+    let usage: UsageTotals = get(client, "/v1/usage?group_by=tenant,feature").await?;
     let mut features: Vec<FeatureLine> = usage.rows.into_iter().map(feature_line).collect();
     features.sort_by_key(|line| Reverse(line.usd));
-    let balance: TrialBalance = client.get("/v1/ledger/trial-balance").await?.json()?;
+    let balance: TrialBalance = get(client, "/v1/ledger/trial-balance").await?;
     Ok(Books { budgets: lines, features, trial_balance: balance.units })
+}
+
+async fn get<T: DeserializeOwned>(client: &mut Client, path: &str) -> anyhow::Result<T> {
+    client.get(path).await?.json().with_context(|| format!("GET {path}"))
 }
 
 fn feature_line(row: UsageRow) -> FeatureLine {
@@ -76,7 +81,7 @@ async fn budget_line(client: &mut Client, planned: Planned) -> anyhow::Result<Bu
     let mut cursor = String::new();
     loop {
         let path = format!("/v1/budgets/{}?limit=1000{cursor}", planned.id);
-        let page: CountersPage = client.get(&path).await?.json()?;
+        let page: CountersPage = get(client, &path).await?;
         counters += page.counters.len();
         fullest = fullest.into_iter().chain(page.counters).min_by_key(|state| state.headroom);
         match page.next_cursor {
