@@ -7,10 +7,18 @@
 //! | [`start`] | everything between a database and a service that answers |
 //! | [`calls`] | pre-flight, settle, release, extend, post usage: what goes through the lane |
 //! | [`catalogue`] | tenants and budgets |
+//! | [`ledger`] | the journal, balances, the trial balance |
+//! | [`usage`] | what was used, added up |
+//! | [`verdicts`] | what was refused, and why |
+//! | [`verify`] | the books, recomputed and compared |
 
 pub mod calls;
 pub mod catalogue;
+pub mod ledger;
 pub mod start;
+pub mod usage;
+pub mod verdicts;
+pub mod verify;
 
 use std::sync::Arc;
 

@@ -4,11 +4,17 @@
 //! |---|---|
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
+//! | [`verify`] | recomputes the books and compares |
+//! | [`migrate`] | brings the tables up to date |
+//! | [`openapi`] | prints the document |
 
 pub mod boot;
 pub mod client;
+pub mod migrate;
+pub mod openapi;
 pub mod serve;
 pub mod token;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -32,6 +38,12 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
+    /// Recompute the books from nothing and compare
+    Verify(verify::VerifyArgs),
+    /// Bring the database's tables up to date
+    Migrate(migrate::MigrateArgs),
+    /// Print the OpenAPI document
+    Openapi(openapi::OpenapiArgs),
 }
 
 /// Runs the command that was asked for.
@@ -43,5 +55,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
+        Command::Verify(args) => verify::run(&args, &environment).await,
+        Command::Migrate(args) => migrate::run(&args, &environment).await,
+        Command::Openapi(args) => openapi::run(&args),
     }
 }

@@ -8,6 +8,11 @@
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`rates`] | the price book and the factor book |
+//! | [`ledger`] | the journal, account balances, the trial balance |
+//! | [`usage`] | sums of what was used |
+//! | [`verdicts`] | what was refused, and why |
+//! | [`verify`] | the books, checked against each other |
+//! | [`migrations`] | the schema, brought up to date |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
@@ -16,10 +21,15 @@ pub mod catalogue;
 mod columns;
 pub mod embedded;
 pub mod lane;
+pub mod ledger;
+pub mod migrations;
 pub mod open;
 pub mod rates;
 pub mod reservations;
 mod rows;
+pub mod usage;
+pub mod verdicts;
+pub mod verify;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;
