@@ -11,6 +11,11 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`catalogue`] | tenants and budgets |
+//! | [`ledger`] | the journal, balances, the trial balance |
+//! | [`usage`] | what was used, added up |
+//! | [`verdicts`] | what was refused, and why |
+//! | [`verify`] | the books, recomputed and compared |
 
 pub mod alternatives;
 pub mod calls;
@@ -18,7 +23,11 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
 pub mod rates;
+pub mod ledger;
 pub mod start;
+pub mod usage;
+pub mod verdicts;
+pub mod verify;
 
 use std::sync::Arc;
 
