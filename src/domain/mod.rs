@@ -32,6 +32,8 @@ pub mod amounts;
 pub mod budget;
 pub mod calendar;
 pub mod carbon;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod id;
 pub mod ledger;
 pub mod price;
