@@ -36,6 +36,8 @@ pub mod budget;
 pub mod calendar;
 pub mod carbon;
 pub mod estimate;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod id;
 pub mod ledger;
 pub mod price;

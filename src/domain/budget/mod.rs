@@ -18,3 +18,6 @@ pub mod measure;
 pub mod recount;
 pub mod scope;
 pub mod verdict;
+
+#[cfg(test)]
+mod tests;
