@@ -6,5 +6,8 @@
 )]
 
 mod embedded;
+mod faults;
+mod lane;
+mod pains;
 mod preflight;
 mod support;
