@@ -127,17 +127,7 @@ async fn an_answer_from_memory_touches_nothing() {
     service.advance(chrono::TimeDelta::hours(3));
     service.call_keyed("k", "POST", "/v1/preflight", ask(20, 1, json!({}))).await.ok();
     assert_eq!(count(&service, "counters").await, 1, "no counter of a later hour");
-    let stranger = reserve(1);
-    let answer = service.app.lane.submit(match stranger.action {
-        counterfoil::domain::ledger::command::Action::Reserve(mut reserve) => {
-            reserve.call.tenant = "nobody".parse().unwrap();
-            counterfoil::domain::ledger::command::Command {
-                action: counterfoil::domain::ledger::command::Action::Reserve(reserve),
-                idempotency: None,
-            }
-        }
-        _ => unreachable!(),
-    });
-    assert!(answer.await.unwrap().is_err());
-    assert_eq!(count(&service, "counters").await, 1);
+    let stranger = service.app.lane.submit(reserve(1).of_tenant("nobody")).await;
+    assert!(stranger.unwrap().is_err());
+    assert_eq!(count(&service, "counters").await, 1, "none for a tenant that nobody knows");
 }

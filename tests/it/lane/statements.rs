@@ -5,39 +5,26 @@ use sqlx::Connection;
 
 use counterfoil::domain::ledger::command::Command;
 use counterfoil::lane::{BATCH_MAX, Lane, QUEUE_MAX};
-use counterfoil::store::catalogue::LOCK;
 use counterfoil::store::lane::STATEMENTS_PER_BATCH;
 
 use crate::support::commands::{But, post_usage, reserve, settle};
-use crate::support::proxy::{Proxy, Step};
+use crate::support::proxy::{Proxy, Step, hold_up};
 use crate::support::service::TestService;
 use crate::support::story::{acme, budget, until};
 
-/// Sends commands so that they are one batch: the catalogue is locked until all of them wait behind a first one.
+/// Sends commands so that they are one batch: all of them wait behind a lane that is held up.
 async fn in_one_batch(service: &TestService, lane: &Lane, proxy: &Proxy, commands: Vec<Command>) -> Vec<Vec<Step>> {
     assert!(commands.len() <= BATCH_MAX);
-    let mut gate = sqlx::PgConnection::connect_with(&service.db.connect_options()).await.unwrap();
-    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut gate).await.unwrap();
-    let first = tokio::spawn({
-        let lane = lane.clone();
-        async move { lane.submit(reserve(1)).await.unwrap().unwrap() }
-    });
-    until("the first one is on its way", || async {
-        let waits = "select exists (select from pg_locks where locktype = 'advisory' and not granted and database =
-            (select oid from pg_database where datname = current_database()))";
-        lane.queued() == 0 && sqlx::query_scalar(waits).fetch_one(service.db.pool()).await.unwrap()
-    })
-    .await;
+    let gate = hold_up(service, proxy).await;
     let all = commands.len();
-    let others = tokio::spawn({
+    let sent = tokio::spawn({
         let lane = lane.clone();
         async move { lane.submit_all(commands).await }
     });
-    until("all others wait", || async { lane.queued() == all }).await;
+    until("all of them wait", || async { lane.queued() == all }).await;
     proxy.take_steps();
-    sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(&mut gate).await.unwrap();
-    first.await.unwrap();
-    for answer in others.await.unwrap() {
+    gate.close().await.unwrap();
+    for answer in sent.await.unwrap() {
         answer.unwrap().unwrap();
     }
     batches(proxy.take_steps())

@@ -84,6 +84,8 @@ pub(crate) fn post_usage(tokens: u64) -> Command {
 
 /// Changes to a command.
 pub(crate) trait But: Sized {
+    /// Of this tenant.
+    fn of_tenant(self, tenant: &str) -> Self;
     /// Of this feature.
     fn of_feature(self, feature: &str) -> Self;
     /// As part of this run.
@@ -95,6 +97,11 @@ pub(crate) trait But: Sized {
 }
 
 impl But for Command {
+    fn of_tenant(mut self, tenant: &str) -> Self {
+        call_of(&mut self.action).tenant = tenant.parse().unwrap();
+        self
+    }
+
     fn of_feature(mut self, feature: &str) -> Self {
         call_of(&mut self.action).feature = feature.parse().unwrap();
         self

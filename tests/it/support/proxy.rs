@@ -8,10 +8,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use counterfoil::store::catalogue::LOCK;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
+
+use super::service::TestService;
+use super::story::until;
 
 /// One statement on its way to the server.
 #[derive(Debug, Clone)]
@@ -218,4 +223,15 @@ async fn carry(client: UnixStream, server: Box<dyn Stream>, number: usize, share
         std::future::pending::<()>().await;
     }
     Ok(())
+}
+
+/// Holds up the lane behind a proxy, until the connection that is answered is closed: the catalogue is locked as a change
+/// locks it, and the lane, which sweeps when there is nothing else to do, waits in the middle of an empty batch.
+pub(crate) async fn hold_up(service: &TestService, proxy: &Proxy) -> PgConnection {
+    let mut gate = PgConnection::connect_with(&service.db.connect_options()).await.unwrap();
+    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut gate).await.unwrap();
+    proxy.take_steps();
+    until("the lane is held up", || async { proxy.take_steps().iter().any(|step| step.sql.starts_with("begin")) })
+        .await;
+    gate
 }
