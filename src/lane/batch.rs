@@ -119,10 +119,10 @@ impl Worker {
                 }
             }
         }
-        if let Some(connection) = self.connection.take() {
-            if let Err(error) = connection.close().await {
-                tracing::debug!(%error, "the lane's connection did not close cleanly");
-            }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "the lane's connection did not close cleanly");
         }
     }
 

@@ -290,9 +290,7 @@ impl Change<'_> {
         sqlx::query("update catalogue_head set tzdb = $1").bind(tzdb_version()).execute(&mut *self.transaction).await?;
         let catalogue = self.catalogue().await?;
         let numbers: Vec<_> = catalogue.budgets().map(|budget| budget.number).collect();
-        if !numbers.is_empty() {
-            self.recount(&catalogue, numbers, None).await?;
-        }
+        self.recount(&catalogue, numbers, None).await?;
         Ok(true)
     }
 
@@ -303,6 +301,10 @@ impl Change<'_> {
         budgets: Vec<BudgetNumber>,
         tenant: Option<&TenantId>,
     ) -> Result<(), StoreError> {
+        if budgets.is_empty() {
+            // To a recount none named would mean all.
+            return Ok(());
+        }
         let numbers: Vec<i32> = budgets.iter().map(|number| number.0).collect();
         sqlx::query("delete from counters where budget = any($1) and ($2::text is null or tenant = $2)")
             .bind(&numbers)

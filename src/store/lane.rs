@@ -41,8 +41,10 @@ pub const EXPIRED_PAGE: usize = 256;
 /// Statements of a batch whose counters all exist: begin, reservations, answers, counters, write, commit.
 pub const STATEMENTS_PER_BATCH: u32 = 6;
 
-/// Settings of a lane's connection. Plans stay index look-ups however the tables grow: every statement of a lane finds
-/// its rows by key, and a plan made while a table was small must not scan it once it is large.
+/// Settings of a lane's connection.
+///
+/// Plans stay index look-ups however the tables grow: every statement of a lane finds its rows by key, and a plan made
+/// while a table was small must not scan it once it is large.
 #[must_use]
 pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
     options.options([
@@ -271,8 +273,10 @@ pub async fn write_batch(
     })
 }
 
-/// The number of the last batch of a lane that was committed, or zero. Waits for one whose commit is still on its way: a
-/// lost connection does not mean that the server has stopped working on what came through it.
+/// The number of the last batch of a lane that was committed, or zero.
+///
+/// Waits for one whose commit is still on its way: a lost connection does not mean that the server has stopped working on
+/// what came through it.
 ///
 /// # Errors
 /// When the database does not answer, or the commit on its way takes too long.

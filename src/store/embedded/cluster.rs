@@ -14,6 +14,7 @@ use super::{
     find::Binaries,
     identity::{self, Identity},
     keeper,
+    socket::PORT,
     wait::{Deadline, moment_blocking},
 };
 
@@ -148,7 +149,7 @@ impl Cluster {
             return Ok(()); // Postgres itself recognises and removes the stale file
         }
         if !self.is_server(postmaster.pid) {
-            return self.disown(postmaster.pid);
+            return self.disown(&postmaster);
         }
         report("ending the Postgres of a service that was killed");
         let deadline = Deadline::after_seconds(STOP_WAIT_S);
@@ -160,7 +161,8 @@ impl Cluster {
             let _ = rustix::process::kill_process(pid, Signal::INT);
             moment_blocking();
         }
-        Ok(())
+        // One that was killed meanwhile, and whose parent has not asked after it yet.
+        if exists(pid) { self.disown(&postmaster) } else { Ok(()) }
     }
 
     /// Whether a process is the server of this cluster: servers stand in their data folder.
@@ -175,10 +177,18 @@ impl Cluster {
     /// After a crash the recorded process id may be that of another program (in a container it often is), and Postgres
     /// would refuse to start. Our own id takes its place, which Postgres knows to be no server, being its parent. The
     /// file is not removed: its other lines let Postgres check for living sessions of the crashed server.
-    fn disown(&self, stale: u32) -> Result<(), EmbeddedError> {
+    /// The socket's lock file has no such lines, and names the same process: it goes.
+    fn disown(&self, postmaster: &Postmaster) -> Result<(), EmbeddedError> {
+        if let Some(socket_dir) = &postmaster.socket_dir {
+            let _ = std::fs::remove_file(socket_dir.join(format!(".s.PGSQL.{PORT}.lock")));
+        }
         let path = self.postmaster_file();
-        let text = std::fs::read_to_string(&path).map_err(|source| EmbeddedError::io("read", &path, source))?;
-        let rewritten = text.replacen(&stale.to_string(), &std::process::id().to_string(), 1);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(EmbeddedError::io("read", &path, source)),
+        };
+        let rewritten = text.replacen(&postmaster.pid.to_string(), &std::process::id().to_string(), 1);
         std::fs::write(&path, rewritten).map_err(|source| EmbeddedError::io("write", &path, source))
     }
 

@@ -14,10 +14,12 @@ use counterfoil::clock::Clock;
 use counterfoil::domain::id::TenantId;
 use counterfoil::http::service::service;
 use counterfoil::http::state::HttpState;
+use counterfoil::lane::Lane;
 use counterfoil::store::MIGRATOR;
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
@@ -103,9 +105,22 @@ impl Replica {
         let app = start::start(&options, clock.clone(), Arc::new(verifier), Arc::new(grants), &tasks)
             .await
             .expect("the service starts");
+        Self::around(app, key, rules)
+    }
+
+    fn around(app: App, key: Arc<LocalKey>, rules: TokenRules) -> Self {
+        let clock = app.clock.clone();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let router = service(HttpState::new(app.clone(), metrics)).expect("the document can be written");
         Self { app, clock, router, key, rules }
+    }
+
+    /// This replica with another lane: on a connection that can be broken, or with a queue of another size.
+    pub(crate) fn with_lane(&self, queue_max: usize, options: PgConnectOptions) -> Self {
+        let mut app = self.app.clone();
+        let tasks = TaskTracker::new();
+        app.lane = Lane::start_within(queue_max, options, app.snapshots.clone(), app.clock.clone(), &tasks);
+        Self::around(app, Arc::clone(&self.key), self.rules.clone())
     }
 
     /// Moves the clock.

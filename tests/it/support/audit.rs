@@ -1,0 +1,157 @@
+//! The books, checked from nothing: every counter and every row of the roll-up against the journal and the reservations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use counterfoil::domain::amounts::{Amounts, Grams, Tokens, Usd};
+use counterfoil::domain::budget::measure::Consumption;
+use counterfoil::domain::budget::recount::Recount;
+use counterfoil::domain::budget::scope::Dimensions;
+use counterfoil::domain::id::{LabelKey, LabelValue};
+use counterfoil::domain::usage::Usage;
+use counterfoil::store::catalogue;
+use rust_decimal::Decimal;
+use sqlx::Row;
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::types::Json;
+
+/// Every difference there is. None is what is wanted.
+pub(crate) async fn findings(pool: &PgPool) -> Vec<String> {
+    let mut findings = counters(pool).await;
+    for (what, sql) in STATEMENTS {
+        let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(pool).await.unwrap();
+        findings.extend(rows.into_iter().map(|row| format!("{what}: {row}")));
+    }
+    findings
+}
+
+/// Panics with every difference there is.
+#[track_caller]
+pub(crate) fn assert_none(findings: &[String]) {
+    assert!(findings.is_empty(), "{} differences:\n{}", findings.len(), findings.join("\n"));
+}
+
+const STATEMENTS: [(&str, &str); 5] = [
+    (
+        "the trial balance is not zero",
+        "select unit || ' ' || difference from trial_balance('infinity') where difference <> 0",
+    ),
+    (
+        "the roll-up differs from the journal",
+        "select (coalesce(kept, counted))::text from (
+            select tenant, quarter, feature, provider, model, region, requests, input, cache_read, cache_write_5m,
+                cache_write_1h, output, reasoning, usd, gco2e_usage_location, gco2e_usage_market, gco2e_embodied
+            from usage_rollup
+        ) as kept
+        full join (
+            select tenant, date_bin('15 minutes', occurred_at, 'epoch') as quarter, feature, provider, model,
+                coalesce(region, '') as region, sum(requests)::bigint as requests, sum(input)::bigint as input,
+                sum(cache_read)::bigint as cache_read, sum(cache_write_5m)::bigint as cache_write_5m,
+                sum(cache_write_1h)::bigint as cache_write_1h, sum(output)::bigint as output,
+                sum(reasoning)::bigint as reasoning, sum(usd) as usd, sum(gco2e_usage_location) as gco2e_usage_location,
+                sum(gco2e_usage_market) as gco2e_usage_market, sum(gco2e_embodied) as gco2e_embodied
+            from transfers
+            group by 1, 2, 3, 4, 5, 6
+        ) as counted
+        using (tenant, quarter, feature, provider, model, region)
+        where kept is distinct from counted",
+    ),
+    (
+        "a reservation was settled more than once",
+        "select reservation::text from transfers where reservation is not null group by reservation having count(*) > 1",
+    ),
+    (
+        "a reservation and its transfer do not name each other",
+        "select coalesce(reservations.id, transfers.id)::text
+        from reservations
+        full join transfers on transfers.reservation = reservations.id
+        where (transfers.reservation is not null and transfers.id is distinct from reservations.transfer)
+            or (reservations.transfer is not null and transfers.id is null)",
+    ),
+    (
+        "a key is remembered for an answer whose effect is not there",
+        "select key from idempotency_keys as known
+        where (answer::jsonb ->> 'transfer') is not null
+            and not exists (select from transfers where id = (answer::jsonb ->> 'transfer')::uuid)
+        union all
+        select key from idempotency_keys as known
+        where (answer::jsonb ->> 'reservation') is not null
+            and not exists (select from reservations where id = (answer::jsonb ->> 'reservation')::uuid)",
+    ),
+];
+
+async fn counters(pool: &PgPool) -> Vec<String> {
+    let mut connection = pool.acquire().await.unwrap();
+    let catalogue = catalogue::load(&mut connection).await.unwrap();
+    let mut recount = Recount::new(&catalogue, Vec::new());
+    for row in sqlx::query("select *, period_at as counted_at from transfers").fetch_all(pool).await.unwrap() {
+        recount.post(&dimensions(&row), row.get("counted_at"), &consumption(&row)).unwrap();
+    }
+    let open = "select *, granted_at as counted_at from reservations where state = 'open'";
+    for row in sqlx::query(open).fetch_all(pool).await.unwrap() {
+        recount.hold(&dimensions(&row), row.get("counted_at"), &consumption(&row)).unwrap();
+    }
+    type Key = (i32, String, chrono::DateTime<chrono::Utc>);
+    let wanted: BTreeMap<Key, (Decimal, Decimal)> = recount
+        .finish()
+        .into_iter()
+        .map(|(id, counted)| {
+            let counter = counted.counter;
+            ((id.budget.0, id.key.as_str().to_owned(), id.start), (counter.posted.decimal(), counter.held.decimal()))
+        })
+        .collect();
+    let kept: BTreeMap<Key, (Decimal, Decimal)> =
+        sqlx::query("select budget, key, period_start, posted, held from counters")
+            .fetch_all(pool)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| ((row.get(0), row.get(1), row.get(2)), (row.get(3), row.get(4))))
+            .collect();
+    let nothing = (Decimal::ZERO, Decimal::ZERO);
+    let ids: BTreeSet<&Key> = wanted.keys().chain(kept.keys()).collect();
+    let differs = |id: &&Key| wanted.get(*id).unwrap_or(&nothing) != kept.get(*id).unwrap_or(&nothing);
+    let tell = |id: &Key| format!("counter {id:?} is {:?}, must be {:?}", kept.get(id), wanted.get(id));
+    ids.into_iter().filter(differs).map(tell).collect()
+}
+
+fn dimensions(row: &PgRow) -> Dimensions {
+    fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(row: &PgRow, column: &str) -> Option<T> {
+        row.get::<Option<&str>, _>(column).map(|text| text.parse().unwrap())
+    }
+    let labels: Option<Json<BTreeMap<String, String>>> = row.get("labels");
+    let label = |(key, value): (String, String)| (LabelKey::parse(&key).unwrap(), LabelValue::parse(&value).unwrap());
+    Dimensions {
+        tenant: name(row, "tenant").unwrap(),
+        feature: name(row, "feature").unwrap(),
+        provider: name(row, "provider").unwrap(),
+        model: name(row, "model").unwrap(),
+        region: name(row, "region"),
+        run: name(row, "run"),
+        agent: name(row, "agent"),
+        labels: Arc::new(labels.map(|Json(labels)| labels).unwrap_or_default().into_iter().map(label).collect()),
+    }
+}
+
+fn consumption(row: &PgRow) -> Consumption {
+    let tokens = |column: &str| Tokens::new(u64::try_from(row.get::<i64, _>(column)).unwrap()).unwrap();
+    let grams = |column: &str| Grams::new(row.get(column)).unwrap();
+    Consumption {
+        requests: u32::try_from(row.get::<i32, _>("requests")).unwrap(),
+        usage: Usage {
+            input: tokens("input"),
+            cache_read: tokens("cache_read"),
+            cache_write_5m: tokens("cache_write_5m"),
+            cache_write_1h: tokens("cache_write_1h"),
+            output: tokens("output"),
+            reasoning: tokens("reasoning"),
+        },
+        amounts: Amounts {
+            tokens: tokens("tokens"),
+            usd: Usd::new(row.get("usd")).unwrap(),
+            gco2e_usage_location: grams("gco2e_usage_location"),
+            gco2e_usage_market: grams("gco2e_usage_market"),
+            gco2e_embodied: grams("gco2e_embodied"),
+        },
+    }
+}
