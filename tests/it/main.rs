@@ -6,8 +6,12 @@
 )]
 
 mod access;
+mod catalogue;
 mod cli_help;
+mod bench;
+mod demo;
 mod embedded;
+mod examples;
 mod openapi;
 mod pages;
 mod preflight;
