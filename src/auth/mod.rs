@@ -5,7 +5,7 @@
 //! | [`keys`] | the key files of this installation, made on first start |
 //! | [`jwks`] | public keys of other issuers |
 //! | [`verifier`] | a bearer token becomes a [`Caller`], fast |
-//! | [`mint`] | a token signed with the local key |
+//! | [`mod@mint`] | a token signed with the local key |
 //! | [`grant`] | the signed proof of a reservation |
 //!
 //! Invariants: the algorithm is the key's, never the token's; a token is good only for an issuer, an audience and a time

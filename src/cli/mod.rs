@@ -2,7 +2,7 @@
 //!
 //! | command | does |
 //! |---|---|
-//! | [`bench`] | measures the service against a naive baseline |
+//! | [`mod@bench`] | measures the service against a naive baseline |
 //! | [`demo`] | the whole of it at work, on a real trace |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |

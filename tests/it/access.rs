@@ -70,7 +70,9 @@ fn operations() -> Vec<Operation> {
                     &whole,
                 ) {
                     Value::String(text) => text,
-                    other => other.to_string(),
+                    other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                        other.to_string()
+                    }
                 };
                 match (parameter["in"].as_str().unwrap(), parameter["required"].as_bool().unwrap_or(false)) {
                     ("path", _) => path = path.replace(&format!("{{{name}}}"), &value),

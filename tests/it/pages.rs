@@ -39,7 +39,7 @@ struct Bound {
 }
 
 /// Endings of the names of bounds.
-const ENDINGS: [&str; 6] = ["_MAX", "_MIN", "_DEFAULT", "_PATIENCE", "_INTERVAL", "_RETRY_SECONDS"];
+const ENDINGS: [&str; 7] = ["_MAX", "_MIN", "_DEFAULT", "_KEPT", "_PATIENCE", "_INTERVAL", "_RETRY_SECONDS"];
 
 /// Public constants that are bounds, with their docstring as one line.
 fn bounds(source: &str) -> Vec<Bound> {
@@ -77,7 +77,7 @@ const BOUNDS: [(&str, &[&str]); 5] = [
     ),
     ("Calls and reservations", &["src/domain/ledger", "src/domain/price", "src/domain/carbon"]),
     ("Credentials", &["src/auth"]),
-    ("The service", &["src/lane", "src/app", "src/store"]),
+    ("The service", &["src/lane", "src/worker.rs", "src/app", "src/store"]),
 ];
 
 fn rust_files(under: &str) -> Vec<String> {

@@ -160,11 +160,12 @@ fn statuses_are_only_in_problem_rs() {
     check(
         "an error has one status, wherever it comes from",
         "return a `Problem`; its `ProblemCode` knows the status",
-        &[
-            ("src/http/service.rs", "the status of an answer that is no error: metrics"),
-            ("src/cli/client.rs", "the other side: it reads statuses"),
-        ],
-        in_code(|source| source.path != "src/http/problem.rs", |line| names(line, &["StatusCode"])),
+        &[("src/http/service.rs", "the status of an answer that is no error: metrics")],
+        in_code(
+            // The command line is the other side: it reads statuses.
+            |source| source.path != "src/http/problem.rs" && source.room() != Some("cli"),
+            |line| names(line, &["StatusCode"]),
+        ),
     );
 }
 
@@ -228,7 +229,7 @@ fn the_domain_is_pure() {
 }
 
 /// Which rooms a room may name. `ARCHITECTURE.md` says why.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("clock", &[]),
     ("config", &[]),
@@ -238,8 +239,9 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("store", &["config", "domain", "telemetry", "wire"]),
     ("lane", &["clock", "domain", "store", "telemetry"]),
     ("app", &["auth", "clock", "domain", "lane", "store", "telemetry", "wire"]),
+    ("worker", &["app", "clock", "domain", "store", "telemetry"]),
     ("http", &["app", "auth", "clock", "domain", "telemetry", "wire"]),
-    ("cli", &["app", "auth", "clock", "config", "domain", "http", "lane", "store", "telemetry", "wire"]),
+    ("cli", &["app", "auth", "clock", "config", "domain", "http", "lane", "store", "telemetry", "wire", "worker"]),
     ("lib", &[]),
     ("main", &[]),
 ];
