@@ -19,7 +19,7 @@ use crate::domain::ledger::reservation::Reservation;
 use crate::store::catalogue_reads::{self as sql, OpenAsked, OpenCounters};
 use crate::store::{StoreError, catalogue, confine};
 use crate::wire::answer::BudgetStateBody;
-use crate::wire::budget::{BudgetNowBody, BudgetRow, BudgetVersionBody, TenantRow, TenantVersionBody};
+use crate::wire::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody, TenantRow, TenantVersionBody};
 use crate::wire::page::Page;
 
 /// The end of a version's page key: versions count from 1.

@@ -9,12 +9,12 @@ use crate::domain::carbon::Profile;
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
 use crate::store::StoreError;
-use crate::store::rates::{self as sql, BookPart, RateFilter};
+use crate::store::rates::{self as sql, BookPart};
 use crate::wire::about::{AboutAnswer, BookBody, BookPartBody, LimitsBody, TzdbBody};
 use crate::wire::factor::FactorDoc;
 use crate::wire::page::Page;
 use crate::wire::price::PriceRowDoc;
-use crate::wire::rates::{AddedBody, FactorBody, OneOrMany, PriceBody, check_factor, check_price};
+use crate::wire::rates::{AddedBody, FactorBody, OneOrMany, PriceBody, RateFilter, check_factor, check_price};
 
 impl App {
     /// Adds price rows: all of them, or none if one is not valid. A row that is there already is left as it is, so that a

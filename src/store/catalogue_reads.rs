@@ -17,7 +17,8 @@ use crate::domain::budget::counter::{Counter, CounterId};
 use crate::domain::budget::scope::CounterKey;
 use crate::domain::id::{BudgetId, TenantId};
 use crate::domain::ledger::reservation::Reservation;
-use crate::wire::budget::{BudgetBody, BudgetRow, BudgetVersionBody, TenantRow, TenantVersionBody};
+use crate::wire::budget::BudgetBody;
+use crate::wire::catalogue::{BudgetRow, BudgetVersionBody, TenantRow, TenantVersionBody};
 use crate::wire::page::Page;
 
 /// Begins a read that sees one state of the books, however many queries it makes.

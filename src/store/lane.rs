@@ -54,6 +54,8 @@ pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
         ("synchronous_commit", "on"),
         ("lock_timeout", "5s"),
         ("statement_timeout", "20s"),
+        // One plan per statement, made once: look-ups by key do not depend on what is looked up.
+        ("plan_cache_mode", "force_generic_plan"),
         ("application_name", "counterfoil lane"),
     ])
 }

@@ -6,7 +6,8 @@
 //! the lock is held over four round trips and a flush to disk.
 //!
 //! Deliberately absent, all of it in the baseline's favour: prices and factors (amounts are given), periods, roll-ups,
-//! expiry, refusals on record, grants, HTTP, JSON. It has a schema of its own in a database that `bench` makes and drops.
+//! expiry, refusals on record, grants, HTTP, JSON. It has a schema of its own in a database that `bench` makes and
+//! drops.
 
 use rust_decimal::Decimal;
 use sqlx::postgres::PgConnection;
@@ -125,15 +126,6 @@ pub async fn create(connection: &mut PgConnection, budgets: i32) -> Result<(), S
     Ok(())
 }
 
-/// Removes the tables.
-///
-/// # Errors
-/// When the database does not answer or refuses.
-pub async fn remove(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::raw_sql("drop schema if exists naive cascade").execute(connection).await?;
-    Ok(())
-}
-
 /// Holds the estimate of a call, if every budget has room. Answers whether it was granted.
 ///
 /// # Errors
@@ -246,19 +238,4 @@ async fn remember(connection: &mut PgConnection, key: Option<&str>, answer: Uuid
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// What the baseline's books say: postings, tokens posted, and what is still held in all budgets.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn totals(connection: &mut PgConnection) -> Result<(i64, i64, Decimal), StoreError> {
-    let row = sqlx::query(
-        "select (select count(*) from naive.postings),
-            (select coalesce(sum(tokens), 0)::bigint from naive.postings),
-            (select coalesce(sum(held), 0) from naive.budgets)",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }

@@ -17,7 +17,7 @@ use crate::wire::factor::FactorDoc;
 use crate::wire::factor::doc::FactorIdentity;
 use crate::wire::page::Page;
 use crate::wire::price::{PriceRowDoc, bundled_provider_names};
-use crate::wire::rates::{FactorBody, PriceBody};
+use crate::wire::rates::{FactorBody, PriceBody, RateFilter};
 
 /// Loads both books.
 ///
@@ -191,17 +191,6 @@ pub async fn remember(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Which rows of a book are shown.
-#[derive(Debug, Clone, Default)]
-pub struct RateFilter<'a> {
-    /// Of prices the provider, of factors the kind.
-    pub first: Option<&'a str>,
-    /// Of prices the model's canonical name, of factors the key; case does not matter.
-    pub second: Option<&'a str>,
-    /// Only the rows that apply at this instant: of each history the newest that is in force.
-    pub at: Option<DateTime<Utc>>,
 }
 
 fn price_body(row: &PgRow) -> Result<PriceBody, StoreError> {

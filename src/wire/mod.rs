@@ -11,6 +11,7 @@
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
 //! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
 //! | [`reservation`] | a reservation |
+//! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
@@ -21,6 +22,7 @@ pub mod about;
 pub mod answer;
 pub mod budget;
 pub mod call;
+pub mod catalogue;
 pub mod estimate;
 pub mod factor;
 pub mod page;

@@ -85,8 +85,12 @@ mod tests {
         loop {
             let page = Page::new("things", cursor.as_deref(), Some(10)).unwrap();
             let after = page.after.as_deref().map_or(-1, |key| key.parse::<i64>().unwrap());
-            let fetched: Vec<u32> =
-                all.iter().copied().filter(|n| i64::from(*n) > after).take(page.fetch() as usize).collect();
+            let fetched: Vec<u32> = all
+                .iter()
+                .copied()
+                .filter(|n| i64::from(*n) > after)
+                .take(usize::try_from(page.fetch()).unwrap())
+                .collect();
             let (items, next) = page.cut(fetched, ToString::to_string);
             seen.extend(items);
             cursor = next;

@@ -167,6 +167,17 @@ pub struct FactorBody {
     pub row: FactorDoc,
 }
 
+/// Which rows of a book are shown.
+#[derive(Debug, Clone, Default)]
+pub struct RateFilter<'a> {
+    /// Of prices the provider, of factors the kind.
+    pub first: Option<&'a str>,
+    /// Of prices the model's canonical name, of factors the key; case does not matter.
+    pub second: Option<&'a str>,
+    /// Only the rows that apply at this instant: of each history the newest that is in force.
+    pub at: Option<DateTime<Utc>>,
+}
+
 /// What became of the rows that were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedBody {

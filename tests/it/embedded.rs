@@ -23,7 +23,7 @@ use crate::support::cluster::search;
 const SERVICE: &str = "COUNTERFOIL_TEST_SERVICE";
 
 /// A data folder that the user who runs Postgres can reach; in memory, because its making is most of the time.
-fn data_dir() -> tempfile::TempDir {
+pub(crate) fn data_dir() -> tempfile::TempDir {
     let parent = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
     let dir = tempfile::Builder::new().prefix("counterfoil_embedded").tempdir_in(parent).unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();

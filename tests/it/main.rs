@@ -8,6 +8,7 @@
 mod access;
 mod catalogue;
 mod cli_help;
+mod bench;
 mod demo;
 mod embedded;
 mod examples;

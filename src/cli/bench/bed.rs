@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 
 use crate::auth::{Caller, LocalKey, Scope, ScopeSet, TokenRules, mint};
 use crate::clock::Clock;
-use crate::config::{Environment, StoreArgs, StoreChoice};
+use crate::config::{Environment, StoreArgs};
 use crate::store::embedded::{Ownership, PrivatePostgres, Report};
 use crate::store::open::{Opened, open_store, private_options};
 use crate::store::{naive, scratch};
@@ -31,6 +31,10 @@ const LISTEN_TIME_MAX: Duration = Duration::from_secs(60);
 const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 /// Where the private cluster is kept meanwhile: on a disk. In `/tmp` it might be in memory, where a flush costs nothing.
 const FOLDER_PARENT: &str = "/var/tmp";
+
+/// The service's keys and what it says, in the folder.
+const KEYS: &str = "bench-keys";
+const LOG: &str = "bench-service.log";
 
 /// A folder that is removed at the end, if we made it.
 struct Folder {
@@ -61,8 +65,8 @@ impl Folder {
 }
 
 enum Server {
-    Private(PrivatePostgres),
-    Other(Opened),
+    Private(Box<PrivatePostgres>),
+    Other(Box<Opened>),
 }
 
 /// A Postgres with a database for the bench.
@@ -80,16 +84,15 @@ impl Bed {
         callers: u16,
         report: Report,
     ) -> anyhow::Result<Self> {
-        let private_dir = |folder: &Folder| folder.path.clone();
-        let is_default = args.data_dir.is_none() && args.database_url.is_none() && environment.database_url.is_none();
-        let folder = Folder::given_or_made(if is_default { None } else { args.data_dir.as_deref() })?;
-        let server = if is_default || matches!(args.choose(environment)?, StoreChoice::Private { .. }) {
-            let dir = private_dir(&folder);
-            let mut options = private_options(args, environment, &dir, Ownership::Exclusive, report);
+        let names_server = args.database_url.is_some() || environment.database_url.is_some();
+        let is_private = args.data_dir.is_some() && args.database_url.is_none() || !names_server;
+        let folder = Folder::given_or_made(args.data_dir.as_deref())?;
+        let server = if is_private {
+            let mut options = private_options(args, environment, &folder.path, Ownership::Exclusive, report);
             options.connections_max = callers.saturating_add(CONNECTIONS_BESIDE);
-            Server::Private(PrivatePostgres::open(&dir, options).await?)
+            Server::Private(Box::new(PrivatePostgres::open(&folder.path, options).await?))
         } else {
-            Server::Other(open_store(args, environment, Ownership::Beside, report).await?)
+            Server::Other(Box::new(open_store(args, environment, Ownership::Beside, report).await?))
         };
         let database = format!("counterfoil_bench_{}", std::process::id());
         let bed = Self { server, database, folder };
@@ -131,10 +134,14 @@ impl Bed {
 
     /// Drops the database, stops a Postgres of ours, removes its folder if we made it.
     pub(super) async fn close(self) -> anyhow::Result<()> {
-        if self.folder.is_ours {
-            // The whole cluster goes.
-        } else {
+        let goes_with_cluster = self.folder.is_ours && matches!(self.server, Server::Private(_));
+        if !goes_with_cluster {
             scratch::drop_database(&self.server_options(), &self.database).await.context("cannot drop the database")?;
+        }
+        if !self.folder.is_ours {
+            // Ours alone; what cannot be removed is overwritten next time.
+            let _removed = std::fs::remove_dir_all(self.folder.path.join(KEYS));
+            let _removed = std::fs::remove_file(self.folder.path.join(LOG));
         }
         match self.server {
             Server::Private(private) => private.stop().await?,
@@ -153,14 +160,14 @@ impl Bed {
 
     /// Starts the service on the bench's database.
     pub(super) async fn start_service(&self) -> anyhow::Result<Service> {
-        let keys = self.folder.path.join("bench-keys");
+        let keys = self.folder.path.join(KEYS);
         let key = LocalKey::load_or_create(&keys)?;
         let mut command = Command::new(std::env::current_exe().context("this program's own file is not known")?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--keys-dir"]).arg(&keys);
         // Not on the command line, where everybody could read its password.
         command.env("DATABASE_URL", self.options().to_url_lossy().as_str());
         command.env_remove("COUNTERFOIL_JWKS");
-        let log = self.folder.path.join("bench-service.log");
+        let log = self.folder.path.join(LOG);
         let log_file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file).kill_on_drop(true);
         let mut child = command.spawn().context("cannot start the service")?;

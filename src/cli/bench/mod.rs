@@ -45,7 +45,7 @@ use self::tally::{Tally, Told};
 use crate::cli::client::Client;
 use crate::clock::Clock;
 use crate::config::{Environment, StoreArgs};
-use crate::store::{naive, scratch};
+use crate::store::scratch;
 use crate::telemetry::names;
 
 /// How long both systems run before they are measured: connections, plans, caches.
@@ -56,12 +56,13 @@ const MISMATCHES_LISTED_MAX: usize = 20;
 /// Measure the service, and a naive baseline on the same Postgres.
 ///
 /// Starts the service in a process of its own on a private Postgres in a folder that is removed afterwards (with
-/// `--data-dir`, `--database-url` or DATABASE_URL: in a database of its own there, dropped afterwards), and drives it over
+/// `--data-dir`, `--database-url` or `DATABASE_URL`: in a database of its own there, dropped afterwards), and drives it over
 /// HTTP: each request is a pre-flight that reserves and its settlement. Then compares the books with what callers were told;
 /// exits with 1 on any difference.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  counterfoil bench\n  counterfoil bench --shape hot --seconds 5 --json\n  \
     counterfoil bench --url http://127.0.0.1:8080 --token $TOKEN")]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub struct BenchArgs {
     #[command(flatten)]
     store: StoreArgs,
@@ -149,10 +150,45 @@ async fn measure_all(args: &BenchArgs, environment: &Environment) -> anyhow::Res
         (Some(address), Some(token)) => (None, Service::running(*address, token.clone())),
         _ => {
             let bed = Bed::open(&args.store, environment, args.callers, Arc::new(say)).await?;
-            let service = bed.start_service().await?;
-            (Some(bed), service)
+            match bed.start_service().await {
+                Ok(service) => (Some(bed), service),
+                Err(error) => {
+                    bed.close().await?;
+                    return Err(error);
+                }
+            }
         }
     };
+    // Whatever happens, what we started is stopped and what we made is removed.
+    let measured = tokio::select! {
+        measured = measure(args, machine, bed.as_ref(), &service) => measured,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let stopped = service.stop().await;
+    let closed = match bed {
+        Some(bed) => bed.close().await,
+        None => Ok(()),
+    };
+    let mut report = measured?;
+    stopped?;
+    closed?;
+    report.judge();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", report.page())?;
+    }
+    Ok(if report.ledger_mismatches == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn measure(
+    args: &BenchArgs,
+    machine: process::Machine,
+    bed: Option<&Bed>,
+    service: &Service,
+) -> anyhow::Result<Report> {
     let mut bench = Bench::prepare(args, bed, service).await?;
     let mut runs = Vec::new();
     for shape in args.shape.each() {
@@ -162,7 +198,7 @@ async fn measure_all(args: &BenchArgs, environment: &Environment) -> anyhow::Res
         runs.push(bench.run(args.shape.each().first().copied().unwrap_or(Shape::Hot), 1).await?);
     }
     let mismatches = bench.mismatches().await?;
-    let mut report = Report {
+    Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         command: command_line(args),
         at: Clock::system().now().to_rfc3339_opts(SecondsFormat::Secs, true),
@@ -177,17 +213,7 @@ async fn measure_all(args: &BenchArgs, environment: &Environment) -> anyhow::Res
         ledger_mismatches: u64::try_from(mismatches.len())?,
         mismatches: mismatches.into_iter().take(MISMATCHES_LISTED_MAX).collect(),
         targets: Vec::new(),
-    };
-    bench.close().await?;
-    report.judge();
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{}", report.page())?;
-    }
-    Ok(if report.ledger_mismatches == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 /// The command as it may be repeated; without a token or a URL with a password.
@@ -216,8 +242,8 @@ fn command_line(args: &BenchArgs) -> String {
 /// A bench under way.
 struct Bench<'a> {
     args: &'a BenchArgs,
-    bed: Option<Bed>,
-    service: Service,
+    bed: Option<&'a Bed>,
+    service: &'a Service,
     admin: Client,
     watcher: Option<PgConnection>,
     /// No other run has this name: idempotency keys begin with it.
@@ -229,14 +255,14 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    async fn prepare(args: &'a BenchArgs, bed: Option<Bed>, service: Service) -> anyhow::Result<Self> {
+    async fn prepare(args: &'a BenchArgs, bed: Option<&'a Bed>, service: &'a Service) -> anyhow::Result<Self> {
         let mut admin = Client::connect(service.address, &service.token).await?;
         let mut before = BTreeMap::new();
         for shape in args.shape.each() {
             lay(&mut admin, *shape).await?;
             before.insert(shape.name(), (*shape, check::standing(&mut admin, *shape).await?));
         }
-        let watcher = match &bed {
+        let watcher = match bed {
             Some(bed) if args.no_naive => Some(bed.connect().await?),
             Some(bed) => {
                 bed.lay_naive().await?;
@@ -268,7 +294,7 @@ impl<'a> Bench<'a> {
             let who = (run.as_str(), number);
             let (address, token) = (self.service.address, &self.service.token);
             ours.push(HttpCaller::connect(address, token, shape, who, with_keys).await?);
-            if let Some(bed) = self.bed.as_ref().filter(|_| !self.args.no_naive) {
+            if let Some(bed) = self.bed.filter(|_| !self.args.no_naive) {
                 theirs.push(NaiveCaller::connect(&bed.options(), shape, who, with_keys).await?);
             }
         }
@@ -300,7 +326,7 @@ impl<'a> Bench<'a> {
             say(&said);
         }
         self.memory.postgres_mb =
-            self.bed.as_ref().and_then(Bed::postmaster).and_then(process::family_memory_mb).or(self.memory.postgres_mb);
+            self.bed.and_then(Bed::postmaster).and_then(process::family_memory_mb).or(self.memory.postgres_mb);
         let has_naive = !theirs.is_empty();
         for caller in theirs {
             caller.leave().await;
@@ -329,7 +355,7 @@ impl<'a> Bench<'a> {
         let page = String::from_utf8_lossy(&page.body).into_owned();
         Ok(Used {
             service_cpu_s: self.service.process().and_then(process::cpu_seconds),
-            postgres_cpu_s: self.bed.as_ref().and_then(Bed::postmaster).and_then(process::family_cpu_seconds),
+            postgres_cpu_s: self.bed.and_then(Bed::postmaster).and_then(process::family_cpu_seconds),
             callers_cpu_s: process::cpu_seconds(std::process::id()),
             wal_bytes,
             batches: metric(&page, &format!("{}_count", names::LANE_BATCH_SIZE)),
@@ -362,7 +388,7 @@ impl<'a> Bench<'a> {
     async fn postgres(&mut self) -> anyhow::Result<Option<Postgres>> {
         let Some(watcher) = &mut self.watcher else { return Ok(None) };
         let facts = scratch::server_facts(watcher).await?;
-        let flush = match self.bed.as_ref().and_then(Bed::disk) {
+        let flush = match self.bed.and_then(Bed::disk) {
             Some(folder) => {
                 let taken = process::flush_latency(folder).context("cannot measure the disk")?;
                 let at = |share| tally::quantile(&taken, share);
@@ -375,20 +401,6 @@ impl<'a> Bench<'a> {
 
     fn memory(&self) -> Memory {
         Memory { service_peak_mb: self.service.process().and_then(process::peak_memory_mb), ..self.memory }
-    }
-
-    async fn close(self) -> anyhow::Result<()> {
-        let Self { bed, service, watcher, admin, .. } = self;
-        drop(admin);
-        service.stop().await?;
-        if let Some(mut watcher) = watcher {
-            naive::remove(&mut watcher).await?;
-            drop(watcher);
-        }
-        match bed {
-            Some(bed) => bed.close().await,
-            None => Ok(()),
-        }
     }
 }
 

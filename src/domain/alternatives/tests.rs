@@ -164,7 +164,7 @@ fn the_cheapest_that_fits_comes_first_and_what_is_no_alternative_never() {
 #[test]
 fn a_budget_of_calls_or_tokens_is_met_by_every_model_alike() {
     for measure in [Measure::Tokens, Measure::Requests] {
-        let one = budget("n", measure.clone(), dec!(5000));
+        let one = budget("n", measure, dec!(5000));
         assert_eq!(names(vec![one.clone()], &[("n", dec!(0.5))], "big", Priority::Standard), [""; 0], "{measure:?}");
         assert_eq!(names(vec![one], &[("n", dec!(1000))], "big", Priority::Standard), ["small", "mid", "frugal"]);
     }

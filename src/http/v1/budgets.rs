@@ -14,7 +14,8 @@ use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
 use super::tenants::{PageQuery, WrittenBody};
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{BudgetId, TenantId};
-use crate::wire::budget::{BudgetBody, BudgetNowBody, BudgetRow, BudgetVersionBody};
+use crate::wire::budget::BudgetBody;
+use crate::wire::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody};
 use crate::wire::page::Page;
 use crate::wire::{optional, required};
 

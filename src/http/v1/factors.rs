@@ -16,10 +16,9 @@ use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery}
 use super::idempotency;
 use crate::domain::access::{Action as Access, may};
 use crate::domain::carbon::FactorKind;
-use crate::store::rates::RateFilter;
 use crate::wire::factor::FactorDoc;
 use crate::wire::page::Page;
-use crate::wire::rates::{AddedBody, FactorBody, OneOrMany};
+use crate::wire::rates::{AddedBody, FactorBody, OneOrMany, RateFilter};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()

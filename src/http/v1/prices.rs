@@ -15,10 +15,9 @@ use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
 use super::idempotency;
 use crate::domain::access::{Action as Access, may};
-use crate::store::rates::RateFilter;
 use crate::wire::page::Page;
 use crate::wire::price::PriceRowDoc;
-use crate::wire::rates::{AddedBody, OneOrMany, PriceBody};
+use crate::wire::rates::{AddedBody, OneOrMany, PriceBody, RateFilter};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()

@@ -13,7 +13,8 @@ use super::super::state::HttpState;
 use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::TenantId;
-use crate::wire::budget::{TenantBody, TenantRow, TenantVersionBody};
+use crate::wire::budget::TenantBody;
+use crate::wire::catalogue::{TenantRow, TenantVersionBody};
 use crate::wire::page::Page;
 use crate::wire::required;
 
