@@ -85,5 +85,7 @@ fn the_demo_sees_all_four_verdicts_balances_and_goes_on_when_run_again() {
     let calls = |document: &Value| -> u64 {
         document["features"].as_array().expect("features").iter().filter_map(|line| line["requests"].as_u64()).sum()
     };
+    let verified = counterfoil("verify", &books).output().expect("the binary runs");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     assert!(calls(&second) > calls(&first), "the second demo did not go on with the books of the first");
 }

@@ -33,7 +33,8 @@ pub(super) fn page(look: Look, summary: &Summary, token: Option<&str>) -> String
         page.push('\n');
         page.push_str(&next_steps(look, summary, token));
     }
-    page
+    // The last column is padded; nobody wants to copy that.
+    page.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 fn budgets(look: Look, summary: &Summary) -> String {
@@ -132,8 +133,15 @@ fn verdicts(look: Look, summary: &Summary) -> String {
         let mut reasons: Vec<_> = reasons.flat_map(|(code, by)| by.iter().map(move |one| (code, one))).collect();
         reasons.sort_by_key(|(_, (_, told))| Reverse(**told));
         if reasons.is_empty() {
+            let verdict_is_allow = verdict == "allow";
             let [verdict, told, share] = head;
-            table.add_row([verdict, told, share, Cell::new(""), Cell::new("there is room in every budget")]);
+            table.add_row([
+                verdict,
+                told,
+                share,
+                Cell::new(""),
+                Cell::new(if verdict_is_allow { "there is room in every budget" } else { "" }),
+            ]);
             continue;
         }
         for (code, (budget, told)) in reasons {
@@ -232,15 +240,29 @@ fn speed(look: Look, summary: &Summary) -> String {
 }
 
 fn next_steps(look: Look, summary: &Summary, token: &str) -> String {
-    let address = &summary.address;
+    let Summary { address, books, .. } = summary;
+    let headline = look.headline("Next steps");
+    let headers = "-H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json'";
+    let ask = r#"{"tenant":"spreewerk","feature":"code-review","provider":"anthropic","model":"claude-sonnet-4-5",
+         "region":"eu-central-1","estimate":{"input":1200,"max_output":800}}"#;
+    let used = r#"{"usage":{"input":1200,"output":312}}"#;
     format!(
-        "{}\n  TOKEN={token}\n\n  # 1. ask before a call\n  curl -s {address}/v1/preflight -H \"authorization: Bearer $TOKEN\" -H \
-         'content-type: application/json' \\\n    -d '{{\"tenant\":\"hinode\",\"feature\":\"support-chat\",\"provider\":\"google\",\"model\":\"gemini-2.5-flash\",\n         \
-         \"priority\":\"interactive\",\"estimate\":{{\"input\":1200,\"max_output\":800}}}}'\n\n  # 2. settle what it used \
-         (the id is `reservation` of the answer)\n  curl -s {address}/v1/reservations/$ID/settle -H \"authorization: Bearer $TOKEN\" -H \
-         'content-type: application/json' \\\n    -d '{{\"usage\":{{\"input\":1200,\"output\":312}}}}'\n\n  # 3. the whole API\n  \
-         {address}/docs\n\nBooks: {}. Serving until Ctrl-C.\n",
-        look.headline("Next steps"),
-        summary.books,
+        "{headline}
+  TOKEN={token}
+
+  # 1. ask before a call; the answer names its reservation
+  curl -s {address}/v1/preflight {headers} \\
+    -d '{ask}'
+
+  # 2. settle what it used: ID=<the reservation>
+  curl -s {address}/v1/reservations/$ID/settle {headers} \\
+    -d '{used}'
+
+  # 3. look at what is left
+  curl -s {address}/v1/budgets/spreewerk-monthly-usd {headers}
+
+The whole API: {address}/docs
+The books: {books}. Serving until Ctrl-C.
+"
     )
 }
