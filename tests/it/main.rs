@@ -5,6 +5,7 @@
     reason = "a helper of a test may fail like the test itself, and clippy only knows the latter"
 )]
 
+mod books;
 mod embedded;
 mod preflight;
 mod support;
