@@ -16,8 +16,17 @@ impl App {
     }
 
     /// Sends many actions through the lane; each has its own outcome, in order.
-    pub async fn submit_all(&self, commands: Vec<Command>) -> Vec<Result<Outcome, AppError>> {
-        self.lane.submit_all(commands).await.into_iter().map(|answer| Ok(answer??)).collect()
+    ///
+    /// # Errors
+    /// When the lane answered none of them: it is stopping, or the database is away.
+    pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Result<Outcome, AppError>>, AppError> {
+        let answers = self.lane.submit_all(commands).await;
+        if let Some(Err(error)) = answers.first()
+            && answers.iter().all(Result::is_err)
+        {
+            return Err((*error).into());
+        }
+        Ok(answers.into_iter().map(|answer| Ok(answer??)).collect())
     }
 
     /// Makes sure that a tenant is known here, also one that another replica made a moment ago.

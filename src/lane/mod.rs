@@ -103,23 +103,26 @@ impl Lane {
         answer.await.unwrap_or(Err(LaneError::Stopping))
     }
 
-    /// Sends many commands of one caller, waiting for room in the queue, and answers in their order. A caller with ten
-    /// thousand items is slowed down, not refused half-way.
-    ///
-    /// Each has an answer of its own: one that cannot be written takes none of the others with it.
+    /// Sends many commands of one caller, and answers in their order. A caller with ten thousand items is slowed down, not
+    /// refused half-way, and takes at most one batch's room in the queue at a time: others are not refused for its sake.
     pub async fn submit_all(&self, commands: Vec<Command>) -> Vec<Result<Answer, LaneError>> {
-        let mut waiting = Vec::with_capacity(commands.len());
-        for command in commands {
-            let (reply, answer) = oneshot::channel();
-            // When the lane is stopping the reply is dropped with the envelope, and its answer says so.
-            let _stopping = self.sender.send(Envelope { command, reply }).await;
-            waiting.push(answer);
+        let mut answers = Vec::with_capacity(commands.len());
+        let mut commands = commands.into_iter();
+        loop {
+            let mut waiting = Vec::with_capacity(BATCH_MAX.min(commands.len()));
+            for command in commands.by_ref().take(BATCH_MAX) {
+                let (reply, answer) = oneshot::channel();
+                // When nobody takes it, its reply is dropped with it, and it is answered as one that came too late.
+                let _stopping = self.sender.send(Envelope { command, reply }).await;
+                waiting.push(answer);
+            }
+            if waiting.is_empty() {
+                return answers;
+            }
+            for answer in waiting {
+                answers.push(answer.await.unwrap_or(Err(LaneError::Stopping)));
+            }
         }
-        let mut answers = Vec::with_capacity(waiting.len());
-        for answer in waiting {
-            answers.push(answer.await.unwrap_or(Err(LaneError::Stopping)));
-        }
-        answers
     }
 
     /// How many commands are waiting.

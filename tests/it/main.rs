@@ -10,6 +10,7 @@ mod bench;
 mod catalogue;
 mod cli_help;
 mod demo;
+mod books;
 mod embedded;
 mod examples;
 mod openapi;

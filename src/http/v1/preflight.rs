@@ -159,7 +159,7 @@ async fn preflight_batch(
         prepared.push(one);
     }
     let commands = prepared.iter().flatten().map(|(_, command)| command.clone()).collect();
-    let mut outcomes = state.app.submit_all(commands).await.into_iter();
+    let mut outcomes = state.app.submit_all(commands).await?.into_iter();
     let mut items = Vec::with_capacity(prepared.len());
     for (index, one) in prepared.into_iter().enumerate() {
         let answered = one.and_then(|(reserve, _)| {
