@@ -218,3 +218,7 @@ impl Tariff<'_> {
         Ok(Priced { consumption: Consumption { requests, usage: *usage, amounts }, provenance, flags })
     }
 }
+
+#[cfg(test)]
+#[path = "tariff_tests.rs"]
+mod tests;

@@ -28,7 +28,7 @@ use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::{Ask, decide, keep};
-use crate::domain::calendar::CalendarError;
+use crate::domain::calendar::{CalendarError, PeriodSpec};
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
 use crate::domain::tariff::{Flags, RateBooks};
 use crate::domain::usage::Usage;
@@ -379,6 +379,7 @@ impl Books {
             tariff: &tariff,
             jitter: reservation.id.0.as_u64_pair().1,
         };
+        let standings: Vec<Standing> = standings.into_iter().map(without_reset).collect();
         let mut ruling = decide(&ask, &standings, now)?;
         if !ruling.verdict.grants() {
             let untouched = Effects::default();
@@ -540,6 +541,15 @@ fn overruns(actual: &Consumption, hold: &Consumption, governing: &[Governing]) -
         || used.gco2e()? > held.gco2e()?
         || used.gco2e_market()? > held.gco2e_market()?
         || governing.iter().any(more))
+}
+
+/// A reservation stays in the period of its grant: that period's end brings an extension no room. Only a sliding window
+/// moves on.
+fn without_reset(mut standing: Standing) -> Standing {
+    if !matches!(standing.governing.budget.period, PeriodSpec::Sliding { .. }) {
+        standing.governing.period.end = None;
+    }
+    standing
 }
 
 /// The same counters, looked at from a later instant.

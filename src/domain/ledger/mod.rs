@@ -15,3 +15,7 @@ pub mod command;
 pub mod outcome;
 pub mod reservation;
 pub mod transfer;
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
+mod tests;

@@ -1,0 +1,500 @@
+//! The books as a child would keep them: one list of everything that happened, added up anew for every question.
+//!
+//! Written from the design, not from the code: it shares prices and factors with the books, and nothing else. Days and hours
+//! are divisions, sliding windows are searched second by second, caps are found by trying every output.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use super::*;
+use crate::domain::amounts::Usd;
+use crate::domain::budget::measure::Consumption;
+use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::verdict::Ruling;
+use crate::domain::ledger::outcome::BudgetState;
+use crate::domain::tariff::Priced;
+use crate::domain::usage::Usage;
+
+/// The same tenants and budgets as [`rules`], in the words of the fixtures.
+pub(super) const WORLD: &str = "
+    tenant acme Asia/Tokyo
+    tenant beta Etc/UTC
+    tenant firm Etc/UTC strict
+    tenant gone Etc/UTC archived
+    budget own tokens 120 day tenant=acme zone=tenant
+    budget quota w:1,0,1,1,5,5 400 hour provider=unit
+    budget run usd 60 once each=run
+    budget soft tokens 50 hour soft
+    budget slide requests 6 sliding:600 each=tenant
+    budget floor usd 90 day zone=tenant each=tenant floors=interactive:0.4
+    budget two usd 30 day model=two
+    budget grams gco2e 0.004 day each=feature
+    budget burst tokens 70 sliding:600 provider=unit";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Window {
+    Hour,
+    UtcDay,
+    TenantDay,
+    Sliding,
+    Once,
+}
+
+/// A budget.
+struct Rule {
+    name: &'static str,
+    key: fn(&Dimensions) -> Option<String>,
+    window: Window,
+    measure: fn(&Consumption) -> Decimal,
+    limit: Decimal,
+    hard: bool,
+    kept_for_interactive: Decimal,
+}
+
+fn number(count: Tokens) -> Decimal {
+    count.count().into()
+}
+
+fn dollars(call: &Consumption) -> Decimal {
+    call.amounts.usd.decimal()
+}
+
+fn all_tokens(call: &Consumption) -> Decimal {
+    call.usage.buckets().into_iter().map(number).sum()
+}
+
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
+fn rules() -> Vec<Rule> {
+    let rule = |name, window, limit: i64, key, measure| Rule {
+        name,
+        key,
+        window,
+        measure,
+        limit: limit.into(),
+        hard: true,
+        kept_for_interactive: Decimal::ZERO,
+    };
+    vec![
+        rule("own", Window::TenantDay, 120, |call| (call.tenant.as_str() == "acme").then(String::new), all_tokens),
+        rule(
+            "quota",
+            Window::Hour,
+            400,
+            |call| (call.provider.as_str() == "unit").then(String::new),
+            |call| number(call.usage.input) + Decimal::from(5) * number(call.usage.output),
+        ),
+        rule("run", Window::Once, 60, |call| Some(format!("{}/{}", call.tenant, call.run.as_ref()?)), dollars),
+        Rule { hard: false, ..rule("soft", Window::Hour, 50, |_| Some(String::new()), all_tokens) },
+        rule("slide", Window::Sliding, 6, |call| Some(call.tenant.to_string()), |call| call.requests.into()),
+        Rule {
+            kept_for_interactive: Decimal::from(36),
+            ..rule("floor", Window::TenantDay, 90, |call| Some(call.tenant.to_string()), dollars)
+        },
+        rule("two", Window::UtcDay, 30, |call| (call.model.as_str() == "two").then(String::new), dollars),
+        Rule {
+            limit: Decimal::new(4, 3),
+            ..rule(
+                "grams",
+                Window::UtcDay,
+                0,
+                |call| Some(format!("{}/{}", call.tenant, call.feature)),
+                |call| call.amounts.gco2e_usage_location.decimal() + call.amounts.gco2e_embodied.decimal(),
+            )
+        },
+        rule("burst", Window::Sliding, 70, |call| (call.provider.as_str() == "unit").then(String::new), all_tokens),
+    ]
+}
+
+#[derive(Clone, PartialEq)]
+enum State {
+    Open,
+    Ended,
+    Expired,
+}
+
+struct Hold {
+    id: ReservationId,
+    call: Dimensions,
+    at: i64,
+    expires: i64,
+    priced: Priced,
+    tier: ServiceTier,
+    priority: Priority,
+    state: State,
+}
+
+struct Spent {
+    call: Dimensions,
+    at: i64,
+    what: Consumption,
+}
+
+pub(super) struct Model {
+    rules: Vec<Rule>,
+    rates: Arc<RateBooks>,
+    holds: Vec<Hold>,
+    spent: Vec<Spent>,
+    answers: BTreeMap<String, ([u8; 32], String)>,
+}
+
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
+impl Model {
+    pub(super) fn new() -> Self {
+        Self { rules: rules(), rates: rates(), holds: Vec::new(), spent: Vec::new(), answers: BTreeMap::new() }
+    }
+
+    pub(super) fn apply(&mut self, command: &Command, now: DateTime<Utc>) -> String {
+        let at = now.timestamp();
+        for hold in &mut self.holds {
+            if hold.state == State::Open && hold.expires <= at {
+                hold.state = State::Expired;
+            }
+        }
+        if let Some(idempotency) = &command.idempotency
+            && let Some((fingerprint, said)) = self.answers.get(idempotency.key.as_str())
+        {
+            return if *fingerprint == idempotency.fingerprint { said.clone() } else { "mismatch".to_owned() };
+        }
+        let said = match &command.action {
+            Action::Reserve(reserve) => self.reserve(reserve, at),
+            Action::Settle(settle) => self.settle(settle),
+            Action::Release(release) => self.release(release),
+            Action::Extend(extend) => self.extend(extend, at),
+            Action::PostUsage(post) => self.post(post, at),
+        };
+        match said {
+            Ok(said) => {
+                if let Some(idempotency) = &command.idempotency {
+                    self.answers.insert(idempotency.key.to_string(), (idempotency.fingerprint, said.clone()));
+                }
+                said
+            }
+            Err(refused) => refused.to_owned(),
+        }
+    }
+
+    fn price(&self, call: &Dimensions, tier: ServiceTier, at: i64, usage: &Usage, requests: u32) -> Priced {
+        let at = DateTime::from_timestamp(at, 0).unwrap();
+        let tariff = self.rates.tariff(&call.provider, &call.model, tier, call.region.as_ref(), at);
+        tariff.price(usage, requests, None).unwrap()
+    }
+
+    /// Whether something that was counted at `event` is in the window that ends with `now`, for calls of this tenant.
+    fn within(window: Window, call: &Dimensions, event: i64, now: i64) -> bool {
+        let same = |length: i64, shift: i64| (event + shift).div_euclid(length) == (now + shift).div_euclid(length);
+        match window {
+            Window::Hour => same(3_600, 0),
+            Window::UtcDay => same(86_400, 0),
+            Window::TenantDay => same(86_400, if call.tenant.as_str() == "acme" { 9 * 3_600 } else { 0 }),
+            Window::Sliding => {
+                let slice = event.div_euclid(10);
+                (now - 600).div_euclid(10) <= slice && slice <= now.div_euclid(10)
+            }
+            Window::Once => true,
+        }
+    }
+
+    /// Posted and held of the budget that counts this call at this time, without one hold.
+    fn taken(&self, rule: &Rule, call: &Dimensions, now: i64, without: Option<ReservationId>) -> (Decimal, Decimal) {
+        self.taken_later(rule, call, now, now, without)
+    }
+
+    /// The same at a later time, of what is counted by `now`: calls may say that they occur a little ahead.
+    fn taken_later(
+        &self,
+        rule: &Rule,
+        call: &Dimensions,
+        now: i64,
+        later: i64,
+        without: Option<ReservationId>,
+    ) -> (Decimal, Decimal) {
+        let key = (rule.key)(call);
+        let by_now = |at: i64| rule.window != Window::Sliding || at.div_euclid(10) <= now.div_euclid(10);
+        let counts = |other: &Dimensions, at: i64| {
+            (rule.key)(other) == key && Self::within(rule.window, call, at, later) && by_now(at)
+        };
+        let posted =
+            self.spent.iter().filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.what)).sum();
+        let open = self.holds.iter().filter(|one| one.state == State::Open && Some(one.id) != without);
+        let held =
+            open.filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.priced.consumption)).sum();
+        (posted, held)
+    }
+
+    fn ceiling(rule: &Rule, priority: Priority) -> Decimal {
+        if priority == Priority::Interactive { rule.limit } else { rule.limit - rule.kept_for_interactive }
+    }
+
+    /// When the window of a budget that is full has room again, if nothing else happens.
+    fn room(rule: &Rule, call: &Dimensions, now: i64, fits: &dyn Fn(i64) -> bool) -> Option<i64> {
+        let end = |length: i64, shift: i64| Some((now + shift).div_euclid(length) * length + length - shift);
+        match rule.window {
+            Window::Hour => end(3_600, 0),
+            Window::UtcDay => end(86_400, 0),
+            Window::TenantDay => end(86_400, if call.tenant.as_str() == "acme" { 9 * 3_600 } else { 0 }),
+            Window::Sliding => (now + 1..now + 700).find(|later| fits(*later)),
+            Window::Once => None,
+        }
+    }
+
+    /// For everything hard that is in the way, when there is room. A hold that is being extended stays in the period it was granted in.
+    fn obstacles(
+        &self,
+        call: &Dimensions,
+        priced: &Priced,
+        priority: Priority,
+        now: i64,
+        extended: Option<&Hold>,
+    ) -> Vec<Option<i64>> {
+        let mut found = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.hard && (rule.key)(call).is_some()) {
+            let at = extended.filter(|_| rule.window != Window::Sliding).map_or(now, |hold| hold.at);
+            let (posted, held) = self.taken(rule, call, at, extended.map(|hold| hold.id));
+            let (asked, ceiling) = ((rule.measure)(&priced.consumption), Self::ceiling(rule, priority));
+            if posted + held + asked <= ceiling {
+                continue;
+            }
+            let room = if asked > ceiling {
+                None
+            } else if posted + asked <= ceiling {
+                Some(now + 5)
+            } else if extended.is_some() && rule.window != Window::Sliding {
+                None
+            } else {
+                Self::room(rule, call, now, &|later| {
+                    let (posted, held) = self.taken_later(rule, call, now, later, extended.map(|hold| hold.id));
+                    posted + held + asked <= ceiling
+                })
+            };
+            found.push(room);
+        }
+        found
+    }
+
+    fn budgets(&self, call: &Dimensions, now: impl Fn(Window) -> i64) -> String {
+        let mut states: Vec<String> = Vec::new();
+        for rule in self.rules.iter().filter(|rule| (rule.key)(call).is_some()) {
+            let (posted, held) = self.taken(rule, call, now(rule.window), None);
+            states.push(format!("{} {}+{}", rule.name, posted.normalize(), held.normalize()));
+        }
+        states.sort();
+        states.join(", ")
+    }
+
+    fn refusal(obstacles: &[Option<i64>], now: i64) -> String {
+        let rooms: Option<Vec<i64>> = obstacles.iter().copied().collect();
+        match rooms.and_then(|rooms| rooms.into_iter().max()) {
+            Some(room) if room - now <= 120 => format!("wait until {room}"),
+            Some(room) => format!("stop until {room}"),
+            None => "stop for ever".to_owned(),
+        }
+    }
+
+    fn reserve(&mut self, reserve: &Reserve, now: i64) -> Result<String, &'static str> {
+        let call = &reserve.call;
+        if !["acme", "beta", "firm"].contains(&call.tenant.as_str()) {
+            return Err("unknown tenant");
+        }
+        if call.tenant.as_str() == "firm" && call.model.as_str() == "unheard" {
+            return Err("unpriced");
+        }
+        let priced = |output: Tokens| {
+            let usage = Usage { output, ..reserve.usage };
+            self.price(call, reserve.service_tier, now, &usage, 1)
+        };
+        let asked = priced(reserve.usage.output);
+        let obstacles = self.obstacles(call, &asked, reserve.priority, now, None);
+        let capped = || {
+            let outputs =
+                (reserve.min_output.count()..reserve.usage.output.count()).rev().map(|output| priced(tokens(output)));
+            outputs.into_iter().find(|priced| self.obstacles(call, priced, reserve.priority, now, None).is_empty())
+        };
+        let (said, granted) = if obstacles.is_empty() {
+            ("allow".to_owned(), Some(asked))
+        } else {
+            match if reserve.allow_cap { capped() } else { None } {
+                Some(mut smaller) => {
+                    smaller.flags = smaller.flags.with(Flags::CAPPED);
+                    ("cap".to_owned(), Some(smaller))
+                }
+                None => (Self::refusal(&obstacles, now), None),
+            }
+        };
+        let shown = granted.unwrap_or(asked);
+        if let Some(priced) = granted.filter(|_| reserve.hold) {
+            let expires = now + i64::from(reserve.ttl_seconds);
+            self.holds.push(Hold {
+                id: reserve.id,
+                call: call.clone(),
+                at: now,
+                expires,
+                priced,
+                tier: reserve.service_tier,
+                priority: reserve.priority,
+                state: State::Open,
+            });
+        }
+        let usd = shown.consumption.amounts.usd;
+        Ok(format!("{said} {} tokens ${usd} [{}]", all_tokens(&shown.consumption), self.budgets(call, |_| now)))
+    }
+
+    fn own(&self, id: ReservationId, tenant: Option<&TenantId>) -> Result<usize, &'static str> {
+        let place = self.holds.iter().position(|hold| hold.id == id).ok_or("unknown reservation")?;
+        let foreign = tenant.is_some_and(|tenant| *tenant != self.holds[place].call.tenant);
+        if foreign { Err("unknown reservation") } else { Ok(place) }
+    }
+
+    fn settle(&mut self, settle: &Settle) -> Result<String, &'static str> {
+        let place = self.own(settle.reservation, settle.tenant.as_ref())?;
+        let hold = &self.holds[place];
+        let mut flags = match hold.state {
+            State::Open => Flags::NONE,
+            State::Expired => Flags::LATE,
+            State::Ended => return Err("ended"),
+        };
+        let mut call = hold.call.clone();
+        call.model = settle.served_model.clone().unwrap_or(call.model);
+        let usage = match (&settle.usage, settle.report.outcome) {
+            (Some(ReportedUsage::Buckets(usage)), _) => *usage,
+            (Some(ReportedUsage::Provider(_)), _) => unreachable!("the model reads no raw usage"),
+            (None, CallOutcome::Completed) => return Err("usage required"),
+            (None, CallOutcome::Failed) => Usage::default(),
+            (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => {
+                flags = flags.with(Flags::UNCONFIRMED);
+                hold.priced.consumption.usage
+            }
+        };
+        let mut priced = self.price(&call, hold.tier, hold.at, &usage, 1);
+        if settle.usage.is_none() && settle.report.outcome == CallOutcome::Failed {
+            priced.consumption.amounts.usd = Usd::ZERO; // not even a fee
+        }
+        let (now_used, was_held) = (&priced.consumption, &hold.priced.consumption);
+        let grams = |one: &Consumption| {
+            let amounts = &one.amounts;
+            [amounts.gco2e_usage_location, amounts.gco2e_usage_market]
+                .map(|usage| usage.decimal() + amounts.gco2e_embodied.decimal())
+        };
+        let more = |measure: fn(&Consumption) -> Decimal| measure(now_used) > measure(was_held);
+        let governs = |rule: &&Rule| (rule.key)(&call).is_some();
+        if more(all_tokens)
+            || more(dollars)
+            || grams(now_used)[0] > grams(was_held)[0]
+            || grams(now_used)[1] > grams(was_held)[1]
+            || self.rules.iter().filter(governs).any(|rule| more(rule.measure))
+        {
+            flags = flags.with(Flags::OVERRUN);
+        }
+        if hold.priced.flags.contains(Flags::CAPPED) {
+            flags = flags.with(Flags::CAPPED);
+        }
+        let at = hold.at;
+        let said = said_posted(&priced.consumption, priced.flags.with(flags));
+        // An expired hold may be settled once, and then it has ended like any other.
+        self.holds[place].state = State::Ended;
+        self.spent.push(Spent { call: call.clone(), at, what: priced.consumption });
+        Ok(format!("{said} [{}]", self.budgets(&call, |_| at)))
+    }
+
+    fn release(&mut self, release: &Release) -> Result<String, &'static str> {
+        let place = self.own(release.reservation, release.tenant.as_ref())?;
+        if self.holds[place].state != State::Open {
+            return Err("ended");
+        }
+        self.holds[place].state = State::Ended;
+        Ok("released".to_owned())
+    }
+
+    fn extend(&mut self, extend: &Extend, now: i64) -> Result<String, &'static str> {
+        let place = self.own(extend.reservation, extend.tenant.as_ref())?;
+        let hold = &self.holds[place];
+        if hold.state != State::Open {
+            return Err("ended");
+        }
+        let mut said = "allow".to_owned();
+        let later = hold.expires.max(now + i64::from(extend.ttl_seconds));
+        let mut next = (hold.priced, later);
+        if extend.more_output != Tokens::ZERO {
+            let held = hold.priced.consumption.usage;
+            let usage = Usage { output: tokens(held.output.count() + extend.more_output.count()), ..held };
+            let mut priced = self.price(&hold.call, hold.tier, hold.at, &usage, 1);
+            priced.flags = priced.flags.with(hold.priced.flags);
+            let obstacles = self.obstacles(&hold.call, &priced, hold.priority, now, Some(hold));
+            next = (priced, later);
+            if !obstacles.is_empty() {
+                said = Self::refusal(&obstacles, now);
+                next = (hold.priced, hold.expires);
+            }
+        }
+        let (at, call) = (hold.at, hold.call.clone());
+        (self.holds[place].priced, self.holds[place].expires) = next;
+        let budgets = self.budgets(&call, |window| if window == Window::Sliding { now } else { at });
+        Ok(format!("extended {said} to {} [{budgets}]", next.1))
+    }
+
+    fn post(&mut self, post: &PostUsage, now: i64) -> Result<String, &'static str> {
+        if !["acme", "beta", "firm", "gone"].contains(&post.call.tenant.as_str()) {
+            return Err("unknown tenant");
+        }
+        let at = post.occurred_at.map_or(now, |instant| instant.timestamp());
+        if at > now + 300 || at < now - 400 * 86_400 {
+            return Err("out of range");
+        }
+        let ReportedUsage::Buckets(usage) = &post.usage else { unreachable!("the model reads no raw usage") };
+        let priced = self.price(&post.call, post.service_tier, at, usage, post.requests);
+        self.spent.push(Spent { call: post.call.clone(), at, what: priced.consumption });
+        Ok(format!("{} [{}]", said_posted(&priced.consumption, priced.flags), self.budgets(&post.call, |_| at)))
+    }
+}
+
+fn said_posted(what: &Consumption, flags: Flags) -> String {
+    let flags: Vec<_> = flags.names().collect();
+    format!("posted {} tokens ${} {}", all_tokens(what), what.amounts.usd, flags.join(" "))
+}
+
+/// What the books say, in the model's words.
+pub(super) fn said(answer: &Answer) -> String {
+    let budgets = |states: &[BudgetState]| {
+        let one = |state: &BudgetState| format!("{} {}+{}", state.budget, state.counter.posted, state.counter.held);
+        let mut states: Vec<String> = states.iter().map(one).collect();
+        states.sort();
+        states.join(", ")
+    };
+    let verdict = |ruling: &Ruling| {
+        let name = ruling.verdict.name();
+        match (ruling.verdict.grants(), ruling.retry, ruling.resets_at) {
+            (true, ..) => name.to_owned(),
+            (false, Some(retry), _) => format!("{name} until {}", retry.not_before.timestamp()),
+            (false, None, Some(reset)) => format!("{name} until {}", reset.timestamp()),
+            (false, None, None) => format!("{name} for ever"),
+        }
+    };
+    match answer {
+        Ok(Outcome::Ruled(ruled)) => {
+            let what = &ruled.ruling.priced.consumption;
+            let (verdict, usd) = (verdict(&ruled.ruling), what.amounts.usd);
+            format!("{verdict} {} tokens ${usd} [{}]", all_tokens(what), budgets(&ruled.budgets))
+        }
+        Ok(Outcome::Posted(posted)) => {
+            let said = said_posted(&posted.priced.consumption, posted.priced.flags);
+            format!("{said} [{}]", budgets(&posted.budgets))
+        }
+        Ok(Outcome::Released(_)) => "released".to_owned(),
+        Ok(Outcome::Extended(extended)) => {
+            let expires = extended.expires_at.timestamp();
+            format!("extended {} to {expires} [{}]", verdict(&extended.ruling), budgets(&extended.budgets))
+        }
+        Ok(Outcome::Repeated(_)) => unreachable!("the store of the tests keeps outcomes"),
+        Err(refusal) => match refusal {
+            Refusal::IdempotencyMismatch(_) => "mismatch",
+            Refusal::UnknownTenant(_) => "unknown tenant",
+            Refusal::UnknownReservation(_) => "unknown reservation",
+            Refusal::ReservationEnded { .. } => "ended",
+            Refusal::UnpricedModel { .. } => "unpriced",
+            Refusal::UsageRequired => "usage required",
+            Refusal::OccurredOutOfRange(_) => "out of range",
+            Refusal::BadUsage(_) | Refusal::Amount(_) | Refusal::Tariff(_) | Refusal::Calendar(_) => "unexpected",
+        }
+        .to_owned(),
+    }
+}
