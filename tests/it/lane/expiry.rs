@@ -1,13 +1,17 @@
 //! Expiry: it counts when it happens; writing it down comes later. One end for each reservation.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use sqlx::Row;
+use sqlx::{Connection, Row};
 
+use counterfoil::lane::QUEUE_MAX;
 use counterfoil::store::lane::EXPIRED_PAGE;
 
 use crate::support::audit::{assert_none, findings};
 use crate::support::commands::{But, reserve as reserve_tokens, settle};
+use crate::support::proxy::{Proxy, hold_up};
 use crate::support::service::TestService;
 use crate::support::story::{acme, ask, budget, on, preflight, reserve, until};
 
@@ -72,8 +76,20 @@ async fn a_batch_that_names_a_page_of_ended_reservations_is_answered() {
     service.app.lane.submit_all(commands).await;
     let ids: Vec<uuid::Uuid> =
         sqlx::query_scalar("select id from reservations").fetch_all(service.db.pool()).await.unwrap();
+    let proxy = Proxy::start(&service.db.connect_options());
+    let replica = service.with_lane(QUEUE_MAX, proxy.options());
     for refused in [0, ids.len()] {
-        let answers = service.app.lane.submit_all(ids.iter().map(|id| settle(*id, 1)).collect()).await;
+        // All of them in one batch.
+        let gate = hold_up(&service, &proxy).await;
+        let (lane, settlements) = (&replica.app.lane, ids.iter().map(|id| settle(*id, 1)).collect());
+        let answered = async {
+            tokio::join!(lane.submit_all(settlements), async {
+                until("all of them wait", || async { lane.queued() == ids.len() }).await;
+                gate.close().await.unwrap();
+            })
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(30), answered).await;
+        let (answers, ()) = answered.expect("the lane does not turn in a circle");
         let refusals = answers.iter().filter(|answer| answer.as_ref().unwrap().is_err()).count();
         assert_eq!(refusals, refused, "the second time all of them have ended");
     }
