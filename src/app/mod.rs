@@ -11,14 +11,22 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`ledger`] | the journal, balances, the trial balance |
+//! | [`usage`] | what was used, added up |
+//! | [`verdicts`] | what was refused, and why |
+//! | [`verify`] | the books, recomputed and compared |
 
 pub mod alternatives;
 pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod ledger;
 pub mod rates;
 pub mod start;
+pub mod usage;
+pub mod verdicts;
+pub mod verify;
 
 use std::sync::Arc;
 

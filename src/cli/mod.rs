@@ -6,14 +6,20 @@
 //! | [`demo`] | the whole of it at work, on a real trace |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
+//! | [`verify`] | recomputes the books and compares |
+//! | [`migrate`] | brings the tables up to date |
+//! | [`openapi`] | prints the document |
 
 pub mod bench;
 pub mod boot;
 pub mod client;
 pub mod demo;
+pub mod migrate;
+pub mod openapi;
 pub mod serve;
 pub mod table;
 pub mod token;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -41,6 +47,12 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
+    /// Recompute the books from nothing and compare
+    Verify(verify::VerifyArgs),
+    /// Bring the database's tables up to date
+    Migrate(migrate::MigrateArgs),
+    /// Print the OpenAPI document
+    Openapi(openapi::OpenapiArgs),
 }
 
 /// Runs the command that was asked for.
@@ -54,5 +66,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args, &environment).await,
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
+        Command::Verify(args) => verify::run(&args, &environment).await,
+        Command::Migrate(args) => migrate::run(&args, &environment).await,
+        Command::Openapi(args) => openapi::run(&args),
     }
 }

@@ -29,14 +29,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ValidJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let JsonBytes(body) = JsonBytes::from_request(request, state).await?;
+        parse_json(&body).map(Self)
+    }
+}
+
+/// The bytes of a body that says it is JSON, for handlers that read it piece by piece.
+#[derive(Debug, Clone)]
+pub struct JsonBytes(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBytes {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::with_detail(
                 ProblemCode::UnsupportedMediaType,
                 "the body must be JSON: send `Content-Type: application/json`",
             ));
         }
-        let body = read_body(request, state).await?;
-        parse_json(&body).map(Self)
+        read_body(request, state).await.map(Self)
     }
 }
 

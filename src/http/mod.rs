@@ -23,7 +23,7 @@ pub mod service;
 pub mod state;
 pub mod v1;
 
-pub use extract::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
+pub use extract::{Auth, IdempotencyKeyHeader, JsonBytes, ValidJson, ValidPath, ValidQuery};
 pub use middleware::RequestId;
 pub use problem::{FieldError, Problem, ProblemCode};
 

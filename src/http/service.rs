@@ -17,6 +17,8 @@ const CONTRACT: Contract = Contract {
         ("preflight", "Ask before a call."),
         ("reservations", "Settle, extend, release what was granted."),
         ("usage", "Post and query what was used."),
+        ("ledger", "The books: transfers, accounts, the trial balance."),
+        ("verdicts", "What was refused, and why."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
         ("prices", "The price book: dated, sourced, append-only."),

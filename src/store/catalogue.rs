@@ -309,17 +309,13 @@ impl Change<'_> {
             .bind(tenant.map(TenantId::as_str))
             .execute(&mut *self.transaction)
             .await?;
-        let mut since = Some(DateTime::<Utc>::MAX_UTC);
-        for budget in catalogue.budgets().filter(|budget| budgets.contains(&budget.number)) {
-            let one = counts_since(budget, catalogue).map_err(StoreError::recount)?;
-            since = since.zip(one).map(|(a, b)| a.min(b));
-        }
-        let counters = count(&mut self.transaction, catalogue, budgets, tenant, since).await?;
+        let counters = count(&mut self.transaction, catalogue, budgets, tenant, &mut || {}).await?;
         insert_counters(&mut self.transaction, &counters).await
     }
 }
 
-/// Adds up the journal since an instant and the open reservations.
+/// Adds up the journal and the open reservations for some budgets, of one tenant or of all. Rows are streamed, and each is
+/// told to `on_row`: what is kept is one entry for each counter.
 ///
 /// # Errors
 /// When the database does not answer, or something cannot be counted.
@@ -328,8 +324,13 @@ pub(super) async fn count(
     catalogue: &Catalogue,
     budgets: Vec<BudgetNumber>,
     tenant: Option<&TenantId>,
-    since: Option<DateTime<Utc>>,
+    on_row: &mut (dyn FnMut() + Send),
 ) -> Result<BTreeMap<CounterId, Recounted>, StoreError> {
+    let mut since = Some(DateTime::<Utc>::MAX_UTC);
+    for budget in catalogue.budgets().filter(|budget| budgets.contains(&budget.number)) {
+        let one = counts_since(budget, catalogue).map_err(StoreError::recount)?;
+        since = since.zip(one).map(|(a, b)| a.min(b));
+    }
     let mut recount = Recount::new(catalogue, budgets);
     let tenant = tenant.map(TenantId::as_str);
     let mut transfers = sqlx::query(
@@ -339,6 +340,7 @@ pub(super) async fn count(
     .bind(tenant)
     .fetch(&mut *connection);
     while let Some(row) = transfers.try_next().await? {
+        on_row();
         let transfer = transfer_from_row(&row)?;
         let moved = &transfer.priced.consumption;
         recount.post(&transfer.call, transfer.period_at, moved).map_err(StoreError::recount)?;
@@ -349,6 +351,7 @@ pub(super) async fn count(
             .bind(tenant)
             .fetch(&mut *connection);
     while let Some(row) = reservations.try_next().await? {
+        on_row();
         let reservation = reservation_from_row(&row)?;
         let held = &reservation.hold.consumption;
         recount.hold(&reservation.call, reservation.granted_at, held).map_err(StoreError::recount)?;

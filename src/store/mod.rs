@@ -12,6 +12,11 @@
 //! | [`rates`] | the price book and the factor book |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
+//! | [`ledger`] | the journal, account balances, the trial balance |
+//! | [`usage`] | sums of what was used |
+//! | [`verdicts`] | what was refused, and why |
+//! | [`verify`] | the books, checked against each other |
+//! | [`migrations`] | the schema, brought up to date |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
@@ -22,12 +27,17 @@ mod columns;
 pub mod embedded;
 pub mod housekeeping;
 pub mod lane;
+pub mod ledger;
+pub mod migrations;
 pub mod naive;
 pub mod open;
 pub mod rates;
 pub mod reservations;
 mod rows;
 pub mod scratch;
+pub mod usage;
+pub mod verdicts;
+pub mod verify;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;

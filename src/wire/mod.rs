@@ -13,6 +13,9 @@
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
+//! | [`ledger`] | journal rows, account balances, the trial balance |
+//! | [`usage`] | what was used, added up |
+//! | [`verdict`] | what was refused, and why |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
@@ -25,14 +28,20 @@ pub mod call;
 pub mod catalogue;
 pub mod estimate;
 pub mod factor;
+pub mod ledger;
 pub mod page;
 pub mod price;
 pub mod rates;
 pub mod reservation;
+pub mod usage;
+pub mod verdict;
 
 use std::fmt::Display;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
+
+use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::BadName;
 
 /// A field of a body that is wrong, and how.
@@ -79,6 +88,16 @@ pub fn required<T: FromStr<Err = BadName>>(field: &str, text: &str) -> Result<T,
 /// Names the field.
 pub fn optional<T: FromStr<Err = BadName>>(field: &str, text: Option<&str>) -> Result<Option<T>, FieldError> {
     text.map(|text| required(field, text)).transpose()
+}
+
+/// An instant of a query, if it is one the calendar answers for.
+///
+/// # Errors
+/// Names the field.
+pub fn in_calendar(field: &str, at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, FieldError> {
+    // The period that holds all of time holds every instant there is.
+    let checked = at.map(|at| PeriodSpec::Once.holding(Zone::UTC, at)).transpose();
+    checked.map(|_| at).map_err(|error| FieldError::new(field, error))
 }
 
 /// A decimal that JSON writes as a number, and takes as a number or a string. For weights, which people write as `5`;

@@ -6,9 +6,9 @@
 )]
 
 mod access;
+mod bench;
 mod catalogue;
 mod cli_help;
-mod bench;
 mod demo;
 mod embedded;
 mod examples;

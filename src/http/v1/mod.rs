@@ -5,6 +5,8 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
+//! | [`verdicts`] | `/v1/verdicts` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
@@ -17,11 +19,13 @@ pub mod budgets;
 pub mod calendar;
 pub mod estimate;
 pub mod factors;
+pub mod ledger;
 pub mod preflight;
 pub mod prices;
 pub mod reservations;
 pub mod tenants;
 pub mod usage;
+pub mod verdicts;
 
 use axum::http::HeaderMap;
 use axum::http::header::RETRY_AFTER;
@@ -49,6 +53,8 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(ledger::routes())
+        .merge(verdicts::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(prices::routes())

@@ -1,50 +1,182 @@
-//! Usage: post what was used without a reservation.
+//! Usage: post what was used without a reservation; ask what was used.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::super::problem::Problem;
+use super::super::extract::parse_json;
+use super::super::limits::BULK_BODY_BYTES_MAX;
+use super::super::problem::{Problem, ProblemBody, ProblemCode};
 use super::super::state::HttpState;
-use super::super::{Auth, IdempotencyKeyHeader, ValidJson};
-use super::idempotency;
-use crate::domain::access::{Action as Access, may};
-use crate::domain::id::TransferId;
-use crate::domain::ledger::command::Action;
+use super::super::{Auth, IdempotencyKeyHeader, JsonBytes, RequestId, ValidQuery};
+use super::{idempotency, item_key};
+use crate::domain::access::{Action as Access, Caller, confine, may};
+use crate::domain::id::{IdempotencyKey, TransferId};
+use crate::domain::ledger::command::{Action, Command};
 use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::PostedAnswer;
 use crate::wire::call::UsageBody;
+use crate::wire::optional;
+use crate::wire::usage::{UsageQuery, UsageTotalsBody};
+
+/// Most items of one request.
+pub const USAGE_ITEMS_MAX: usize = 10_000;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(post_usage))
+    OpenApiRouter::new().routes(routes!(post_usage, query_usage)).layer(DefaultBodyLimit::max(BULK_BODY_BYTES_MAX))
 }
 
-/// Post usage
-///
-/// What was used is recorded, also when no budget has room for it: truth first.
-#[utoipa::path(
-    post,
-    path = "/v1/usage",
-    tag = "usage",
-    request_body = UsageBody,
-    responses((status = 200, description = "The transfer that was posted.", body = PostedAnswer))
-)]
-async fn post_usage(
-    State(state): State<HttpState>,
-    Auth(caller): Auth,
-    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
-    ValidJson(body): ValidJson<UsageBody>,
-) -> Result<Json<PostedAnswer>, Problem> {
+/// One call, or up to 10,000.
+#[derive(ToSchema)]
+#[schema(as = UsageRequest)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used: items are read one by one, so that one cannot harm the others")]
+enum UsageRequestBody {
+    /// One call.
+    One(Box<UsageBody>),
+    /// Many calls.
+    Many(Vec<UsageBody>),
+}
+
+/// The answer to one item: what was posted, or the problem that kept it from being posted.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsageItemAnswer {
+    /// Its place in the request, from 0.
+    index: usize,
+    /// The transfer that was posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<PostedAnswer>,
+    /// Or why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+/// The answers, in the order of the items.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsageItemsAnswer {
+    /// One for each item.
+    items: Vec<UsageItemAnswer>,
+}
+
+/// For one call its transfer, for an array an answer for each item.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum UsageAnswer {
+    /// To one call.
+    One(Box<PostedAnswer>),
+    /// To an array.
+    Many(UsageItemsAnswer),
+}
+
+/// The command of one item. Its own key goes before the one of the request.
+fn command(caller: &Caller, of_request: Option<IdempotencyKey>, body: &UsageBody) -> Result<Command, Problem> {
     let post = body.to_post(TransferId(Uuid::now_v7()))?;
-    may(&caller, Access::PostUsage, Some(&post.call.tenant))?;
-    let idempotency = idempotency(&caller, key, "usage", &body);
-    match state.app.submit(Action::PostUsage(Box::new(post)), idempotency).await? {
-        Outcome::Posted(posted) => Ok(Json(PostedAnswer::from(&*posted))),
-        Outcome::Repeated(text) => Ok(Json(serde_json::from_str(&text).map_err(Problem::internal)?)),
+    may(caller, Access::PostUsage, Some(&post.call.tenant))?;
+    let own: Option<IdempotencyKey> = optional("idempotency_key", body.idempotency_key.as_deref())?;
+    let idempotency = idempotency(caller, own.or(of_request), "usage", body);
+    Ok(Command { action: Action::PostUsage(Box::new(post)), idempotency })
+}
+
+fn answer(outcome: Outcome) -> Result<PostedAnswer, Problem> {
+    match outcome {
+        Outcome::Posted(posted) => Ok(PostedAnswer::from(&*posted)),
+        Outcome::Repeated(text) => serde_json::from_str(&text).map_err(Problem::internal),
         Outcome::Ruled(_) | Outcome::Released(_) | Outcome::Extended(_) => {
             Err(Problem::internal("the lane answered with something else"))
         }
     }
+}
+
+/// Post usage
+///
+/// One call, or an array of up to 10,000. What was used is recorded, also when no budget has room for it: truth first. Each
+/// item of an array has its own answer or problem, and one that is wrong never harms the others. An item is posted once for
+/// each `idempotency_key`; without one, item `n` has the key `<Idempotency-Key>/<n>` if the request has a key.
+#[utoipa::path(
+    post,
+    path = "/v1/usage",
+    tag = "usage",
+    request_body = UsageRequestBody,
+    responses((status = 200, description = "The transfer that was posted; for an array an answer for each item.", body = UsageAnswer))
+)]
+async fn post_usage(
+    State(state): State<HttpState>,
+    instance: RequestId,
+    Auth(caller): Auth,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    JsonBytes(body): JsonBytes,
+) -> Result<Json<UsageAnswer>, Problem> {
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
+        let command = command(&caller, key, &parse_json(&body)?)?;
+        let outcome = state.app.submit(command.action, command.idempotency).await?;
+        return Ok(Json(UsageAnswer::One(Box::new(answer(outcome)?))));
+    }
+    let items: Vec<&RawValue> =
+        serde_json::from_slice(&body).map_err(|error| Problem::with_detail(ProblemCode::InvalidJson, error))?;
+    if items.is_empty() || items.len() > USAGE_ITEMS_MAX {
+        let detail = format!("must hold 1 to {USAGE_ITEMS_MAX} calls, and holds {}", items.len());
+        return Err(Problem::field(ProblemCode::InvalidRequest, "body", detail));
+    }
+    // Before anything is read: a caller who may post nothing is told so once.
+    if let Err(denied) = confine(&caller, Access::PostUsage, None) {
+        return Err(denied.into());
+    }
+    let mut prepared = Vec::with_capacity(items.len());
+    let mut commands = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let key = item_key(key.as_ref(), index)?;
+        let one = parse_json(item.get().as_bytes()).and_then(|body| command(&caller, key, &body));
+        prepared.push(one.map(|command| commands.push(command)));
+    }
+    let mut outcomes = state.app.submit_all(commands).await.into_iter();
+    let lost = || Problem::internal("the lane lost an answer");
+    let items = prepared.into_iter().enumerate().map(|(index, one)| {
+        match one.and_then(|()| answer(outcomes.next().ok_or_else(lost)??)) {
+            Ok(answer) => UsageItemAnswer { index, answer: Some(answer), problem: None },
+            Err(problem) => UsageItemAnswer { index, answer: None, problem: Some(problem.body(instance.as_str())) },
+        }
+    });
+    Ok(Json(UsageAnswer::Many(UsageItemsAnswer { items: items.collect() })))
+}
+
+/// Add up usage
+///
+/// Totals by any of tenant, feature, provider, model, region, run, agent and label, in hours, days, weeks, months, quarters
+/// or years of a named zone. Hours are elapsed hours from local midnight; a day in spring may have 23. A bucket that the span
+/// cuts is told from where to where it counts. At most 10,000 rows: a question that makes more is refused, with how to
+/// narrow it.
+#[utoipa::path(
+    get,
+    path = "/v1/usage",
+    tag = "usage",
+    params(
+        ("from" = Option<String>, Query, description = "The first instant, or the local day that starts with it. The start of the current month if not given.", example = "2026-06-01"),
+        ("to" = Option<String>, Query, description = "The first instant no longer counted, or the local day that starts with it. The end of the current month if not given.", example = "2026-07-01"),
+        ("zone" = Option<String>, Query, description = "The IANA zone of days and months. The tenant's own if one is named, else UTC.", example = "Asia/Tokyo"),
+        ("bucket" = Option<String>, Query, description = "`hour`, `day`, `week`, `month`, `quarter` or `year`. The whole span if not given.", example = "day"),
+        ("group_by" = Option<String>, Query, description = "What is told apart, separated by commas: `tenant`, `feature`, `provider`, `model`, `region`, `run`, `agent`, `label:KEY`.", example = "tenant,feature"),
+        ("tenant" = Option<String>, Query, description = "Only this tenant's calls."),
+        ("feature" = Option<String>, Query, description = "Only calls for this feature."),
+        ("provider" = Option<String>, Query, description = "Only calls to this provider."),
+        ("model" = Option<String>, Query, description = "Only calls to this model."),
+        ("region" = Option<String>, Query, description = "Only calls served in this region."),
+        ("run" = Option<String>, Query, description = "Only calls of this run."),
+        ("agent" = Option<String>, Query, description = "Only calls of this agent."),
+        ("label.KEY" = Option<String>, Query, description = "Only calls whose label KEY has this value: `label.team=cx`."),
+    ),
+    responses((status = 200, description = "The sums, and their total.", body = UsageTotalsBody))
+)]
+async fn query_usage(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidQuery(pairs): ValidQuery<Vec<(String, String)>>,
+) -> Result<Json<UsageTotalsBody>, Problem> {
+    let query = UsageQuery::parse(&pairs)?;
+    let tenant = confine(&caller, Access::Read, query.tenant()?)?;
+    Ok(Json(state.app.usage(tenant.as_ref(), &query).await?))
 }

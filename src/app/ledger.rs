@@ -1,0 +1,74 @@
+//! The books, to be looked at. What a tenant's credential reads is what row-level security shows it.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{App, AppError};
+use crate::domain::id::{TenantId, TransferId};
+use crate::domain::ledger::transfer::Transfer;
+use crate::store::ledger;
+use crate::store::verify::UnitBalance;
+use crate::wire::ledger::{AccountBody, TransfersQuery};
+
+impl App {
+    /// A page of the journal, of one tenant or of all.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn transfers(
+        &self,
+        tenant: Option<&TenantId>,
+        query: &TransfersQuery,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Transfer>, AppError> {
+        let mut transaction = self.begin_read(tenant).await?;
+        let found = ledger::transfers(&mut transaction, query, after, limit).await?;
+        transaction.commit().await?;
+        Ok(found)
+    }
+
+    /// One journal row, if it is there and, for a confined credential, the tenant's own.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn transfer(&self, tenant: Option<&TenantId>, id: TransferId) -> Result<Option<Transfer>, AppError> {
+        let mut transaction = self.begin_read(tenant).await?;
+        let found = ledger::transfer(&mut transaction, id).await?;
+        transaction.commit().await?;
+        Ok(found.filter(|transfer| tenant.is_none_or(|tenant| *tenant == transfer.call.tenant)))
+    }
+
+    /// A page of accounts by name. For a tenant: what its calls moved.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn accounts(
+        &self,
+        tenant: Option<&TenantId>,
+        as_of: DateTime<Utc>,
+        prefix: &str,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<AccountBody>, AppError> {
+        let mut transaction = self.begin_read(tenant).await?;
+        let found = ledger::accounts(&mut transaction, as_of, prefix, after, limit).await?;
+        transaction.commit().await?;
+        Ok(found)
+    }
+
+    /// Both sides of each unit. For a tenant: of what its calls moved.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn trial_balance(
+        &self,
+        tenant: Option<&TenantId>,
+        as_of: DateTime<Utc>,
+    ) -> Result<Vec<UnitBalance>, AppError> {
+        let mut transaction = self.begin_read(tenant).await?;
+        let found = ledger::trial_balance(&mut transaction, Some(as_of)).await?;
+        transaction.commit().await?;
+        Ok(found)
+    }
+}

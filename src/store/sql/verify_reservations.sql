@@ -1,0 +1,113 @@
+-- Each reservation reaches exactly one end: it and its one transfer name each other. $1 is the flag of a late transfer.
+select *
+from (
+    select
+        reservation.tenant,
+        'reservation' as kind,
+        reservation.id,
+        'transfer' as field,
+        reservation.transfer::text as recorded,
+        null as recomputed
+    from reservations as reservation
+    left join transfers as transfer
+        on transfer.tenant = reservation.tenant
+        and transfer.id = reservation.transfer
+        and transfer.reservation = reservation.id
+    where reservation.transfer is not null and transfer.id is null
+    union all
+    select
+        transfer.tenant,
+        'transfer',
+        transfer.id,
+        'reservation',
+        transfer.reservation::text,
+        null
+    from transfers as transfer
+    left join reservations as reservation
+        on reservation.id = transfer.reservation
+        and reservation.tenant = transfer.tenant
+        and reservation.transfer = transfer.id
+    where transfer.reservation is not null and reservation.id is null
+    union all
+    select
+        min(tenant),
+        'reservation',
+        reservation,
+        'transfers',
+        count(*)::text,
+        '1'
+    from transfers
+    where reservation is not null
+    group by reservation
+    having count(*) > 1
+    union all
+    select
+        tenant,
+        'reservation',
+        id,
+        'transfer',
+        transfer::text,
+        null
+    from reservations
+    where state in ('open', 'released') and transfer is not null
+    union all
+    select
+        reservation.tenant,
+        'reservation',
+        reservation.id,
+        'state',
+        reservation.state,
+        case when transfer.flags & $1 <> 0 then 'expired' else 'settled' end
+    from reservations as reservation
+    join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
+    where
+        reservation.state in ('settled', 'expired')
+        and (reservation.state = 'expired') <> (transfer.flags & $1 <> 0)
+    union all
+    select
+        transfer.tenant,
+        'transfer',
+        transfer.id,
+        'period_at',
+        transfer.period_at::text,
+        reservation.granted_at::text
+    from reservations as reservation
+    join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
+    where transfer.period_at <> reservation.granted_at
+    union all
+    select
+        tenant,
+        'reservation',
+        id,
+        'tokens',
+        tokens::text,
+        (input + cache_read + cache_write_5m + cache_write_1h + output + reasoning)::text
+    from reservations
+    where tokens <> input + cache_read + cache_write_5m + cache_write_1h + output + reasoning
+    union all
+    select
+        reservation.tenant,
+        'reservation',
+        reservation.id,
+        held.name,
+        held.amount::text,
+        'not negative'
+    from reservations as reservation
+    cross join lateral (
+        values
+            ('requests', requests::numeric),
+            ('input', input),
+            ('cache_read', cache_read),
+            ('cache_write_5m', cache_write_5m),
+            ('cache_write_1h', cache_write_1h),
+            ('output', output),
+            ('reasoning', reasoning),
+            ('usd', usd),
+            ('gco2e_usage_location', gco2e_usage_location),
+            ('gco2e_usage_market', gco2e_usage_market),
+            ('gco2e_embodied', gco2e_embodied)
+    ) as held (name, amount)
+    where held.amount < 0
+) as found
+order by 1, 2, 3, 4
+limit $2

@@ -1,0 +1,78 @@
+-- The roll-up against the journal, both ways: a row that only one of them has differs in every column.
+with journal as (
+    select
+        tenant,
+        date_bin('15 minutes', occurred_at, 'epoch') as quarter,
+        feature,
+        provider,
+        model,
+        coalesce(region, '') as region,
+        sum(requests)::numeric as requests,
+        sum(input) as input,
+        sum(cache_read) as cache_read,
+        sum(cache_write_5m) as cache_write_5m,
+        sum(cache_write_1h) as cache_write_1h,
+        sum(output) as output,
+        sum(reasoning) as reasoning,
+        sum(usd) as usd,
+        sum(gco2e_usage_location) as gco2e_usage_location,
+        sum(gco2e_usage_market) as gco2e_usage_market,
+        sum(gco2e_embodied) as gco2e_embodied
+    from transfers
+    group by 1, 2, 3, 4, 5, 6
+),
+rollup as (
+    select
+        tenant,
+        quarter,
+        feature,
+        provider,
+        model,
+        region,
+        requests::numeric as requests,
+        input::numeric as input,
+        cache_read::numeric as cache_read,
+        cache_write_5m::numeric as cache_write_5m,
+        cache_write_1h::numeric as cache_write_1h,
+        output::numeric as output,
+        reasoning::numeric as reasoning,
+        usd,
+        gco2e_usage_location,
+        gco2e_usage_market,
+        gco2e_embodied
+    from usage_rollup
+)
+select
+    tenant,
+    quarter,
+    feature,
+    provider,
+    model,
+    region,
+    array[
+        trim_scale(rollup.requests)::text, trim_scale(rollup.input)::text, trim_scale(rollup.cache_read)::text,
+        trim_scale(rollup.cache_write_5m)::text, trim_scale(rollup.cache_write_1h)::text,
+        trim_scale(rollup.output)::text, trim_scale(rollup.reasoning)::text, trim_scale(rollup.usd)::text,
+        trim_scale(rollup.gco2e_usage_location)::text, trim_scale(rollup.gco2e_usage_market)::text,
+        trim_scale(rollup.gco2e_embodied)::text
+    ] as recorded,
+    array[
+        trim_scale(journal.requests)::text, trim_scale(journal.input)::text, trim_scale(journal.cache_read)::text,
+        trim_scale(journal.cache_write_5m)::text, trim_scale(journal.cache_write_1h)::text,
+        trim_scale(journal.output)::text, trim_scale(journal.reasoning)::text, trim_scale(journal.usd)::text,
+        trim_scale(journal.gco2e_usage_location)::text, trim_scale(journal.gco2e_usage_market)::text,
+        trim_scale(journal.gco2e_embodied)::text
+    ] as recomputed
+from rollup
+full join journal using (tenant, quarter, feature, provider, model, region)
+where
+    (
+        rollup.requests, rollup.input, rollup.cache_read, rollup.cache_write_5m, rollup.cache_write_1h, rollup.output,
+        rollup.reasoning, rollup.usd, rollup.gco2e_usage_location, rollup.gco2e_usage_market, rollup.gco2e_embodied
+    ) is distinct from (
+        journal.requests, journal.input, journal.cache_read, journal.cache_write_5m, journal.cache_write_1h,
+        journal.output, journal.reasoning, journal.usd, journal.gco2e_usage_location, journal.gco2e_usage_market,
+        journal.gco2e_embodied
+    )
+order by tenant, quarter, feature, provider, model, region
+limit $1

@@ -1,0 +1,115 @@
+//! Sums of what was used: from the roll-up by quarter of an hour, or from the journal, call by call.
+//!
+//! Boundaries of local days and months come in as instants: there is no zone arithmetic in SQL.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Postgres, QueryBuilder, Row};
+
+use super::StoreError;
+use crate::wire::usage::{Dimension, SumsBody, UsageSource};
+
+/// What is added up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SumsAsked {
+    /// Where from.
+    pub source: UsageSource,
+    /// The first instant.
+    pub from: DateTime<Utc>,
+    /// The first instant no longer counted.
+    pub to: DateTime<Utc>,
+    /// The first instant of each span, ascending; the first is `from`.
+    pub starts: Vec<DateTime<Utc>>,
+    /// What is told apart.
+    pub group_by: Vec<Dimension>,
+    /// Only calls with these values.
+    pub filters: Vec<(Dimension, String)>,
+    /// Most rows.
+    pub limit: i64,
+}
+
+/// One sum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SumsFound {
+    /// Which of the spans, from 0.
+    pub span: usize,
+    /// The values of the dimensions, in their order; none where calls have none.
+    pub group: Vec<Option<String>>,
+    /// What was used.
+    pub sums: SumsBody,
+}
+
+fn push_dimension(statement: &mut QueryBuilder<Postgres>, source: UsageSource, dimension: &Dimension) {
+    match (dimension, source) {
+        (Dimension::Tenant, _) => statement.push("tenant"),
+        (Dimension::Feature, _) => statement.push("feature"),
+        (Dimension::Provider, _) => statement.push("provider"),
+        (Dimension::Model, _) => statement.push("model"),
+        (Dimension::Region, UsageSource::Rollup) => statement.push("nullif(region, '')"),
+        (Dimension::Region, UsageSource::Journal) => statement.push("region"),
+        (Dimension::Run, _) => statement.push("run"),
+        (Dimension::Agent, _) => statement.push("agent"),
+        (Dimension::Label(key), _) => statement.push("labels ->> ").push_bind(key.as_str().to_owned()).push("::text"),
+    };
+}
+
+/// Adds up.
+///
+/// # Errors
+/// When the database does not answer, or a sum is beyond what can be told.
+pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Vec<SumsFound>, StoreError> {
+    let (table, at) = match asked.source {
+        UsageSource::Rollup => ("usage_rollup", "quarter"),
+        UsageSource::Journal => ("transfers", "occurred_at"),
+    };
+    let mut statement: QueryBuilder<Postgres> = QueryBuilder::new("select width_bucket(");
+    statement.push(at).push(", ").push_bind(asked.starts.clone()).push("::timestamptz[]) as span");
+    for dimension in &asked.group_by {
+        statement.push(", ");
+        push_dimension(&mut statement, asked.source, dimension);
+    }
+    statement.push(
+        ", sum(requests)::numeric as requests, sum(input) as input, sum(cache_read) as cache_read,
+        sum(cache_write_5m) as cache_write_5m, sum(cache_write_1h) as cache_write_1h, sum(output) as output,
+        sum(reasoning) as reasoning, sum(usd) as usd, sum(gco2e_usage_location) as gco2e_usage_location,
+        sum(gco2e_usage_market) as gco2e_usage_market, sum(gco2e_embodied) as gco2e_embodied from ",
+    );
+    statement.push(table).push(" where ").push(at).push(" >= ").push_bind(asked.from);
+    statement.push(" and ").push(at).push(" < ").push_bind(asked.to);
+    for (dimension, value) in &asked.filters {
+        statement.push(" and ");
+        push_dimension(&mut statement, asked.source, dimension);
+        statement.push(" = ").push_bind(value.clone());
+    }
+    // By place: a bound parameter twice is not one expression to the database.
+    let places: Vec<String> = (1..=asked.group_by.len().saturating_add(1)).map(|place| place.to_string()).collect();
+    let places = places.join(", ");
+    statement.push(" group by ").push(&places).push(" order by ").push(&places);
+    statement.push(" limit ").push_bind(asked.limit);
+    let rows = statement.build().fetch_all(connection).await?;
+    rows.iter().map(|row| sums_from_row(row, asked.group_by.len())).collect()
+}
+
+fn sums_from_row(row: &PgRow, dimensions: usize) -> Result<SumsFound, StoreError> {
+    let span: i32 = row.try_get("span")?;
+    let span = usize::try_from(span).ok().and_then(|span| span.checked_sub(1));
+    let group = (1..=dimensions).map(|place| row.try_get(place)).collect::<Result<_, _>>()?;
+    let number = |column: &str| -> Result<Decimal, StoreError> { Ok(row.try_get(column)?) };
+    let counts = [
+        number("requests")?,
+        number("input")?,
+        number("cache_read")?,
+        number("cache_write_5m")?,
+        number("cache_write_1h")?,
+        number("output")?,
+        number("reasoning")?,
+    ];
+    let amounts =
+        [number("usd")?, number("gco2e_usage_location")?, number("gco2e_usage_market")?, number("gco2e_embodied")?];
+    Ok(SumsFound {
+        span: span.ok_or_else(|| StoreError::Row("span".to_owned()))?,
+        group,
+        sums: SumsBody::new(counts, amounts).ok_or_else(|| StoreError::Row("sum".to_owned()))?,
+    })
+}

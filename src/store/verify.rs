@@ -1,0 +1,411 @@
+//! The books, checked against each other: what is derived is derived again, from the journal and the reservations alone,
+//! inside one snapshot.
+//!
+//! Invariants: reads only, waits for nobody and lets nobody wait, so that it can run beside a service under load. Rows are
+//! streamed or added up by the database; what is kept here is one entry for each counter of [`COUNTERS_PER_PASS`] at a time,
+//! and at most [`DIFFERENCES_MAX`] differences of each check.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::TryStreamExt;
+use rust_decimal::Decimal;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection, Postgres, Row, Transaction};
+use uuid::Uuid;
+
+use super::StoreError;
+use super::catalogue;
+use super::lane::counter_from_row;
+use crate::domain::amounts::Quantity;
+use crate::domain::budget::catalogue::{BudgetNumber, Catalogue};
+use crate::domain::budget::counter::{Counter, CounterId};
+use crate::domain::budget::recount::Recounted;
+use crate::domain::id::TenantId;
+use crate::domain::tariff::Flags;
+
+/// Most differences of one check that are listed. Books that differ in more have one cause, which the first ones show.
+pub const DIFFERENCES_MAX: usize = 1000;
+/// Counters recounted in one walk through the journal: about 100 MB. More need more walks, budget by budget.
+pub const COUNTERS_PER_PASS: i64 = 250_000;
+
+/// One place where the books disagree with themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Where: names and values, such as `budget` and `key`.
+    pub subject: Vec<(&'static str, String)>,
+    /// Which column.
+    pub column: String,
+    /// What the books say; none if they lack the row.
+    pub recorded: Option<String>,
+    /// What they must say; none if there must be no such row.
+    pub recomputed: Option<String>,
+}
+
+/// What one check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// How many rows it looked at.
+    pub checked: u64,
+    /// The first differences.
+    pub differences: Vec<Difference>,
+    /// Whether there are more than these.
+    pub truncated: bool,
+}
+
+impl Findings {
+    fn of(checked: i64) -> Self {
+        Self { checked: u64::try_from(checked).unwrap_or(0), ..Self::default() }
+    }
+
+    fn add(&mut self, difference: Difference) {
+        if self.differences.len() < DIFFERENCES_MAX {
+            self.differences.push(difference);
+        } else {
+            self.truncated = true;
+        }
+    }
+}
+
+/// Both sides of one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitBalance {
+    /// `tokens`, `usd`, `gco2e_usage_location`, `gco2e_usage_market` or `gco2e_embodied`.
+    pub unit: String,
+    /// What the debit sides add up to.
+    pub debit: Decimal,
+    /// What the credit sides add up to.
+    pub credit: Decimal,
+    /// Debit less credit: zero, always.
+    pub difference: Decimal,
+}
+
+pub(super) fn unit_balance_from_row(row: &PgRow) -> Result<UnitBalance, StoreError> {
+    Ok(UnitBalance {
+        unit: row.try_get("unit")?,
+        debit: row.try_get("debit")?,
+        credit: row.try_get("credit")?,
+        difference: row.try_get("difference")?,
+    })
+}
+
+/// The books as of one instant, whatever is written meanwhile.
+pub struct Snapshot<'c> {
+    transaction: Transaction<'c, Postgres>,
+}
+
+/// Opens a snapshot. None if there are no books in this database.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn snapshot(connection: &mut PgConnection) -> Result<Option<Snapshot<'_>>, StoreError> {
+    let mut transaction = connection.begin_with("begin isolation level repeatable read, read only").await?;
+    // Rows that the connection may not see would look like rows that are missing: rather an error than that.
+    sqlx::query("set local row_security = off").execute(&mut *transaction).await?;
+    let there: bool =
+        sqlx::query_scalar("select to_regclass('catalogue_head') is not null").fetch_one(&mut *transaction).await?;
+    Ok(there.then_some(Snapshot { transaction }))
+}
+
+impl Snapshot<'_> {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn close(self) -> Result<(), StoreError> {
+        Ok(self.transaction.rollback().await?)
+    }
+
+    /// The timezone rules by which open periods were computed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn timezone_rules(&mut self) -> Result<String, StoreError> {
+        Ok(sqlx::query_scalar("select tzdb from catalogue_head").fetch_one(&mut *self.transaction).await?)
+    }
+
+    /// How many rows a walk through the journal and the open reservations reads.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rows_to_walk(&mut self) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar(
+            "select (select count(*) from transfers) + (select count(*) from reservations where state = 'open')",
+        )
+        .fetch_one(&mut *self.transaction)
+        .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    async fn count(&mut self, statement: &'static str) -> Result<Findings, StoreError> {
+        Ok(Findings::of(sqlx::query_scalar(statement).fetch_one(&mut *self.transaction).await?))
+    }
+
+    /// Recounts every counter and compares. A row that is missing is as good as one of zero.
+    ///
+    /// # Errors
+    /// When the database does not answer, or something cannot be counted.
+    pub async fn counters(&mut self, on_row: &mut (dyn FnMut() + Send)) -> Result<Findings, StoreError> {
+        let catalogue = catalogue::load(&mut self.transaction).await?;
+        let mut findings = self.count("select count(*) from counters").await?;
+        for pass in self.passes(&catalogue).await? {
+            let numbers: Vec<i32> = pass.iter().map(|number| number.0).collect();
+            let mut recounted = catalogue::count(&mut self.transaction, &catalogue, pass, None, on_row).await?;
+            self.compare(&catalogue, &numbers, &mut recounted, &mut findings).await?;
+            for (id, missing) in recounted {
+                if missing.counter != Counter::default() {
+                    let Counter { posted, held } = missing.counter;
+                    compare_counter(&catalogue, &id, None, Some((posted, held)), &mut findings);
+                }
+            }
+        }
+        self.counters_of_nothing(&catalogue, &mut findings).await?;
+        Ok(findings)
+    }
+
+    /// The budgets, in groups that fit into memory together.
+    async fn passes(&mut self, catalogue: &Catalogue) -> Result<Vec<Vec<BudgetNumber>>, StoreError> {
+        let sizes: Vec<(i32, i64)> = sqlx::query_as("select budget, count(*) from counters group by budget")
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        let sizes: BTreeMap<i32, i64> = sizes.into_iter().collect();
+        let mut passes: Vec<Vec<BudgetNumber>> = Vec::new();
+        let mut room = 0;
+        for budget in catalogue.budgets() {
+            let size = sizes.get(&budget.number.0).copied().unwrap_or(0);
+            match passes.last_mut().filter(|_| size <= room) {
+                Some(pass) => pass.push(budget.number),
+                None => {
+                    passes.push(vec![budget.number]);
+                    room = COUNTERS_PER_PASS;
+                }
+            }
+            room = room.saturating_sub(size);
+        }
+        Ok(passes)
+    }
+
+    /// Compares the rows of some budgets, and takes what it compared out of `recounted`.
+    async fn compare(
+        &mut self,
+        catalogue: &Catalogue,
+        budgets: &[i32],
+        recounted: &mut BTreeMap<CounterId, Recounted>,
+        findings: &mut Findings,
+    ) -> Result<(), StoreError> {
+        let mut rows = sqlx::query(
+            "select budget, key, period_start, posted, held, period_end, tenant from counters
+            where budget = any($1)
+            order by budget, key, period_start",
+        )
+        .bind(budgets)
+        .fetch(&mut *self.transaction);
+        while let Some(row) = rows.try_next().await? {
+            let (id, recorded) = counter_from_row(&row)?;
+            let known = recounted.remove(&id);
+            let must = known.as_ref().map(|known| known.counter).unwrap_or_default();
+            let recorded = Some((recorded.posted, recorded.held));
+            compare_counter(catalogue, &id, recorded, Some((must.posted, must.held)), findings);
+            let Some(known) = known else { continue };
+            let end: Option<DateTime<Utc>> = row.try_get("period_end")?;
+            let tenant: Option<String> = row.try_get("tenant")?;
+            let owner = known.tenant.as_ref().map(TenantId::as_str);
+            let words = [
+                ("period_end", end.map(instant), known.period.end.map(instant)),
+                ("tenant", tenant, owner.map(str::to_owned)),
+            ];
+            for (column, recorded, recomputed) in words.into_iter().filter(|(_, a, b)| a != b) {
+                let subject = counter_subject(catalogue, &id);
+                findings.add(Difference { subject, column: column.to_owned(), recorded, recomputed });
+            }
+        }
+        Ok(())
+    }
+
+    /// Counters of budgets that are not in the catalogue: archived ones take theirs with them.
+    async fn counters_of_nothing(&mut self, catalogue: &Catalogue, findings: &mut Findings) -> Result<(), StoreError> {
+        let known: Vec<i32> = catalogue.budgets().map(|budget| budget.number.0).collect();
+        let mut rows = sqlx::query(
+            "select budget, key, period_start, posted, held from counters
+            where budget <> all($1)
+            order by budget, key, period_start",
+        )
+        .bind(known)
+        .fetch(&mut *self.transaction);
+        while let Some(row) = rows.try_next().await? {
+            let (id, recorded) = counter_from_row(&row)?;
+            compare_counter(catalogue, &id, Some((recorded.posted, recorded.held)), None, findings);
+        }
+        Ok(())
+    }
+
+    /// Both sides of each unit.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn trial_balance(&mut self) -> Result<(Findings, Vec<UnitBalance>), StoreError> {
+        let units = super::ledger::trial_balance(&mut self.transaction, None).await?;
+        let mut findings = self.count("select count(*) from entries").await?;
+        for unit in units.iter().filter(|unit| !unit.difference.is_zero()) {
+            findings.add(Difference {
+                subject: vec![("unit", unit.unit.clone())],
+                column: "debit less credit".to_owned(),
+                recorded: Some(unit.difference.normalize().to_string()),
+                recomputed: Some("0".to_owned()),
+            });
+        }
+        Ok((findings, units))
+    }
+
+    /// Each account's balance against the sum of its transfers.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn accounts(&mut self) -> Result<Findings, StoreError> {
+        const COLUMNS: [&str; 6] =
+            ["transfers", "tokens", "usd", "gco2e_usage_location", "gco2e_usage_market", "gco2e_embodied"];
+        let mut findings = self.count("select count(*) from account_balances('infinity')").await?;
+        let rows = self.fetch(include_str!("sql/verify_accounts.sql")).await?;
+        for row in &rows {
+            add_columns(&mut findings, &[("account", row.try_get("account")?)], &COLUMNS, row)?;
+        }
+        Ok(findings)
+    }
+
+    /// The roll-up against the sums of the journal by quarter of an hour, both ways.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rollup(&mut self) -> Result<Findings, StoreError> {
+        const COLUMNS: [&str; 11] = [
+            "requests",
+            "input",
+            "cache_read",
+            "cache_write_5m",
+            "cache_write_1h",
+            "output",
+            "reasoning",
+            "usd",
+            "gco2e_usage_location",
+            "gco2e_usage_market",
+            "gco2e_embodied",
+        ];
+        let mut findings = self.count("select count(*) from usage_rollup").await?;
+        let rows = self.fetch(include_str!("sql/verify_rollup.sql")).await?;
+        for row in &rows {
+            let subject = [
+                ("tenant", row.try_get("tenant")?),
+                ("quarter", instant(row.try_get("quarter")?)),
+                ("feature", row.try_get("feature")?),
+                ("provider", row.try_get("provider")?),
+                ("model", row.try_get("model")?),
+                ("region", row.try_get("region")?),
+            ];
+            add_columns(&mut findings, &subject, &COLUMNS, row)?;
+        }
+        Ok(findings)
+    }
+
+    /// Reservations and transfers that name each other; holds that are sums.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn reservations(&mut self) -> Result<Findings, StoreError> {
+        let mut findings = self.count("select count(*) from reservations").await?;
+        let rows = sqlx::query(include_str!("sql/verify_reservations.sql"))
+            .bind(i32::try_from(Flags::LATE.bits()).unwrap_or(0))
+            .bind(limit())
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        add_found(&mut findings, &rows)?;
+        Ok(findings)
+    }
+
+    /// What must hold within one journal row.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rows(&mut self) -> Result<Findings, StoreError> {
+        let mut findings = self.count("select count(*) from transfers").await?;
+        let rows = self.fetch(include_str!("sql/verify_rows.sql")).await?;
+        add_found(&mut findings, &rows)?;
+        Ok(findings)
+    }
+
+    async fn fetch(&mut self, statement: &'static str) -> Result<Vec<PgRow>, StoreError> {
+        Ok(sqlx::query(statement).bind(limit()).fetch_all(&mut *self.transaction).await?)
+    }
+}
+
+/// One more than are listed, to know whether there are more.
+fn limit() -> i64 {
+    i64::try_from(DIFFERENCES_MAX).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+fn counter_subject(catalogue: &Catalogue, id: &CounterId) -> Vec<(&'static str, String)> {
+    let known = catalogue.budgets().find(|budget| budget.number == id.budget);
+    let budget = known.map_or_else(|| format!("number {}", id.budget.0), |budget| budget.id.to_string());
+    vec![("budget", budget), ("key", id.key.as_str().to_owned()), ("period_start", instant(id.start))]
+}
+
+/// Posted and held of one counter, on both sides; none where there is, or must be, no row.
+fn compare_counter(
+    catalogue: &Catalogue,
+    id: &CounterId,
+    recorded: Option<(Quantity, Quantity)>,
+    recomputed: Option<(Quantity, Quantity)>,
+    findings: &mut Findings,
+) {
+    let posted = |numbers: Option<(Quantity, Quantity)>| numbers.map(|(posted, _)| posted);
+    let held = |numbers: Option<(Quantity, Quantity)>| numbers.map(|(_, held)| held);
+    let columns = [("posted", posted(recorded), posted(recomputed)), ("held", held(recorded), held(recomputed))];
+    for (column, recorded, recomputed) in columns {
+        // No row is as good as a row of zero.
+        if recorded.unwrap_or_default() != recomputed.unwrap_or_default() {
+            findings.add(Difference {
+                subject: counter_subject(catalogue, id),
+                column: column.to_owned(),
+                recorded: recorded.map(|number| number.to_string()),
+                recomputed: recomputed.map(|number| number.to_string()),
+            });
+        }
+    }
+}
+
+/// The columns that differ between the arrays `recorded` and `recomputed` of a row.
+fn add_columns(
+    findings: &mut Findings,
+    subject: &[(&'static str, String)],
+    columns: &[&str],
+    row: &PgRow,
+) -> Result<(), StoreError> {
+    let recorded: Vec<Option<String>> = row.try_get("recorded")?;
+    let recomputed: Vec<Option<String>> = row.try_get("recomputed")?;
+    for ((column, recorded), recomputed) in columns.iter().zip(recorded).zip(recomputed) {
+        if recorded != recomputed {
+            let subject = subject.to_vec();
+            findings.add(Difference { subject, column: (*column).to_owned(), recorded, recomputed });
+        }
+    }
+    Ok(())
+}
+
+/// Rows of `tenant`, `kind`, `id`, `field`, `recorded`, `recomputed`.
+fn add_found(findings: &mut Findings, rows: &[PgRow]) -> Result<(), StoreError> {
+    for row in rows {
+        let kind: &str = row.try_get("kind")?;
+        let kind = if kind == "transfer" { "transfer" } else { "reservation" };
+        let id: Uuid = row.try_get("id")?;
+        findings.add(Difference {
+            subject: vec![("tenant", row.try_get("tenant")?), (kind, id.to_string())],
+            column: row.try_get("field")?,
+            recorded: row.try_get("recorded")?,
+            recomputed: row.try_get("recomputed")?,
+        });
+    }
+    Ok(())
+}
