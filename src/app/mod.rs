@@ -22,6 +22,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod ledger;
 pub mod rates;
 pub mod ledger;
 pub mod start;

@@ -1,6 +1,6 @@
 //! The walk-throughs in `examples/`: each is run against a real service, and says what its `.out` file says.
 //!
-//! What differs from run to run is replaced first: ids, instants, tokens. `COUNTERFOIL_UPDATE_EXAMPLES=1` writes the files anew.
+//! What differs from run to run is replaced first: ids, instants, tokens. `UPDATE=1` writes the files anew.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -75,11 +75,11 @@ fn check(served: &Served, data_dir: &Path, name: &str) {
     assert!(output.status.success(), "{name}: {errors}");
     let said = normalised(&String::from_utf8_lossy(&output.stdout));
     let expected = folder.join(format!("{name}.out"));
-    if std::env::var_os("COUNTERFOIL_UPDATE_EXAMPLES").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&expected, &said).expect("the file can be written");
     }
     let expected = std::fs::read_to_string(&expected).expect("the walk-through has an .out file");
-    assert_eq!(said, expected, "{name} says something else; COUNTERFOIL_UPDATE_EXAMPLES=1 writes it anew");
+    assert_eq!(said, expected, "{name} says something else; UPDATE=1 writes it anew");
 }
 
 #[test]
