@@ -240,6 +240,8 @@ create table idempotency_keys (
     recorded_at timestamptz not null,
     primary key (space, key)
 );
+-- For forgetting: rows arrive in the order of time.
+create index idempotency_keys_recorded_at on idempotency_keys using brin (recorded_at) with (autosummarize = on);
 
 -- Verdicts that did not grant: one by one where they carry an idempotency key…
 create table refusals (

@@ -5,6 +5,7 @@
 //! | `DATABASE_URL` | the Postgres to use, unless an option says otherwise |
 //! | `COUNTERFOIL_PG_BIN` | the folder with `postgres` and `initdb` for a private Postgres |
 //! | `XDG_DATA_HOME`, `XDG_CACHE_HOME`, `HOME` | where data and fetched programs are kept, unless started as root |
+//! | `NO_COLOR` | no colours and no drawing characters, also on a terminal (<https://no-color.org>) |
 //! | `PATH`, `USER`, `LOGNAME` | as everywhere |
 //!
 //! Invariant: no value that may hold a password can be printed: not by `Debug`, not by an error of the command line.
@@ -189,6 +190,8 @@ pub struct Environment {
     pub log_filter: Option<String>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub otlp_endpoint: Option<String>,
+    /// Whether `NO_COLOR` is set.
+    pub no_color: bool,
     /// Whether the process runs as root, whose home nobody else can enter.
     pub is_root: bool,
 }
@@ -215,6 +218,7 @@ impl Environment {
             xdg_cache_home: absolute("XDG_CACHE_HOME"),
             log_filter: text("RUST_LOG"),
             otlp_endpoint: text("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            no_color: set("NO_COLOR").is_some(),
             is_root,
         }
     }

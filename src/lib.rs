@@ -11,6 +11,7 @@
 //! | [`lane`] | the hot path: queue → batch → load, decide, save → answers |
 //! | [`app`] | what people do: one use case per file |
 //! | [`http`] | translates requests and answers, nothing else |
+//! | [`worker`] | housekeeping, once in a while |
 //! | [`telemetry`] | what the service says about itself: logs, spans, metrics |
 //! | [`cli`] | the commands of the binary |
 //! | [`config`] | the only reader of the environment |
@@ -27,3 +28,4 @@ pub mod lane;
 pub mod store;
 pub mod telemetry;
 pub mod wire;
+pub mod worker;

@@ -16,12 +16,8 @@ impl App {
     }
 
     /// Sends many actions through the lane; each has its own outcome, in order.
-    ///
-    /// # Errors
-    /// When the lane is stopping or the database is away.
-    pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Result<Outcome, AppError>>, AppError> {
-        let answers = self.lane.submit_all(commands).await?;
-        Ok(answers.into_iter().map(|answer| answer.map_err(AppError::from)).collect())
+    pub async fn submit_all(&self, commands: Vec<Command>) -> Vec<Result<Outcome, AppError>> {
+        self.lane.submit_all(commands).await.into_iter().map(|answer| Ok(answer??)).collect()
     }
 
     /// Makes sure that a tenant is known here, also one that another replica made a moment ago.

@@ -88,11 +88,12 @@ pub async fn boot(
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
     let tasks = TaskTracker::new();
     let app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
-    let router = service(HttpState { app: app.clone(), metrics })?;
+    let router = service(HttpState::new(app.clone(), metrics))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
+    tasks.spawn(crate::worker::run(app.pool.clone(), app.clock.clone(), stop.clone()));
     let server = tasks.spawn(async move {
         axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await }).await
     });

@@ -3,13 +3,16 @@
 //! | command | does |
 //! |---|---|
 //! | [`bench`] | measures the service against a naive baseline |
+//! | [`demo`] | the whole of it at work, on a real trace |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
 
 pub mod bench;
 pub mod boot;
 pub mod client;
+pub mod demo;
 pub mod serve;
+pub mod table;
 pub mod token;
 
 use std::process::ExitCode;
@@ -34,6 +37,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Measure the service, and a naive baseline on the same Postgres
     Bench(bench::BenchArgs),
+    /// See all of it at work on a real trace
+    Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
 }
@@ -47,6 +52,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
         Command::Bench(args) => bench::run(args, &environment).await,
+        Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
     }
 }

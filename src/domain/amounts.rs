@@ -175,6 +175,10 @@ pub struct Quantity(Decimal);
 impl Quantity {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
+    /// The largest that can be kept.
+    pub const MAX: Self = Self(DOLLARS_MAX);
+    /// The smallest that can be kept.
+    pub const MIN: Self = Self(dec!(-9999999999999999.999999999999));
 
     /// # Errors
     /// When the value has more than [`QUANTITY_PLACES`] places or its magnitude is above what `NUMERIC(28,12)` holds.
@@ -199,6 +203,20 @@ impl Quantity {
     /// [`BadAmount::TooLarge`] when the difference cannot be kept.
     pub fn checked_sub(self, other: Self) -> Result<Self, BadAmount> {
         self.0.checked_sub(other.0).ok_or(BadAmount::TooLarge).and_then(Self::new)
+    }
+
+    /// The sum, or the largest quantity where the sum cannot be kept. For what is *spent*: the journal has the truth, and a
+    /// counter that is full stays full.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        // Only two of one sign can be too much.
+        self.checked_add(other).unwrap_or(if self < Self::ZERO { Self::MIN } else { Self::MAX })
+    }
+
+    /// The difference, or the nearest quantity that can be kept.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        self.checked_sub(other).unwrap_or(if self < other { Self::MIN } else { Self::MAX })
     }
 }
 
@@ -291,16 +309,18 @@ mod tests {
         fn no_input_panics_and_sums_are_exact(a in any::<i128>(), b in any::<i128>(), scale in 0u32..=28) {
             let decimal = |n: i128| Decimal::try_from_i128_with_scale(n >> 32, scale);
             if let (Ok(a), Ok(b)) = (decimal(a), decimal(b)) {
-                let (ua, ub) = (Usd::new(a), Usd::new(b));
-                if let (Ok(ua), Ok(ub)) = (ua, ub) {
-                    if let Ok(sum) = ua.checked_add(ub) {
-                        prop_assert_eq!(sum.decimal() - ub.decimal(), ua.decimal());
-                    }
+                if let (Ok(ua), Ok(ub)) = (Usd::new(a), Usd::new(b))
+                    && let Ok(sum) = ua.checked_add(ub)
+                {
+                    prop_assert_eq!(sum.decimal().checked_sub(ub.decimal()), Some(ua.decimal()));
                 }
-                let (qa, qb) = (Quantity::new(a), Quantity::new(b));
-                if let (Ok(qa), Ok(qb)) = (qa, qb) {
-                    if let Ok(difference) = qa.checked_sub(qb) {
-                        prop_assert_eq!(difference.checked_add(qb), Ok(qa));
+                if let (Ok(qa), Ok(qb)) = (Quantity::new(a), Quantity::new(b)) {
+                    match qa.checked_sub(qb) {
+                        Ok(difference) => {
+                            prop_assert_eq!(difference.checked_add(qb), Ok(qa));
+                            prop_assert_eq!(qa.saturating_sub(qb), difference);
+                        }
+                        Err(_) => prop_assert_eq!(qa.saturating_sub(qb).decimal().abs(), Quantity::MAX.decimal()),
                     }
                 }
             }

@@ -169,11 +169,11 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// A pending transfer. UUIDv7, made in the shell.
+    /// A pending transfer. `UUIDv7`, made in the shell.
     ReservationId
 );
 uuid_id!(
-    /// A journal row. UUIDv7, made in the shell.
+    /// A journal row. `UUIDv7`, made in the shell.
     TransferId
 );
 

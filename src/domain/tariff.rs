@@ -13,7 +13,7 @@ use super::budget::measure::Consumption;
 use super::carbon::{CarbonInputs, FactorBook, FactorId, GridFallback, Profile, RegionFallback};
 use super::id::{ModelId, ProviderId, RegionId};
 use super::price::book::{Found, PriceBook};
-use super::price::{PriceError, PriceId, ServiceTier, price_call};
+use super::price::{PriceError, PriceId, ServiceTier, price_calls};
 use super::usage::Usage;
 
 /// What is remarkable about a price, a hold or a transfer. A set of bits, kept as a number in the journal.
@@ -174,21 +174,23 @@ impl Tariff<'_> {
 
     /// Prices a usage in every unit.
     ///
-    /// `requests` is how many calls the usage adds up; `latency` bounds the time the hardware was busy.
+    /// `requests` is how many calls the usage adds up: each pays the fee of a call. `latency` bounds the time the hardware was
+    /// busy with one call.
     ///
     /// # Errors
     /// When an amount is beyond what the ledger can keep.
     pub fn price(&self, usage: &Usage, requests: u32, latency: Option<Duration>) -> Result<Priced, TariffError> {
         let mut flags = Flags::NONE;
         let (row, priced) = match &self.price {
-            Found::Priced(row) => (row.id, price_call(row, usage)?),
+            Found::Priced(row) => (row.id, price_calls(row, usage, requests)?),
             Found::Unpriced(fallback) => {
                 flags = flags.with(Flags::UNPRICED);
-                let dearest = fallback.price(usage)?;
+                let dearest = fallback.price_calls(usage, requests)?;
                 (dearest.row.id, dearest.priced)
             }
         };
-        let grams = self.carbon.grams(usage, latency)?;
+        // The duration of one call says nothing about the sum of several.
+        let grams = self.carbon.grams(usage, latency.filter(|_| requests == 1))?;
         let resolved = &self.carbon.resolved;
         if resolved.fallbacks.model.is_some() {
             flags = flags.with(Flags::MODEL_FACTOR_FALLBACK);

@@ -7,6 +7,8 @@
 //! | keys | the header `Idempotency-Key`, on a POST that writes |
 //! | credentials | the bearer token, unless it is public |
 //!
+//! One pass is over the schemas: a default that serde wrote as text stands as a number where the field is one.
+//!
 //! [`lint`] lists what client generators stumble over; a test of the assembled document keeps it empty.
 
 use axum::Router;
@@ -16,6 +18,7 @@ use axum::routing::get;
 use utoipa::PartialSchema as _;
 use utoipa::ToSchema as _;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, Header, HttpMethod, InfoBuilder, License, ObjectBuilder, OpenApi, Ref, RefOr, Required,
@@ -54,7 +57,9 @@ pub fn complete(mut document: OpenApi, contract: &Contract) -> OpenApi {
         .build();
     document.servers = Some(vec![Server::new("/")]);
     document.tags = Some(contract.tags.iter().map(|(name, about)| described_tag(name, about)).collect());
-    add_components(document.components.get_or_insert_with(Components::new));
+    let components = document.components.get_or_insert_with(Components::new);
+    add_components(components);
+    components.schemas.values_mut().for_each(mend_defaults);
     for item in document.paths.paths.values_mut() {
         for (method, operation) in operations_mut(item) {
             complete_operation(operation, &method, contract);
@@ -85,6 +90,18 @@ fn add_components(components: &mut Components) {
         ))
         .build();
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+}
+
+/// Decimals are written as texts, so their defaults are, too; a field that takes numbers must not have such a default.
+fn mend_defaults(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::Object(object)) = schema else { return };
+    for property in object.properties.values_mut() {
+        let RefOr::T(Schema::Object(field)) = property else { continue };
+        let is_number = matches!(field.schema_type, SchemaType::Type(Type::Number | Type::Integer));
+        if is_number && let Some(serde_json::Value::String(text)) = &field.default {
+            field.default = text.parse().ok().map(serde_json::Value::Number);
+        }
+    }
 }
 
 fn complete_operation(operation: &mut Operation, method: &HttpMethod, contract: &Contract) {

@@ -18,13 +18,32 @@ use crate::wire::FieldError;
 /// When to come back to a service whose queue is full, in seconds: it empties in less than one.
 const OVERLOADED_RETRY_AFTER_S: u32 = 1;
 
-/// What handlers are given.
+/// What handlers are given. One count goes up per clone, and axum clones it several times per request.
 #[derive(Clone)]
-pub struct HttpState {
+pub struct HttpState(Arc<Parts>);
+
+/// What is inside.
+pub struct Parts {
     /// The service.
     pub app: App,
     /// The metrics, to be rendered.
     pub metrics: PrometheusHandle,
+}
+
+impl HttpState {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(app: App, metrics: PrometheusHandle) -> Self {
+        Self(Arc::new(Parts { app, metrics }))
+    }
+}
+
+impl std::ops::Deref for HttpState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl FromRef<HttpState> for Arc<Verifier> {

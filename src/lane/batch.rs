@@ -17,12 +17,12 @@ use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::owner;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::ReservationId;
-use crate::domain::ledger::books::Books;
-use crate::domain::ledger::command::{Action, Command};
+use crate::domain::ledger::books::{Books, Changes};
+use crate::domain::ledger::command::{Action, Command, Idempotency};
 use crate::domain::ledger::outcome::Answer;
-use crate::domain::ledger::reservation::ReservationState;
+use crate::domain::ledger::reservation::{Reservation, ReservationState};
 use crate::store::StoreError;
-use crate::store::lane::{self as sql, Touched};
+use crate::store::lane::{self as sql, Touched, Written};
 use crate::telemetry::names;
 
 /// Counters that are remembered to exist, so that a batch need not try to make them. Forgotten all at once beyond this.
@@ -30,17 +30,40 @@ const KNOWN_COUNTERS_MAX: usize = 100_000;
 /// Pause between tries while the database is away, doubled up to the last.
 const AWAY_PAUSE_FIRST: Duration = Duration::from_millis(20);
 const AWAY_PAUSE_LAST: Duration = Duration::from_millis(500);
-/// Tries of one batch against serialization failures and other replicas' keys.
-const CONFLICT_TRIES_MAX: u32 = 50;
+/// How long one batch is tried against deadlocks, lock time-outs and other replicas' keys. Below the time that a request is
+/// given, so that its caller is told.
+const CONFLICT_PATIENCE: Duration = Duration::from_secs(20);
+/// Longest time to connect.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Longest time of one try. The database's own time-outs end every statement long before; this one is for a machine that
+/// went silent in the middle of a conversation.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What became of one try.
 enum Tried {
     /// Decided, and after the commit written.
     Committed(Vec<Answer>),
     /// A page of reservations was expired, and there may be more: these come first, so that none of them causes a refusal.
-    ExpiredOnly,
+    ExpiredOnly {
+        /// Whether the next page will be another one. Reservations that cannot be expired must not stop everything else.
+        progress: bool,
+    },
     /// Another replica wrote one of the keys in between.
     Conflict,
+}
+
+/// A try whose commit was sent and whose answer is not known yet.
+struct Doubt {
+    batch: i64,
+    tried: Tried,
+}
+
+/// Why a batch was given up.
+enum Failed {
+    /// The database is away, or does not let this batch in; also when it is not known what became of it.
+    Away,
+    /// The database refuses something in it.
+    Unwritable,
 }
 
 /// A lane's worker.
@@ -52,7 +75,12 @@ pub(super) struct Worker {
     clock: Clock,
     batch: i64,
     catalogue_version: i64,
+    /// Counters that are committed.
     known: HashSet<CounterId>,
+    /// Counters that the try under way has found or made: known once it is committed, and not before.
+    found: Vec<CounterId>,
+    /// Whether the last batch found the database away: then the next ones do not wait for it.
+    away: bool,
 }
 
 impl Worker {
@@ -66,6 +94,8 @@ impl Worker {
             batch: 0,
             catalogue_version: 0,
             known: HashSet::new(),
+            found: Vec::new(),
+            away: false,
         }
     }
 
@@ -85,10 +115,7 @@ impl Worker {
                 }
                 _ = sweep.tick() => {
                     // An empty batch writes down what has expired. If it fails, the next one will.
-                    if let Err(error) = self.decide(&[]).await {
-                        tracing::warn!(%error, "reservations that expired could not be written down");
-                        self.connection = None;
-                    }
+                    let _failed = self.decide(&[]).await;
                 }
             }
         }
@@ -103,15 +130,7 @@ impl Worker {
         let (commands, replies): (Vec<_>, Vec<_>) =
             envelopes.drain(..).map(|envelope| (envelope.command, envelope.reply)).unzip();
         let began = Instant::now();
-        let answers = match self.decide(&commands).await {
-            Ok(answers) => answers.into_iter().map(Ok).collect(),
-            Err(error) if error.is_away() => {
-                tracing::warn!(%error, commands = commands.len(), "the database is away");
-                self.connection = None;
-                vec![Err(LaneError::StoreAway); commands.len()]
-            }
-            Err(error) => self.one_by_one(&commands, &error).await,
-        };
+        let answers = self.answers(&commands).await;
         metrics::histogram!(names::LANE_BATCH_DURATION).record(began.elapsed());
         metrics::histogram!(names::LANE_BATCH_SIZE).record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
         for (reply, answer) in replies.into_iter().zip(answers) {
@@ -120,89 +139,122 @@ impl Worker {
         }
     }
 
-    /// One command that cannot be written must not take its neighbours with it.
-    async fn one_by_one(&mut self, commands: &[Command], error: &StoreError) -> Vec<Result<Answer, LaneError>> {
-        tracing::error!(%error, commands = commands.len(), "a batch could not be written");
+    /// One command that cannot be written must not take its neighbours with it: a batch that is refused is halved until the
+    /// culprit stands alone. The order of the commands is kept.
+    async fn answers(&mut self, commands: &[Command]) -> Vec<Result<Answer, LaneError>> {
         let mut answers = Vec::with_capacity(commands.len());
-        for command in commands {
-            let alone = if commands.len() == 1 { None } else { Some(self.decide(std::slice::from_ref(command)).await) };
-            answers.push(match alone {
-                Some(Ok(mut one)) => one.pop().ok_or(LaneError::Unwritable),
-                Some(Err(error)) if error.is_away() => Err(LaneError::StoreAway),
-                Some(Err(_)) | None => {
-                    self.connection = None;
-                    Err(LaneError::Unwritable)
+        let mut parts = vec![commands];
+        while let Some(part) = parts.pop() {
+            match self.decide(part).await {
+                Ok(decided) => answers.extend(decided.into_iter().map(Ok)),
+                Err(Failed::Away) => {
+                    // Whoever comes after in this batch would only wait for the same.
+                    answers.resize(commands.len(), Err(LaneError::StoreAway));
+                    return answers;
                 }
-            });
+                Err(Failed::Unwritable) if part.len() <= 1 => answers.push(Err(LaneError::Unwritable)),
+                Err(Failed::Unwritable) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
         }
         answers
     }
 
     /// Decides a batch and writes it, trying again while the database asks for it or is away for a moment.
-    async fn decide(&mut self, commands: &[Command]) -> Result<Vec<Answer>, StoreError> {
-        let patience = Instant::now() + AWAY_PATIENCE;
+    async fn decide(&mut self, commands: &[Command]) -> Result<Vec<Answer>, Failed> {
+        let began = Instant::now();
+        let patience = if self.away { Duration::ZERO } else { AWAY_PATIENCE };
         let mut pause = AWAY_PAUSE_FIRST;
-        let mut conflicts = 0;
         let mut doubt = None;
+        let mut expired_first = true;
         loop {
-            match self.attempt(commands, &mut doubt).await {
-                Ok(Tried::Committed(answers)) => return Ok(answers),
-                Ok(Tried::ExpiredOnly) => {}
-                Ok(Tried::Conflict) if conflicts < CONFLICT_TRIES_MAX => conflicts += 1,
-                Ok(Tried::Conflict) => return Err(StoreError::Contended),
-                Err(error) if error.is_transient() && conflicts < CONFLICT_TRIES_MAX => {
+            let tried =
+                match tokio::time::timeout(ATTEMPT_TIME_MAX, self.attempt(commands, expired_first, &mut doubt)).await {
+                    Ok(tried) => tried,
+                    Err(_elapsed) => Err(silent("the database went silent")),
+                };
+            self.found.clear();
+            match tried {
+                Ok(Tried::Committed(answers)) => {
+                    self.away = false;
+                    return Ok(answers);
+                }
+                Ok(Tried::ExpiredOnly { progress }) => expired_first = progress,
+                Ok(Tried::Conflict) if began.elapsed() < CONFLICT_PATIENCE => {
+                    metrics::counter!(names::LANE_RETRIES).increment(1);
+                }
+                Ok(Tried::Conflict) => return Err(self.given_up(&StoreError::Contended, commands, doubt.is_some())),
+                Err(error) if error.is_transient() && began.elapsed() < CONFLICT_PATIENCE => {
                     tracing::debug!(%error, "a batch is tried again");
                     metrics::counter!(names::LANE_RETRIES).increment(1);
-                    conflicts += 1;
                 }
-                Err(error) if error.is_away() && Instant::now() < patience => {
+                Err(error) if error.is_away() && began.elapsed() < patience => {
                     self.connection = None;
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(AWAY_PAUSE_LAST);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.given_up(&error, commands, doubt.is_some())),
             }
         }
     }
 
+    fn given_up(&mut self, error: &StoreError, commands: &[Command], in_doubt: bool) -> Failed {
+        self.connection = None;
+        self.away = error.is_away();
+        if in_doubt || error.is_away() || error.is_transient() || matches!(error, StoreError::Contended) {
+            tracing::warn!(%error, commands = commands.len(), in_doubt, "the database is away");
+            Failed::Away
+        } else {
+            tracing::error!(%error, commands = commands.len(), "a batch could not be written");
+            Failed::Unwritable
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, StoreError> {
+        match tokio::time::timeout(CONNECT_TIME_MAX, PgConnection::connect_with(&self.options)).await {
+            Ok(connected) => Ok(connected?),
+            Err(_elapsed) => Err(silent("the database does not take connections")),
+        }
+    }
+
     /// One try. `doubt` is a try whose commit was sent and whose answer was lost: before anything is decided again, the
-    /// lane's own row says whether it happened.
-    async fn attempt(&mut self, commands: &[Command], doubt: &mut Option<(i64, Tried)>) -> Result<Tried, StoreError> {
+    /// lane's own row says whether it happened. May be dropped at any point: what is not known then is in `doubt`.
+    async fn attempt(
+        &mut self,
+        commands: &[Command],
+        expired_first: bool,
+        doubt: &mut Option<Doubt>,
+    ) -> Result<Tried, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => PgConnection::connect_with(&self.options).await?,
+            None => self.connect().await?,
         };
-        if let Some((batch, tried)) = doubt.take() {
-            match sql::last_batch(&mut connection, self.id).await {
-                Ok(last) if last >= Some(batch) => {
-                    self.connection = Some(connection);
-                    return Ok(tried);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    *doubt = Some((batch, tried));
-                    return Err(error);
-                }
+        if doubt.is_some() {
+            let last = sql::last_batch(&mut connection, self.id, self.clock.now()).await?;
+            if let Some(Doubt { tried, .. }) = doubt.take().filter(|doubt| doubt.batch <= last) {
+                self.connection = Some(connection);
+                return Ok(tried);
             }
         }
         self.batch = self.batch.saturating_add(1);
         let mut transaction = sql::begin(&mut connection).await?;
-        match self.prepare(&mut transaction, commands).await {
+        match self.prepare(&mut transaction, commands, expired_first).await {
             Ok(Tried::Conflict) => {
                 transaction.rollback().await?;
                 self.connection = Some(connection);
                 Ok(Tried::Conflict)
             }
-            Ok(tried) => match transaction.commit().await {
-                Ok(()) => {
-                    self.connection = Some(connection);
-                    Ok(tried)
-                }
-                Err(error) => {
-                    *doubt = Some((self.batch, tried));
-                    Err(error.into())
-                }
-            },
+            Ok(tried) => {
+                let sent = doubt.insert(Doubt { batch: self.batch, tried });
+                transaction.commit().await?;
+                self.connection = Some(connection);
+                self.known.extend(self.found.drain(..));
+                let tried = std::mem::replace(&mut sent.tried, Tried::Conflict);
+                *doubt = None;
+                Ok(tried)
+            }
             Err(error) => {
                 if transaction.rollback().await.is_ok() {
                     self.connection = Some(connection);
@@ -213,7 +265,12 @@ impl Worker {
     }
 
     /// Load, decide, save: everything but the commit.
-    async fn prepare(&mut self, connection: &mut PgConnection, commands: &[Command]) -> Result<Tried, StoreError> {
+    async fn prepare(
+        &mut self,
+        connection: &mut PgConnection,
+        commands: &[Command],
+        expired_first: bool,
+    ) -> Result<Tried, StoreError> {
         let now = self.clock.now();
         let named: Vec<Uuid> =
             commands.iter().filter_map(|command| command.action.reservation()).map(|id| id.0).collect();
@@ -226,13 +283,12 @@ impl Worker {
         }
         let mut books = Books::new(snapshot.catalogue, snapshot.rates);
         books.reservations = found.reservations;
-        let expired: Vec<ReservationId> = books
-            .reservations
-            .values()
-            .filter(|reservation| reservation.state == ReservationState::Open && !reservation.is_held(now))
-            .map(|reservation| reservation.id)
-            .collect();
-        let commands = if found.more_expired { &[] } else { commands };
+        let is_over =
+            |reservation: &&Reservation| reservation.state == ReservationState::Open && !reservation.is_held(now);
+        let expired: Vec<ReservationId> = books.reservations.values().filter(is_over).map(|one| one.id).collect();
+        let page_is_full = found.due.len() >= sql::EXPIRED_PAGE;
+        let expired_only = page_is_full && expired_first;
+        let commands = if expired_only { &[] } else { commands };
 
         let keys: Vec<_> = commands.iter().filter_map(|command| command.idempotency.as_ref()).collect();
         books.answers = sql::read_answers(connection, &keys).await?;
@@ -245,12 +301,23 @@ impl Worker {
             }
         }
         let answers = commands.iter().map(|command| books.apply(command, now)).collect();
-        if books.changes != crate::domain::ledger::books::Changes::default()
-            && !sql::write_batch(connection, &books, self.id, self.batch, now).await?
-        {
-            return Ok(Tried::Conflict);
+        if books.changes != Changes::default() {
+            match sql::write_batch(connection, &books, self.id, self.batch, now).await? {
+                Written::Whole => {}
+                Written::KeyTaken => return Ok(Tried::Conflict),
+                Written::RowMissing => {
+                    tracing::error!("a counter or reservation that the lane knew is gone: all are looked up anew");
+                    self.known.clear();
+                    return Ok(Tried::Conflict);
+                }
+            }
         }
-        Ok(if found.more_expired { Tried::ExpiredOnly } else { Tried::Committed(answers) })
+        if expired_only {
+            // Another replica may have ended some of them in between: that is progress too.
+            let over = |id: &ReservationId| books.reservations.get(id).as_ref().is_none_or(|one| !is_over(one));
+            return Ok(Tried::ExpiredOnly { progress: found.due.iter().any(over) });
+        }
+        Ok(Tried::Committed(answers))
     }
 
     /// Locks and reads the counters. Those not known to exist are made first, before any lock on a counter is held: a lane
@@ -264,7 +331,7 @@ impl Worker {
         if touched.is_empty() {
             return Ok(());
         }
-        let unknown = touched.iter().filter(|(id, touched)| touched.written && !self.known.contains(id));
+        let unknown = touched.iter().filter(|(id, touched)| touched.needed && !self.known.contains(id));
         if unknown.clone().next().is_some() {
             sql::make_counters(connection, unknown).await?;
         }
@@ -272,11 +339,15 @@ impl Worker {
         if self.known.len() > KNOWN_COUNTERS_MAX {
             self.known.clear();
         }
-        // Only what was read under a lock is known to be committed, or to be this batch's own.
-        let new = books.counters.keys().filter(|id| !self.known.contains(*id)).cloned().collect::<Vec<_>>();
-        self.known.extend(new);
+        // What this batch made is not known before it is committed: after a rollback it would be missed, and counted nowhere.
+        self.found = books.counters.keys().filter(|id| !self.known.contains(*id)).cloned().collect();
         Ok(())
     }
+}
+
+/// A database that says nothing, as the error it amounts to.
+fn silent(what: &'static str) -> StoreError {
+    StoreError::Database(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what)))
 }
 
 /// The counters that the commands and the expired reservations touch.
@@ -287,34 +358,44 @@ fn touched(
     now: DateTime<Utc>,
 ) -> BTreeMap<CounterId, Touched> {
     let mut all = BTreeMap::new();
-    let mut add = |governing: Vec<Governing>, call: &Dimensions| {
+    let mut add = |governing: Vec<Governing>, call: &Dimensions, grants: bool| {
         for one in governing {
             let tenant = owner(&one, call);
             for period in &one.window {
-                let written = *period == one.period;
-                let touched = Touched { period: *period, tenant: tenant.clone(), written };
+                // What is granted depends on every slice of a sliding window. A slice without a row cannot be locked, and
+                // another replica could fill it meanwhile.
+                let needed = grants || *period == one.period;
+                let touched = Touched { period: *period, tenant: tenant.clone(), needed };
                 let known = all.entry(one.counter_at(*period)).or_insert_with(|| touched.clone());
-                known.written |= written;
+                known.needed |= needed;
             }
         }
     };
     // An instant outside the calendar touches nothing here, and is refused when the command is applied.
     for command in commands {
-        let Some(call) = call_of(books, &command.action) else { continue };
-        add(books.touches(&command.action, now).unwrap_or_default(), call);
+        let Some(call) = call_of(books, command) else { continue };
+        let grants = matches!(command.action, Action::Reserve(_) | Action::Extend(_));
+        add(books.touches(&command.action, now).unwrap_or_default(), call, grants);
     }
     for reservation in expired.iter().filter_map(|id| books.reservations.get(id)) {
-        add(books.touched_by(reservation).unwrap_or_default(), &reservation.call);
+        add(books.touched_by(reservation).unwrap_or_default(), &reservation.call, false);
     }
     all
 }
 
-fn call_of<'a>(books: &'a Books, action: &'a Action) -> Option<&'a Dimensions> {
-    match action {
-        Action::Reserve(reserve) => Some(&reserve.call),
-        Action::PostUsage(post) => Some(&post.call),
+/// The call whose budgets a command touches; none if it will be answered from memory or refused, and touches nothing.
+fn call_of<'a>(books: &'a Books, command: &'a Command) -> Option<&'a Dimensions> {
+    let is_remembered =
+        |idempotency: &Idempotency| books.answers.contains_key(&(idempotency.space.clone(), idempotency.key.clone()));
+    if command.idempotency.as_ref().is_some_and(is_remembered) {
+        return None;
+    }
+    let of_known_tenant = |call: &&Dimensions| books.catalogue.tenant(&call.tenant).is_some();
+    match &command.action {
+        Action::Reserve(reserve) => Some(&reserve.call).filter(of_known_tenant),
+        Action::PostUsage(post) => Some(&post.call).filter(of_known_tenant),
         Action::Settle(_) | Action::Release(_) | Action::Extend(_) => {
-            let id = action.reservation()?;
+            let id = command.action.reservation()?;
             books.reservations.get(&id).map(|reservation| &reservation.call)
         }
     }

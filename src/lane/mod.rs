@@ -72,7 +72,19 @@ impl Lane {
     /// Starts a lane on a connection of its own. It ends when the last [`Lane`] is dropped and the queue is empty.
     #[must_use]
     pub fn start(options: PgConnectOptions, snapshots: Snapshots, clock: Clock, tasks: &TaskTracker) -> Self {
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        Self::start_within(QUEUE_MAX, options, snapshots, clock, tasks)
+    }
+
+    /// [`Lane::start`] with a bound on the queue of one's own.
+    #[must_use]
+    pub fn start_within(
+        queue_max: usize,
+        options: PgConnectOptions,
+        snapshots: Snapshots,
+        clock: Clock,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(queue_max);
         let worker = Worker::new(crate::store::lane::lane_options(options), snapshots, clock);
         tasks.spawn(worker.run(receiver));
         Self { sender }
@@ -94,20 +106,20 @@ impl Lane {
     /// Sends many commands of one caller, waiting for room in the queue, and answers in their order. A caller with ten
     /// thousand items is slowed down, not refused half-way.
     ///
-    /// # Errors
-    /// The first error, when the lane is stopping or the database is away.
-    pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Answer>, LaneError> {
+    /// Each has an answer of its own: one that cannot be written takes none of the others with it.
+    pub async fn submit_all(&self, commands: Vec<Command>) -> Vec<Result<Answer, LaneError>> {
         let mut waiting = Vec::with_capacity(commands.len());
         for command in commands {
             let (reply, answer) = oneshot::channel();
-            self.sender.send(Envelope { command, reply }).await.map_err(|_| LaneError::Stopping)?;
+            // When the lane is stopping the reply is dropped with the envelope, and its answer says so.
+            let _stopping = self.sender.send(Envelope { command, reply }).await;
             waiting.push(answer);
         }
         let mut answers = Vec::with_capacity(waiting.len());
         for answer in waiting {
-            answers.push(answer.await.unwrap_or(Err(LaneError::Stopping))?);
+            answers.push(answer.await.unwrap_or(Err(LaneError::Stopping)));
         }
-        Ok(answers)
+        answers
     }
 
     /// How many commands are waiting.

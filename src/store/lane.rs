@@ -10,7 +10,8 @@
 //! | 6 | commit | |
 //!
 //! The order is the same in every replica (catalogue, reservations, counters, roll-up), so no two batches wait for each
-//! other in a circle. A counter that does not exist yet costs two statements more: [`make_counters`], then 4 again.
+//! other in a circle. Counters that do not exist yet cost one statement more, before 4: [`make_counters`]. A lane that waits
+//! there for another one's new counter holds no lock on a counter that the other one could want.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use crate::domain::ledger::outcome::Outcome;
 use crate::domain::ledger::reservation::Reservation;
 
 /// Most reservations that one batch ends because their time has passed. A full page means there may be more.
-pub const EXPIRED_PAGE: i64 = 256;
+pub const EXPIRED_PAGE: usize = 256;
 
 /// Statements of a batch whose counters all exist: begin, reservations, answers, counters, write, commit.
 pub const STATEMENTS_PER_BATCH: u32 = 6;
@@ -49,9 +50,12 @@ pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("jit", "off"),
+        // Else the look-up of counters is planned anew for every batch.
         ("plan_cache_mode", "force_generic_plan"),
-        ("lock_timeout", "10s"),
-        ("statement_timeout", "30s"),
+        // An answer that says *recorded* is on disk, whatever the server's default is.
+        ("synchronous_commit", "on"),
+        ("lock_timeout", "5s"),
+        ("statement_timeout", "20s"),
         ("application_name", "counterfoil lane"),
     ])
 }
@@ -61,8 +65,11 @@ pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
 /// # Errors
 /// When the database does not answer.
 pub async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
-    // One round trip for both. The number is that of `catalogue::LOCK`.
-    Ok(connection.begin_with("begin; select pg_advisory_xact_lock_shared(7308332)").await?)
+    // One round trip for both. The number is that of `catalogue::LOCK`. At any other level of isolation the versions would
+    // be read as they were before the lock was there.
+    Ok(connection
+        .begin_with("begin isolation level read committed; select pg_advisory_xact_lock_shared(7308332)")
+        .await?)
 }
 
 /// What a batch finds: the catalogue's versions, the reservations named, and those whose time has passed.
@@ -74,8 +81,8 @@ pub struct Found {
     pub rates_version: i64,
     /// Locked until the batch is committed.
     pub reservations: BTreeMap<ReservationId, Reservation>,
-    /// Whether there may be more whose time has passed.
-    pub more_expired: bool,
+    /// Those among them that were found because they are open and their time has passed: a page at most.
+    pub due: Vec<ReservationId>,
 }
 
 /// Locks the reservations named and those whose time has passed.
@@ -90,20 +97,21 @@ pub async fn lock_reservations(
     let rows = sqlx::query(include_str!("sql/lock_reservations.sql"))
         .bind(named)
         .bind(now)
-        .bind(EXPIRED_PAGE)
+        .bind(i64::try_from(EXPIRED_PAGE).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;
     let mut found = Found::default();
     for row in &rows {
         found.version = row.try_get("version")?;
         found.rates_version = row.try_get("rates_version")?;
-        if row.try_get::<Option<Uuid>, _>("id")?.is_some() {
+        if let Some(is_due) = row.try_get::<Option<bool>, _>("is_due")? {
             let reservation = reservation_from_row(row)?;
+            if is_due {
+                found.due.push(reservation.id);
+            }
             found.reservations.insert(reservation.id, reservation);
         }
     }
-    let expired = found.reservations.values().filter(|reservation| !reservation.is_held(now)).count();
-    found.more_expired = i64::try_from(expired).is_ok_and(|expired| expired >= EXPIRED_PAGE);
     Ok(found)
 }
 
@@ -146,8 +154,8 @@ pub struct Touched {
     pub period: Period,
     /// The tenant whose calls it counts, if they are one tenant's alone.
     pub tenant: Option<TenantId>,
-    /// Whether this batch may change it, so that it must exist. The older slices of a sliding window are only read.
-    pub written: bool,
+    /// Whether it must exist, because this batch may change it or grants by it. Otherwise one that is missing counts as zero.
+    pub needed: bool,
 }
 
 fn key_arrays<'a>(ids: impl Iterator<Item = &'a CounterId>) -> (Vec<i32>, Vec<&'a str>, Vec<DateTime<Utc>>) {
@@ -227,8 +235,18 @@ pub async fn make_counters<'a>(
     Ok(())
 }
 
-/// Writes everything a batch changed. The answer is whether it may be committed: not if another replica wrote one of its
-/// idempotency keys in between.
+/// Whether a batch may be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Everything was written.
+    Whole,
+    /// Another replica wrote one of its idempotency keys in between.
+    KeyTaken,
+    /// A counter or a reservation to be changed is not there.
+    RowMissing,
+}
+
+/// Writes everything a batch changed. Anything but [`Written::Whole`] must be rolled back.
 ///
 /// # Errors
 /// When the database does not answer or refuses.
@@ -238,17 +256,35 @@ pub async fn write_batch(
     lane: Uuid,
     batch: i64,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<Written, StoreError> {
     let arguments = batch_arguments(books, lane, batch, now)?;
-    let remembered: i64 =
-        sqlx::query_scalar_with(include_str!("sql/write_batch.sql"), arguments).fetch_one(connection).await?;
-    Ok(usize::try_from(remembered).is_ok_and(|remembered| remembered == books.changes.answers.len()))
+    let (remembered, counted, changed): (i64, i64, i64) =
+        sqlx::query_as_with(include_str!("sql/write_batch.sql"), arguments).fetch_one(connection).await?;
+    let changes = &books.changes;
+    let is_whole = |rows: i64, wanted: usize| usize::try_from(rows).is_ok_and(|rows| rows == wanted);
+    Ok(if !is_whole(remembered, changes.answers.len()) {
+        Written::KeyTaken
+    } else if is_whole(counted, changes.counters.len()) && is_whole(changed, changes.changed.len()) {
+        Written::Whole
+    } else {
+        Written::RowMissing
+    })
 }
 
-/// The number of the last batch of a lane that was committed.
+/// The number of the last batch of a lane that was committed, or zero. Waits for one whose commit is still on its way: a
+/// lost connection does not mean that the server has stopped working on what came through it.
 ///
 /// # Errors
-/// When the database does not answer.
-pub async fn last_batch(connection: &mut PgConnection, lane: Uuid) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar("select batch from lanes where id = $1").bind(lane).fetch_optional(connection).await?)
+/// When the database does not answer, or the commit on its way takes too long.
+pub async fn last_batch(connection: &mut PgConnection, lane: Uuid, now: DateTime<Utc>) -> Result<i64, StoreError> {
+    // A plain read would look past a row that is locked. This write cannot, also where that batch is the lane's first.
+    Ok(sqlx::query_scalar(
+        "insert into lanes (id, batch, recorded_at) values ($1, 0, $2)
+        on conflict (id) do update set batch = lanes.batch
+        returning batch",
+    )
+    .bind(lane)
+    .bind(now)
+    .fetch_one(connection)
+    .await?)
 }

@@ -7,6 +7,7 @@
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
 //! | [`reservations`] | reservations, to be looked at |
+//! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
@@ -17,6 +18,7 @@
 pub mod catalogue;
 mod columns;
 pub mod embedded;
+pub mod housekeeping;
 pub mod lane;
 pub mod naive;
 pub mod open;
@@ -79,10 +81,11 @@ impl StoreError {
         move |_| Self::Row(column.to_owned())
     }
 
-    /// Whether the same transaction may succeed if it is tried again: serialization failures, deadlocks, lock time-outs.
+    /// Whether the same transaction may succeed if it is tried again: serialization failures, deadlocks, time-outs of locks
+    /// and of statements.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        const AGAIN: [&str; 3] = ["40001", "40P01", "55P03"];
+        const AGAIN: [&str; 4] = ["40001", "40P01", "55P03", "57014"];
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| AGAIN.contains(&&*code)),
             Self::Database(_)
@@ -95,12 +98,14 @@ impl StoreError {
         }
     }
 
-    /// Whether the database is away: the connection is lost, or it is starting or stopping.
+    /// Whether the database is away: the connection is lost, it is starting or stopping, it has run out of disk, memory or
+    /// connections, or it has become a standby that only reads.
     #[must_use]
     pub fn is_away(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+                const AWAY: [&str; 4] = ["57P", "08", "53", "25006"];
+                error.code().is_some_and(|code| AWAY.iter().any(|prefix| code.starts_with(prefix)))
             }
             Self::Database(error) => matches!(
                 error,

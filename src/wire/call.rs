@@ -66,7 +66,6 @@ fn checked(field: &str, usage: Usage) -> Result<Usage, FieldError> {
 /// May this call go ahead? The body of `POST /v1/preflight`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "two independent switches of the contract")]
 pub struct PreflightBody {
     /// Whose call it is.
     #[schema(example = "acme")]
@@ -395,6 +394,10 @@ impl ExtendBody {
 /// A call that was made without a reservation. The body of `POST /v1/usage`: one, or an array.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "tenant": "acme", "feature": "support-chat", "provider": "openai", "model": "gpt-4o",
+    "usage": {"input": 1200, "output": 300}
+}))]
 pub struct UsageBody {
     /// The caller's key of this one item: sent again, it is one effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -88,8 +88,11 @@ pub mod number {
         let text = match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::Number(number) => number.to_string(),
             serde_json::Value::String(text) => text,
-            _ => return Err(D::Error::custom("expected a number")),
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => return Err(D::Error::custom("expected a number")),
         };
-        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a decimal number")))
+        Decimal::from_str_exact(&text).map_err(|_| D::Error::custom(format!("`{text}` is not a decimal number")))
     }
 }

@@ -5,7 +5,12 @@
     reason = "a helper of a test may fail like the test itself, and clippy only knows the latter"
 )]
 
+mod access;
 mod bench;
+mod cli_help;
 mod embedded;
+mod openapi;
+mod pages;
 mod preflight;
 mod support;
+mod tidy;

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use super::counter::CounterId;
 use super::measure::Measure;
 use super::scope::{CounterKey, Dimensions, Each, Scope};
-use crate::domain::amounts::Quantity;
+use crate::domain::amounts::{QUANTITY_PLACES, Quantity};
 use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
 use crate::domain::id::{BudgetId, TenantId};
+
+/// Most decimal places of a threshold or a floor.
+pub const SHARE_PLACES: u32 = 6;
 
 /// A customer of the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,11 +130,11 @@ pub enum BadBudget {
     /// A limit below zero.
     #[error("limit must not be negative")]
     NegativeLimit,
-    /// A threshold outside 0 to 1, or not ascending.
-    #[error("thresholds must be ascending shares above 0 and at most 1")]
+    /// A threshold outside 0 to 1, too fine, or not ascending.
+    #[error("thresholds must be ascending shares above 0 and at most 1, with at most 6 decimal places")]
     Thresholds,
-    /// Floors outside 0 to 1, or more than the whole in sum.
-    #[error("floors must be shares between 0 and 1 that add up to at most 1")]
+    /// Floors outside 0 to 1, too fine, or more than the whole in sum.
+    #[error("floors must be shares between 0 and 1 with at most 6 decimal places that add up to at most 1")]
     Floors,
 }
 
@@ -161,7 +164,9 @@ impl Budget {
         if self.limit < Quantity::ZERO {
             return Err(BadBudget::NegativeLimit);
         }
-        let share = |value: &Decimal| *value >= Decimal::ZERO && *value <= Decimal::ONE;
+        let share = |value: &Decimal| {
+            *value >= Decimal::ZERO && *value <= Decimal::ONE && value.normalize().scale() <= SHARE_PLACES
+        };
         let ascending = self.thresholds.iter().zip(self.thresholds.iter().skip(1)).all(|(a, b)| a < b);
         if !ascending || !self.thresholds.iter().all(|value| share(value) && !value.is_zero()) {
             return Err(BadBudget::Thresholds);
@@ -183,10 +188,20 @@ impl Budget {
             return self.limit;
         }
         let left = Decimal::ONE.saturating_sub(kept).max(Decimal::ZERO);
-        let ceiling = self.limit.decimal().checked_mul(left).unwrap_or(Decimal::ZERO);
-        let ceiling = ceiling
-            .round_dp_with_strategy(crate::domain::amounts::QUANTITY_PLACES, rust_decimal::RoundingStrategy::ToZero);
-        Quantity::new(ceiling).unwrap_or(Quantity::ZERO)
+        // A share that `check` refuses, and so none that is stored, leaves nothing.
+        share_of(self.limit, left).map_or(Quantity::ZERO, |(floor, _)| floor)
+    }
+
+    /// The highest threshold that so much has reached. None where the limit is zero: every share of nothing is reached.
+    #[must_use]
+    pub fn threshold_reached(&self, taken: Quantity) -> Option<Decimal> {
+        if self.limit == Quantity::ZERO {
+            return None;
+        }
+        let reached = |share: &&Decimal| {
+            share_of(self.limit, **share).is_some_and(|(floor, exact)| taken > floor || (exact && taken == floor))
+        };
+        self.thresholds.iter().rev().find(reached).copied()
     }
 
     /// Whether two versions count alike, so that the counters of one serve the other.
@@ -198,6 +213,23 @@ impl Budget {
             && self.period == other.period
             && self.clock == other.clock
     }
+}
+
+/// A share of a limit, rounded down to what a quantity keeps, and whether that is exact.
+///
+/// In whole numbers, because a product of two `Decimal`s is rounded to 28 digits without a word: a limit has up to 28
+/// digits and a share 6 more.
+fn share_of(limit: Quantity, share: Decimal) -> Option<(Quantity, bool)> {
+    let at_scale = |value: Decimal, places: u32| {
+        let value = value.normalize();
+        let missing = places.checked_sub(value.scale())?;
+        10_i128.checked_pow(missing).and_then(|factor| value.mantissa().checked_mul(factor))
+    };
+    let product = at_scale(limit.decimal(), QUANTITY_PLACES)?.checked_mul(at_scale(share, SHARE_PLACES)?)?;
+    let unit = 10_i128.checked_pow(SHARE_PLACES)?;
+    let (floor, rest) = (product.checked_div_euclid(unit)?, product.checked_rem_euclid(unit)?);
+    let floor = Decimal::try_from_i128_with_scale(floor, QUANTITY_PLACES).ok()?;
+    Some((Quantity::new(floor).ok()?, rest == 0))
 }
 
 /// A budget that governs a call, with the counters that say so.
@@ -220,6 +252,39 @@ impl Governing {
     #[must_use]
     pub fn counter(&self) -> CounterId {
         self.counter_at(self.period)
+    }
+
+    /// What a person calls the period: the one the call is counted in, or of a sliding window the whole of it. That ends when
+    /// the last of what is counted now has left it.
+    #[must_use]
+    pub fn span(&self) -> Period {
+        let PeriodSpec::Sliding { seconds } = self.budget.period else { return self.period };
+        let length = TimeDelta::seconds(i64::from(seconds.get()));
+        Period {
+            start: self.window.first().map_or(self.period.start, |oldest| oldest.start),
+            end: self.period.end.and_then(|end| end.checked_add_signed(length)),
+        }
+    }
+
+    /// The same counter, looked at from a later instant: a sliding window has moved on, whatever else has not.
+    ///
+    /// # Errors
+    /// When the instant is outside the calendar's range.
+    pub fn seen_at(&self, at: DateTime<Utc>) -> Result<Self, CalendarError> {
+        match self.budget.period {
+            PeriodSpec::Sliding { .. } => {
+                Ok(Self { window: self.budget.period.window(self.zone, at)?, ..self.clone() })
+            }
+            PeriodSpec::Hour
+            | PeriodSpec::Day { .. }
+            | PeriodSpec::Week { .. }
+            | PeriodSpec::Month { .. }
+            | PeriodSpec::Months { .. }
+            | PeriodSpec::Quarter
+            | PeriodSpec::Year { .. }
+            | PeriodSpec::Fixed { .. }
+            | PeriodSpec::Once => Ok(self.clone()),
+        }
     }
 
     /// The counter of one period of the window.

@@ -27,20 +27,39 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Both counters in one.
-    ///
-    /// # Errors
-    /// [`BadAmount::TooLarge`] when a sum cannot be kept.
-    pub fn checked_add(self, other: Self) -> Result<Self, BadAmount> {
-        Ok(Self { posted: self.posted.checked_add(other.posted)?, held: self.held.checked_add(other.held)? })
+    /// Both counters in one. What cannot be kept is the largest quantity: a sum that is only looked at never fails.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self { posted: self.posted.saturating_add(other.posted), held: self.held.saturating_add(other.held) }
     }
 
-    /// Posted and held together.
+    /// Posted and held together, or the largest quantity.
+    #[must_use]
+    pub fn taken(self) -> Quantity {
+        self.posted.saturating_add(self.held)
+    }
+
+    /// This counter with one call more that was made. It is never refused: a counter that cannot keep the sum stays at the
+    /// largest quantity, in whatever order calls are added.
+    #[must_use]
+    pub fn post(self, quantity: Quantity) -> Self {
+        Self { posted: self.posted.saturating_add(quantity), ..self }
+    }
+
+    /// This counter with one reservation more.
     ///
     /// # Errors
-    /// [`BadAmount::TooLarge`] when the sum cannot be kept.
-    pub fn taken(self) -> Result<Quantity, BadAmount> {
-        self.posted.checked_add(self.held)
+    /// [`BadAmount::TooLarge`] when it cannot be kept: unlike what was spent, a promise can be refused.
+    pub fn hold(self, quantity: Quantity) -> Result<Self, BadAmount> {
+        Ok(Self { held: self.held.checked_add(quantity)?, ..self })
+    }
+
+    /// This counter with one reservation less.
+    ///
+    /// # Errors
+    /// [`BadAmount::TooLarge`] when it cannot be kept, which what was held before can be.
+    pub fn give_back(self, quantity: Quantity) -> Result<Self, BadAmount> {
+        Ok(Self { held: self.held.checked_sub(quantity)?, ..self })
     }
 }
 
@@ -57,19 +76,22 @@ pub struct Standing {
 
 impl Standing {
     /// Adds up the window.
-    ///
-    /// # Errors
-    /// [`BadAmount::TooLarge`] when a sum cannot be kept.
-    pub fn new(governing: Governing, slices: Vec<Counter>) -> Result<Self, BadAmount> {
-        let total = slices.iter().try_fold(Counter::default(), |sum, slice| sum.checked_add(*slice))?;
-        Ok(Self { governing, slices, total })
+    #[must_use]
+    pub fn new(governing: Governing, slices: Vec<Counter>) -> Self {
+        let total = slices.iter().fold(Counter::default(), |sum, slice| sum.saturating_add(*slice));
+        Self { governing, slices, total }
+    }
+
+    /// Whether so much more stays within a ceiling: `posted + held + asked ≤ ceiling`. A sum that cannot be kept does not.
+    #[must_use]
+    pub fn has_room(&self, asked: Quantity, ceiling: Quantity) -> bool {
+        let taken = self.total.posted.checked_add(self.total.held);
+        taken.and_then(|taken| taken.checked_add(asked)).is_ok_and(|wanted| wanted <= ceiling)
     }
 
     /// `limit − posted − held`; below zero when overdrawn.
-    ///
-    /// # Errors
-    /// [`BadAmount::TooLarge`] when it cannot be kept.
-    pub fn headroom(&self) -> Result<Quantity, BadAmount> {
-        self.governing.budget.limit.checked_sub(self.total.taken()?)
+    #[must_use]
+    pub fn headroom(&self) -> Quantity {
+        self.governing.budget.limit.saturating_sub(self.total.taken())
     }
 }

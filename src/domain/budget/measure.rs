@@ -102,6 +102,12 @@ impl Measure {
         Quantity::new(value)
     }
 
+    /// How much of the measure a call was, or the largest quantity. For what was spent, which is never refused.
+    #[must_use]
+    pub fn saturating_of(&self, call: &Consumption) -> Quantity {
+        self.of(call).unwrap_or(Quantity::MAX)
+    }
+
     /// The measure's name on the wire; `weighted` for a weighted sum.
     #[must_use]
     pub const fn name(&self) -> &'static str {

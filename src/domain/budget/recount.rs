@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::catalogue::{Budget, BudgetClock, BudgetNumber, Catalogue, Governing};
 use super::counter::{Counter, CounterId};
-use super::measure::Consumption;
+use super::measure::{Consumption, Measure};
 use super::scope::Dimensions;
 use crate::domain::amounts::BadAmount;
 use crate::domain::calendar::{CalendarError, Period, PeriodSpec};
@@ -66,9 +66,7 @@ impl<'a> Recount<'a> {
     /// # Errors
     /// When it cannot be counted.
     pub fn post(&mut self, call: &Dimensions, at: DateTime<Utc>, moved: &Consumption) -> Result<(), CannotRecount> {
-        self.count(call, at, moved, |counter, quantity| {
-            Ok(Counter { posted: counter.posted.checked_add(quantity)?, ..counter })
-        })
+        self.count(call, at, |counter, measure| Ok(counter.post(measure.saturating_of(moved))))
     }
 
     /// Counts what an open reservation holds, in the period of the instant it was granted.
@@ -76,28 +74,24 @@ impl<'a> Recount<'a> {
     /// # Errors
     /// When it cannot be counted.
     pub fn hold(&mut self, call: &Dimensions, at: DateTime<Utc>, held: &Consumption) -> Result<(), CannotRecount> {
-        self.count(call, at, held, |counter, quantity| {
-            Ok(Counter { held: counter.held.checked_add(quantity)?, ..counter })
-        })
+        self.count(call, at, |counter, measure| counter.hold(measure.of(held)?))
     }
 
     fn count(
         &mut self,
         call: &Dimensions,
         at: DateTime<Utc>,
-        consumption: &Consumption,
-        add: impl Fn(Counter, crate::domain::amounts::Quantity) -> Result<Counter, BadAmount>,
+        add: impl Fn(Counter, &Measure) -> Result<Counter, BadAmount>,
     ) -> Result<(), CannotRecount> {
         for governing in self.catalogue.governing(call, at)? {
             if !self.only.is_empty() && !self.only.contains(&governing.budget.number) {
                 continue;
             }
-            let quantity = governing.budget.measure.of(consumption)?;
             let tenant = owner(&governing, call);
             let period = governing.period;
             let new = || Recounted { counter: Counter::default(), period, tenant };
             let recounted = self.counters.entry(governing.counter()).or_insert_with(new);
-            recounted.counter = add(recounted.counter, quantity)?;
+            recounted.counter = add(recounted.counter, &governing.budget.measure)?;
         }
         Ok(())
     }

@@ -10,7 +10,6 @@
 //! Pure: the instant, the standings and the tariff are arguments. A refusal is an answer, not an error.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
 
 use super::catalogue::{Enforcement, Priority};
 use super::counter::Standing;
@@ -68,7 +67,7 @@ impl Verdict {
 /// Why the verdict is what it is. In order of precedence: the first is the headline, all that apply are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReasonCode {
-    /// The estimate alone is larger than the limit: no reset will help.
+    /// The estimate alone is larger than what this priority may ever use of the limit: no reset will help.
     LargerThanLimit,
     /// What is posted leaves no room for the estimate.
     LimitReached,
@@ -208,9 +207,18 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
     } else {
         refused(ask, asked, obstacles, now)
     };
-    warn(&mut ruling, standings)?;
-    ruling.reasons.sort_by_key(|reason| reason.code);
+    warn(&mut ruling, standings);
     Ok(ruling)
+}
+
+/// What is held already stays granted, whatever became of its budgets since: allowed, with what warns.
+///
+/// `standings` are without the hold.
+#[must_use]
+pub fn keep(held: Priced, standings: &[Standing]) -> Ruling {
+    let mut ruling = granted(Verdict::Allow, held, held.consumption.usage.output);
+    warn(&mut ruling, standings);
+    ruling
 }
 
 fn granted(verdict: Verdict, priced: Priced, output: Tokens) -> Ruling {
@@ -235,11 +243,13 @@ fn refused(ask: &Ask<'_>, asked: Priced, obstacles: Vec<Obstacle>, now: DateTime
 
 /// Whole seconds until `not_before`, plus up to half as much again, so that a fleet does not come back as one.
 fn jittered(not_before: DateTime<Utc>, jitter: u64, now: DateTime<Utc>) -> u32 {
-    let milliseconds = not_before.signed_duration_since(now).num_milliseconds().max(0);
-    let seconds = u32::try_from(milliseconds.saturating_add(999) / 1000).unwrap_or(WAIT_SECONDS_MAX).max(1);
-    let spread = u64::from(seconds / 2).saturating_add(1);
-    let extra = u32::try_from(jitter.checked_rem(spread).unwrap_or(0)).unwrap_or(0);
-    seconds.saturating_add(extra).min(WAIT_SECONDS_MAX)
+    let left = not_before.signed_duration_since(now);
+    let begun = i64::from(left.subsec_nanos() > 0);
+    let seconds = u32::try_from(left.num_seconds().saturating_add(begun)).unwrap_or(0).clamp(1, WAIT_SECONDS_MAX);
+    // Where half as much again would go beyond the longest wait, what is left of it is spread over evenly.
+    let spread = (seconds / 2).min(WAIT_SECONDS_MAX.saturating_sub(seconds));
+    let extra = jitter.checked_rem(u64::from(spread).saturating_add(1)).unwrap_or(0);
+    seconds.saturating_add(u32::try_from(extra).unwrap_or(0))
 }
 
 /// Every hard budget that the consumption does not fit.
@@ -255,57 +265,47 @@ fn obstacles(
             continue;
         }
         let asked = standing.governing.budget.measure.of(consumption)?;
-        if let Some(obstacle) = obstacle(asked, priority, standing, now)? {
-            found.push(obstacle);
-        }
+        found.extend(obstacle(asked, priority, standing, now));
     }
     Ok(found)
 }
 
-fn obstacle(
-    asked: Quantity,
-    priority: Priority,
-    standing: &Standing,
-    now: DateTime<Utc>,
-) -> Result<Option<Obstacle>, BadAmount> {
+fn obstacle(asked: Quantity, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
     let budget = &standing.governing.budget;
     let ceiling = budget.ceiling(priority);
-    let wanted = standing.total.taken()?.checked_add(asked)?;
-    if wanted <= ceiling {
-        return Ok(None);
+    if standing.has_room(asked, ceiling) {
+        return None;
     }
-    let reason = |code| Reason {
-        code,
-        budget: Some(budget.id.clone()),
-        asked: Some(asked),
-        available: ceiling.checked_sub(standing.total.taken().unwrap_or_default()).ok(),
-    };
+    let available = Some(ceiling.saturating_sub(standing.total.taken()));
+    let reason = |code| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
     if asked > ceiling {
-        return Ok(Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room_at: None }));
+        return Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room_at: None });
     }
-    if standing.total.posted.checked_add(asked)? <= ceiling {
+    if standing.total.posted.checked_add(asked).is_ok_and(|wanted| wanted <= ceiling) {
         let again = now.checked_add_signed(TimeDelta::seconds(i64::from(HOLD_RETRY_SECONDS)));
-        return Ok(Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room_at: again }));
+        return Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room_at: again });
     }
-    let code = if wanted <= budget.limit { ReasonCode::PriorityFloor } else { ReasonCode::LimitReached };
-    Ok(Some(Obstacle { reason: reason(code), room_at: room_at(asked, ceiling, standing)? }))
+    let within_limit = standing.has_room(asked, budget.limit);
+    let code = if within_limit { ReasonCode::PriorityFloor } else { ReasonCode::LimitReached };
+    Some(Obstacle { reason: reason(code), room_at: room_at(asked, ceiling, standing) })
 }
 
 /// When enough of the window has passed: the period's end, or for a sliding window the instant at which its oldest
 /// slices that are in the way have left it.
-fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Result<Option<DateTime<Utc>>, BadAmount> {
+fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Option<DateTime<Utc>> {
     let PeriodSpec::Sliding { seconds } = &standing.governing.budget.period else {
-        return Ok(standing.governing.period.end);
+        return standing.governing.period.end;
     };
-    let mut taken = standing.total.taken()?;
-    for (slice, counter) in standing.governing.window.iter().zip(&standing.slices) {
-        taken = taken.checked_sub(counter.taken()?)?;
-        if taken.checked_add(asked)? <= ceiling {
-            let seconds = TimeDelta::try_seconds(i64::from(seconds.get()));
-            return Ok(slice.end.zip(seconds).and_then(|(end, seconds)| end.checked_add_signed(seconds)));
+    let window = TimeDelta::seconds(i64::from(seconds.get()));
+    // What the younger slices hold, from the youngest back: the first slice that is in the way is the last that must leave.
+    let mut kept = asked;
+    for (slice, counter) in standing.governing.window.iter().zip(&standing.slices).rev() {
+        match kept.checked_add(counter.taken()) {
+            Ok(more) if more <= ceiling => kept = more,
+            Ok(_) | Err(_) => return slice.end.and_then(|end| end.checked_add_signed(window)),
         }
     }
-    Ok(None)
+    None
 }
 
 /// Halves the range between the smallest output worth having and the one asked, which is known not to fit.
@@ -319,7 +319,7 @@ fn largest_output_that_fits(ask: &Ask<'_>, standings: &[Standing]) -> Result<Opt
             let budget = &standing.governing.budget;
             if budget.enforcement == Enforcement::Hard {
                 let asked = budget.measure.of(&priced.consumption)?;
-                if standing.total.taken()?.checked_add(asked)? > budget.ceiling(ask.priority) {
+                if !standing.has_room(asked, budget.ceiling(ask.priority)) {
                     return Ok(None);
                 }
             }
@@ -342,22 +342,19 @@ fn largest_output_that_fits(ask: &Ask<'_>, standings: &[Standing]) -> Result<Opt
 }
 
 /// Adds what warns but never refuses. Thresholds look at the budget as it stands with this call in it.
-fn warn(ruling: &mut Ruling, standings: &[Standing]) -> Result<(), BadAmount> {
+fn warn(ruling: &mut Ruling, standings: &[Standing]) {
     for standing in standings {
         let budget = &standing.governing.budget;
-        let asked = budget.measure.of(&ruling.priced.consumption)?;
-        let with = standing.total.taken()?.checked_add(if ruling.verdict.grants() { asked } else { Quantity::ZERO })?;
+        let asked = budget.measure.saturating_of(&ruling.priced.consumption);
+        let added = if ruling.verdict.grants() { asked } else { Quantity::ZERO };
+        let with = standing.total.taken().saturating_add(added);
         let warning = |code, available| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
         if budget.enforcement == Enforcement::Soft && with > budget.limit {
-            ruling.reasons.push(warning(ReasonCode::OverSoftLimit, standing.headroom().ok()));
+            ruling.reasons.push(warning(ReasonCode::OverSoftLimit, Some(standing.headroom())));
             continue;
         }
-        let passed = budget.thresholds.iter().rev().find(|share| {
-            let mark = budget.limit.decimal().checked_mul(**share).unwrap_or(Decimal::MAX);
-            with.decimal() >= mark && !budget.limit.decimal().is_zero()
-        });
-        if let Some(share) = passed {
-            ruling.reasons.push(warning(ReasonCode::NearLimit, Quantity::new(*share).ok()));
+        if let Some(share) = budget.threshold_reached(with) {
+            ruling.reasons.push(warning(ReasonCode::NearLimit, Quantity::new(share).ok()));
         }
     }
     let fallback = |code| Reason { code, budget: None, asked: None, available: None };
@@ -367,5 +364,5 @@ fn warn(ruling: &mut Ruling, standings: &[Standing]) -> Result<(), BadAmount> {
     if ruling.priced.flags.intersects(Flags::MODEL_FACTOR_FALLBACK.with(Flags::GRID_FACTOR_FALLBACK)) {
         ruling.reasons.push(fallback(ReasonCode::FactorFallback));
     }
-    Ok(())
+    ruling.reasons.sort_by_key(|reason| reason.code);
 }

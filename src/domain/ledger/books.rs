@@ -22,16 +22,15 @@ use super::command::{
 use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Transfer, TransferKind};
-use crate::domain::amounts::{BadAmount, Tokens};
+use crate::domain::amounts::{Amounts, BadAmount, Tokens};
 use crate::domain::budget::catalogue::{Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
-use crate::domain::budget::verdict::Verdict;
-use crate::domain::budget::verdict::{Ask, decide};
+use crate::domain::budget::verdict::{Ask, decide, keep};
 use crate::domain::calendar::CalendarError;
-use crate::domain::id::{IdempotencyKey, ReservationId};
-use crate::domain::tariff::{Flags, Priced, RateBooks};
+use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
+use crate::domain::tariff::{Flags, RateBooks};
 use crate::domain::usage::Usage;
 use crate::domain::usage::provider::read_usage;
 
@@ -115,9 +114,15 @@ impl Books {
                 touched.extend(self.catalogue.governing(&served(settle, reservation), reservation.granted_at)?);
                 Ok(touched)
             }
-            Action::Release(_) | Action::Extend(_) => {
-                let reservation = action.reservation().and_then(|id| self.reservations.get(&id));
+            Action::Release(release) => {
+                let reservation = self.reservations.get(&release.reservation);
                 reservation.map_or_else(|| Ok(Vec::new()), |reservation| self.touched_by(reservation))
+            }
+            Action::Extend(extend) => {
+                let Some(reservation) = self.reservations.get(&extend.reservation) else { return Ok(Vec::new()) };
+                let mut touched = self.touched_by(reservation)?;
+                touched.extend(seen_at(&touched, now)?);
+                Ok(touched)
             }
         }
     }
@@ -152,14 +157,14 @@ impl Books {
     /// # Errors
     /// Says why the command had no effect; the books are as before.
     pub fn apply(&mut self, command: &Command, now: DateTime<Utc>) -> Answer {
-        if let Some(idempotency) = &command.idempotency {
-            if let Some(remembered) = self.answers.get(&(idempotency.space.clone(), idempotency.key.clone())) {
-                return if remembered.fingerprint == idempotency.fingerprint {
-                    Ok(remembered.outcome.clone())
-                } else {
-                    Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
-                };
-            }
+        if let Some(idempotency) = &command.idempotency
+            && let Some(remembered) = self.answers.get(&(idempotency.space.clone(), idempotency.key.clone()))
+        {
+            return if remembered.fingerprint == idempotency.fingerprint {
+                Ok(remembered.outcome.clone())
+            } else {
+                Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
+            };
         }
         let (outcome, mut effects) = match &command.action {
             Action::Reserve(reserve) => self.reserve(reserve, now)?,
@@ -221,7 +226,7 @@ impl Books {
             jitter: reserve.id.0.as_u64_pair().1,
         };
         let mut effects = Effects::default();
-        let mut ruling = decide(&ask, &self.standings(&governing, &effects)?, now)?;
+        let mut ruling = decide(&ask, &self.standings(&governing, &effects), now)?;
         if ruling.max_output.is_some_and(|output| output < reserve.usage.output) {
             ruling.priced.flags = ruling.priced.flags.with(Flags::CAPPED);
         }
@@ -243,7 +248,7 @@ impl Books {
             });
             granted = Some(Granted { reservation: reserve.id, granted_at: now, expires_at });
         }
-        let ruled = Ruled { ruling, granted, budgets: self.states(&governing, &effects)? };
+        let ruled = Ruled { ruling, granted, budgets: self.states(&governing, &effects) };
         if !ruled.ruling.verdict.grants() && reserve.hold {
             effects.refusal = Some(RefusedCall {
                 id: reserve.id,
@@ -275,10 +280,15 @@ impl Books {
         let tariff = self.rates.tariff(&call.provider, &call.model, reservation.service_tier, call.region.as_ref(), at);
         let latency = if unconfirmed { None } else { settle.report.latency() };
         let mut priced = tariff.price(&usage, 1, latency)?;
+        if settle.usage.is_none() && settle.report.outcome == CallOutcome::Failed {
+            // Not even the fee of a call: the provider did not serve it. That it was made is counted.
+            priced.consumption.amounts = Amounts::default();
+        }
+        let governing = self.catalogue.governing(&call, at)?;
         let remarks = [
             (late, Flags::LATE),
             (unconfirmed, Flags::UNCONFIRMED),
-            (overruns(&priced, &reservation.hold)?, Flags::OVERRUN),
+            (overruns(&priced.consumption, &reservation.hold.consumption, &governing)?, Flags::OVERRUN),
             (reservation.hold.flags.contains(Flags::CAPPED), Flags::CAPPED),
         ];
         for (_, flag) in remarks.into_iter().filter(|(applies, _)| *applies) {
@@ -289,7 +299,6 @@ impl Books {
         if reservation.state == ReservationState::Open {
             self.give_back(reservation, &mut effects)?;
         }
-        let governing = self.catalogue.governing(&call, at)?;
         self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
         let requested = Some(reservation.call.model.clone()).filter(|model| *model != call.model);
         effects.transfer = Some(Transfer {
@@ -318,7 +327,7 @@ impl Books {
             hold: Some(reservation.hold),
             occurred_at: at,
             recorded_at: now,
-            budgets: self.states(&governing, &effects)?,
+            budgets: self.states(&governing, &effects),
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))
     }
@@ -341,14 +350,27 @@ impl Books {
         if !reservation.is_held(now) {
             return Err(ended(reservation, now));
         }
+        let governing = self.touched_by(reservation)?;
+        // The hold is counted where it was granted, but a sliding window is looked at as it is now.
+        let current = seen_at(&governing, now)?;
+        let expires_at = expiry(now, extend.ttl_seconds)?.max(reservation.expires_at);
+        let mut effects = Effects::default();
+        self.give_back(reservation, &mut effects)?;
+        let standings = self.standings(&current, &effects);
+        if extend.more_output == Tokens::ZERO {
+            // What is held already was granted: time alone is never refused, also when the budget was lowered since.
+            let ruling = keep(reservation.hold, &standings);
+            let effects =
+                Effects { reservation: Some(Reservation { expires_at, ..reservation.clone() }), ..Effects::default() };
+            let budgets = self.states(&current, &effects);
+            let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
+            return Ok((Outcome::Extended(Box::new(extended)), effects));
+        }
         let held = reservation.hold.consumption.usage;
         let usage = Usage { output: held.output.checked_add(extend.more_output)?, ..held };
         let call = &reservation.call;
         let at = reservation.granted_at;
         let tariff = self.rates.tariff(&call.provider, &call.model, reservation.service_tier, call.region.as_ref(), at);
-        let governing = self.touched_by(reservation)?;
-        let mut effects = Effects::default();
-        self.give_back(reservation, &mut effects)?;
         let ask = Ask {
             usage,
             min_output: usage.output,
@@ -357,26 +379,19 @@ impl Books {
             tariff: &tariff,
             jitter: reservation.id.0.as_u64_pair().1,
         };
-        let mut ruling = decide(&ask, &self.standings(&governing, &effects)?, now)?;
-        if extend.more_output == Tokens::ZERO && !ruling.verdict.grants() {
-            // What is held already was granted: time alone is never refused, also when the budget was lowered since.
-            ruling.verdict = Verdict::Allow;
-            ruling.priced = reservation.hold;
-            (ruling.max_output, ruling.retry, ruling.resets_at) = (Some(held.output), None, None);
-        }
+        let mut ruling = decide(&ask, &standings, now)?;
         if !ruling.verdict.grants() {
             let untouched = Effects::default();
-            let budgets = self.states(&governing, &untouched)?;
+            let budgets = self.states(&current, &untouched);
             let expires_at = reservation.expires_at;
             let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
             return Ok((Outcome::Extended(Box::new(extended)), untouched));
         }
         ruling.priced.flags = ruling.priced.flags.with(reservation.hold.flags);
         self.shift(&governing, &ruling.priced.consumption, Shift::Hold, &mut effects)?;
-        let expires_at = expiry(now, extend.ttl_seconds)?.max(reservation.expires_at);
         let hold = ruling.priced;
         effects.reservation = Some(Reservation { hold, expires_at, ..reservation.clone() });
-        let budgets = self.states(&governing, &effects)?;
+        let budgets = self.states(&current, &effects);
         let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
         Ok((Outcome::Extended(Box::new(extended)), effects))
     }
@@ -420,14 +435,16 @@ impl Books {
             hold: None,
             occurred_at,
             recorded_at: now,
-            budgets: self.states(&governing, &effects)?,
+            budgets: self.states(&governing, &effects),
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))
     }
 
-    /// A reservation that the caller may see.
-    fn own(&self, id: ReservationId, tenant: Option<&crate::domain::id::TenantId>) -> Result<&Reservation, Refusal> {
-        let reservation = self.reservations.get(&id).ok_or(Refusal::UnknownReservation(id))?;
+    /// A reservation that the caller may see. One that was granted in this very batch nobody can have heard of yet; and the
+    /// counters of what such a caller says served it may not be at hand.
+    fn own(&self, id: ReservationId, tenant: Option<&TenantId>) -> Result<&Reservation, Refusal> {
+        let reservation = self.reservations.get(&id).filter(|_| !self.changes.granted.contains(&id));
+        let reservation = reservation.ok_or(Refusal::UnknownReservation(id))?;
         match tenant {
             Some(tenant) if *tenant != reservation.call.tenant => Err(Refusal::UnknownReservation(id)),
             Some(_) | None => Ok(reservation),
@@ -450,12 +467,12 @@ impl Books {
     ) -> Result<(), BadAmount> {
         for one in governing {
             let id = one.counter();
-            let quantity = one.budget.measure.of(consumption)?;
-            let Counter { posted, held } = self.counter(&id, effects);
+            let measure = &one.budget.measure;
+            let counter = self.counter(&id, effects);
             let counter = match shift {
-                Shift::Hold => Counter { posted, held: held.checked_add(quantity)? },
-                Shift::GiveBack => Counter { posted, held: held.checked_sub(quantity)? },
-                Shift::Post => Counter { posted: posted.checked_add(quantity)?, held },
+                Shift::Hold => counter.hold(measure.of(consumption)?)?,
+                Shift::GiveBack => counter.give_back(measure.of(consumption)?)?,
+                Shift::Post => counter.post(measure.saturating_of(consumption)),
             };
             effects.counters.insert(id, counter);
         }
@@ -466,7 +483,7 @@ impl Books {
         effects.counters.get(id).or_else(|| self.counters.get(id)).copied().unwrap_or_default()
     }
 
-    fn standings(&self, governing: &[Governing], effects: &Effects) -> Result<Vec<Standing>, BadAmount> {
+    fn standings(&self, governing: &[Governing], effects: &Effects) -> Vec<Standing> {
         let standing = |one: &Governing| {
             let slices = one.window.iter().map(|period| self.counter(&one.counter_at(*period), effects)).collect();
             Standing::new(one.clone(), slices)
@@ -474,9 +491,9 @@ impl Books {
         governing.iter().map(standing).collect()
     }
 
-    fn states(&self, governing: &[Governing], effects: &Effects) -> Result<Vec<BudgetState>, BadAmount> {
-        let standings = self.standings(governing, effects)?;
-        Ok(standings.iter().map(|standing| BudgetState::of(standing, standing.total)).collect())
+    fn states(&self, governing: &[Governing], effects: &Effects) -> Vec<BudgetState> {
+        let standings = self.standings(governing, effects);
+        standings.iter().map(|standing| BudgetState::of(standing, standing.total)).collect()
     }
 }
 
@@ -514,13 +531,20 @@ fn ended(reservation: &Reservation, now: DateTime<Utc>) -> Refusal {
     }
 }
 
-/// Whether a call used more than was held for it, in any unit that a budget can limit.
-fn overruns(actual: &Priced, hold: &Priced) -> Result<bool, BadAmount> {
-    let (used, held) = (&actual.consumption.amounts, &hold.consumption.amounts);
+/// Whether a call used more than was held for it, in any unit, or in the measure of any budget that governs it.
+fn overruns(actual: &Consumption, hold: &Consumption, governing: &[Governing]) -> Result<bool, BadAmount> {
+    let (used, held) = (&actual.amounts, &hold.amounts);
+    let more = |one: &Governing| one.budget.measure.saturating_of(actual) > one.budget.measure.saturating_of(hold);
     Ok(used.tokens > held.tokens
         || used.usd > held.usd
         || used.gco2e()? > held.gco2e()?
-        || used.gco2e_market()? > held.gco2e_market()?)
+        || used.gco2e_market()? > held.gco2e_market()?
+        || governing.iter().any(more))
+}
+
+/// The same counters, looked at from a later instant.
+fn seen_at(governing: &[Governing], at: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
+    governing.iter().map(|one| one.seen_at(at)).collect()
 }
 
 fn expiry(now: DateTime<Utc>, ttl_seconds: u32) -> Result<DateTime<Utc>, CalendarError> {

@@ -30,7 +30,7 @@ pub struct BudgetState {
     pub counter: Counter,
     /// Hard or soft.
     pub enforcement: Enforcement,
-    /// The period, with the zone that bounds it.
+    /// The period, with the zone that bounds it; of a sliding window the whole window.
     pub period: Period,
     /// The zone.
     pub zone: Zone,
@@ -48,7 +48,7 @@ impl BudgetState {
             limit: governing.budget.limit,
             counter,
             enforcement: governing.budget.enforcement,
-            period: governing.period,
+            period: governing.span(),
             zone: governing.zone,
         }
     }
@@ -56,7 +56,7 @@ impl BudgetState {
     /// `limit − posted − held`; below zero when overdrawn.
     #[must_use]
     pub fn headroom(&self) -> Quantity {
-        self.counter.taken().and_then(|taken| self.limit.checked_sub(taken)).unwrap_or_default()
+        self.limit.saturating_sub(self.counter.taken())
     }
 }
 

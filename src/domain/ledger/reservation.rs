@@ -78,7 +78,10 @@ impl Reservation {
     pub fn state_at(&self, now: DateTime<Utc>) -> ReservationState {
         match self.state {
             ReservationState::Open if now >= self.expires_at => ReservationState::Expired,
-            state => state,
+            ReservationState::Open
+            | ReservationState::Settled
+            | ReservationState::Released
+            | ReservationState::Expired => self.state,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::domain::usage::Usage;
 
 use super::matching::ModelMatch;
 use super::names::{self, ProviderNames};
-use super::{PriceError, PriceRow, Priced, ServiceTier, price_call};
+use super::{PriceError, PriceRow, Priced, ServiceTier, price_calls};
 
 /// All prices, indexed.
 #[derive(Debug, Default)]
@@ -238,13 +238,21 @@ impl Fallback<'_> {
     /// [`PriceError::NothingKnown`] when no row of the book makes the usage cost anything;
     /// [`PriceError::TooLarge`] when the usage or its price cannot be kept.
     pub fn price(&self, usage: &Usage) -> Result<Dearest, PriceError> {
+        self.price_calls(usage, 1)
+    }
+
+    /// The same for the usage of several calls added up.
+    ///
+    /// # Errors
+    /// As [`Fallback::price`].
+    pub fn price_calls(&self, usage: &Usage, requests: u32) -> Result<Dearest, PriceError> {
         let empty = usage.total()? == Tokens::ZERO;
         let acceptable = |found: &Dearest| empty || found.priced.usd.decimal() > rust_decimal::Decimal::ZERO;
-        if let Some(found) = dearest(&self.candidates(), usage)?.filter(acceptable) {
+        if let Some(found) = dearest(&self.candidates(), usage, requests)?.filter(acceptable) {
             return Ok(found);
         }
         let everywhere = weigh(self.book.shelves.values(), self.terms);
-        dearest(&everywhere, usage)?.filter(acceptable).ok_or(PriceError::NothingKnown)
+        dearest(&everywhere, usage, requests)?.filter(acceptable).ok_or(PriceError::NothingKnown)
     }
 
     /// The prices weighed first.
@@ -270,10 +278,10 @@ fn weigh<'a>(shelves: impl Iterator<Item = &'a Shelf> + Clone, terms: Terms<'_>)
 }
 
 /// The dearest row; of equals the one with the lowest id, so that the answer does not depend on the order.
-fn dearest(rows: &[&Arc<PriceRow>], usage: &Usage) -> Result<Option<Dearest>, PriceError> {
+fn dearest(rows: &[&Arc<PriceRow>], usage: &Usage, requests: u32) -> Result<Option<Dearest>, PriceError> {
     let mut best: Option<(&Arc<PriceRow>, Priced)> = None;
     for &row in rows {
-        let priced = price_call(row, usage)?;
+        let priced = price_calls(row, usage, requests)?;
         let better = best.is_none_or(|(known, worst)| (worst.usd, row.id) < (priced.usd, known.id));
         if better {
             best = Some((row, priced));

@@ -360,9 +360,22 @@ pub enum PriceError {
 /// # Errors
 /// [`PriceError::TooLarge`] when the call's tokens or dollars cannot be kept.
 pub fn price_call<Id>(row: &PriceRow<Id>, usage: &Usage) -> Result<Priced, PriceError> {
-    let (tier, priced_by) = row.tiers.of(usage.input_total()?);
+    price_calls(row, usage, 1)
+}
+
+/// Prices the usage of several calls added up.
+///
+/// The fee comes once for each, and the tier is that of a call of their mean input, rounded up. No one can say more of a
+/// sum: who wants tiers to be exact reports calls one by one.
+///
+/// # Errors
+/// [`PriceError::TooLarge`] when the tokens or dollars cannot be kept.
+pub fn price_calls<Id>(row: &PriceRow<Id>, usage: &Usage, requests: u32) -> Result<Priced, PriceError> {
+    let mean_input = usage.input_total()?.count().div_ceil(u64::from(requests.max(1)));
+    let (tier, priced_by) = row.tiers.of(Tokens::new(mean_input)?);
     // In 10⁻¹⁸ dollars.
     let fee = at_scale(row.request_fee_usd.decimal(), PRICE_PLACES).and_then(|pico| pico.checked_mul(ATTO_PER_PICO));
+    let fee = fee.and_then(|fee| fee.checked_mul(u128::from(requests)));
     let mut atto_usd = fee.ok_or(BadAmount::TooLarge)?;
     for (tokens, price) in usage.buckets().into_iter().zip(priced_by.prices.in_order()) {
         let cost = u128::from(tokens.count()).checked_mul(u128::from(price.pico));

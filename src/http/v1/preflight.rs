@@ -14,7 +14,7 @@ use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidJson};
 use super::{idempotency, item_key, wait_header};
 use crate::auth::GrantClaims;
-use crate::domain::access::{Action as Access, Caller, may};
+use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{IdempotencyKey, ReservationId};
 use crate::domain::ledger::command::{Action, Command, Reserve};
 use crate::domain::ledger::outcome::Outcome;
@@ -140,6 +140,8 @@ async fn preflight_batch(
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<PreflightBatchBody>,
 ) -> Result<Json<PreflightBatchAnswer>, Problem> {
+    // Who may ask for nothing at all learns it once, not a thousand times.
+    confine(&caller, Access::AskVerdict, None)?;
     if body.items.is_empty() || body.items.len() > PREFLIGHT_ITEMS_MAX {
         let detail = format!("must hold 1 to {PREFLIGHT_ITEMS_MAX} calls");
         return Err(Problem::field(ProblemCode::InvalidRequest, "items", detail));
@@ -156,7 +158,7 @@ async fn preflight_batch(
         prepared.push(one);
     }
     let commands = prepared.iter().flatten().map(|(_, command)| command.clone()).collect();
-    let mut outcomes = state.app.submit_all(commands).await?.into_iter();
+    let mut outcomes = state.app.submit_all(commands).await.into_iter();
     let mut items = Vec::with_capacity(prepared.len());
     for (index, one) in prepared.into_iter().enumerate() {
         let answered = one.and_then(|(reserve, _)| {

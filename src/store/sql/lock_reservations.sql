@@ -1,18 +1,22 @@
 -- The catalogue's versions, the reservations named ($1), and a page ($3) of those whose time has passed at $2, locked in
 -- the order of their ids. The versions come even when there is no reservation.
 with wanted as materialized (
-    select unnest($1::uuid[]) as id
-    union
-    (
-        select id
-        from reservations
-        where state = 'open' and expires_at <= $2
-        order by expires_at
-        limit $3
-    )
+    select id, bool_or(is_due) as is_due
+    from (
+        select unnest($1::uuid[]) as id, false as is_due
+        union all
+        (
+            select id, true
+            from reservations
+            where state = 'open' and expires_at <= $2
+            order by expires_at
+            limit $3
+        )
+    ) as named_or_due
+    group by id
 ),
 locked as materialized (
-    select reservation.*
+    select wanted.is_due, reservation.*
     from wanted
     join reservations as reservation on reservation.id = wanted.id
     order by reservation.id

@@ -2,8 +2,9 @@
 --
 -- The parts touch different tables, so that they may share one snapshot. Rows that replicas share (rollup, refusal
 -- counts) arrive sorted by key, so that two replicas take their locks in one order.
--- The answer says how many idempotency keys were new: fewer than were sent means another replica was faster, and the
--- batch is rolled back and decided again.
+-- The answer says how many idempotency keys were new (fewer than were sent: another replica was faster), and how many
+-- counters and reservations were changed (fewer than were sent: a row is missing). Then the batch is rolled back and
+-- decided again.
 with granted as (
     insert into reservations (
         id, tenant, feature, provider, model, region, run, agent, labels, priority, service_tier, requests, input,
@@ -53,6 +54,7 @@ changed as (
         state, ended_at, transfer
     )
     where reservation.id = change.id and reservation.tenant = change.tenant
+    returning 1
 ),
 posted as (
     insert into transfers (
@@ -96,6 +98,7 @@ counted as (
         budget, key, period_start, posted, held
     )
     where counter.budget = change.budget and counter.key = change.key and counter.period_start = change.period_start
+    returning 1
 ),
 rolled_up as (
     insert into usage_rollup as rollup (
@@ -183,4 +186,4 @@ remembered as (
     on conflict (space, key) do nothing
     returning 1
 )
-select count(*) from remembered
+select (select count(*) from remembered), (select count(*) from counted), (select count(*) from changed)

@@ -104,7 +104,7 @@ impl Replica {
             .await
             .expect("the service starts");
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let router = service(HttpState { app: app.clone(), metrics }).expect("the document can be written");
+        let router = service(HttpState::new(app.clone(), metrics)).expect("the document can be written");
         Self { app, clock, router, key, rules }
     }
 

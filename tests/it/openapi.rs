@@ -1,0 +1,106 @@
+//! The contract: `openapi/counterfoil.json` is what the code says, and no generator of clients stumbles over it.
+
+use counterfoil::http::openapi::lint;
+use counterfoil::http::service::document;
+use serde_json::Value;
+
+use crate::pages::check_generated;
+
+#[test]
+fn generated_contract_is_what_the_handlers_say() {
+    let mut json = serde_json::to_string_pretty(&document()).unwrap();
+    json.push('\n');
+    check_generated("openapi/counterfoil.json", &json);
+}
+
+#[test]
+fn the_contract_has_no_fault() {
+    assert_eq!(lint(&document()), [""; 0]);
+}
+
+fn json() -> Value {
+    serde_json::to_value(document()).unwrap()
+}
+
+#[test]
+fn the_contract_is_openapi_3_1_and_every_reference_in_it_resolves() {
+    fn walk(value: &Value, whole: &Value, dangling: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(reference)) = fields.get("$ref") {
+                    let there = reference.strip_prefix('#').is_some_and(|pointer| whole.pointer(pointer).is_some());
+                    if !there {
+                        dangling.push(reference.clone());
+                    }
+                }
+                fields.values().for_each(|inner| walk(inner, whole, dangling));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| walk(inner, whole, dangling)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let whole = json();
+    assert!(whole["openapi"].as_str().unwrap().starts_with("3.1."), "{}", whole["openapi"]);
+    let mut dangling = Vec::new();
+    walk(&whole, &whole, &mut dangling);
+    assert_eq!(dangling, [""; 0]);
+}
+
+#[test]
+fn every_field_of_the_contract_says_what_it_means() {
+    let mut silent = Vec::new();
+    let whole = json();
+    for (name, schema) in whole["components"]["schemas"].as_object().unwrap() {
+        for (field, of_field) in schema["properties"].as_object().into_iter().flatten() {
+            // A reference without a word of its own, also one that may be null, is explained where it leads.
+            let leads_on = ["$ref", "oneOf", "allOf"].iter().any(|key| of_field.get(key).is_some());
+            if of_field.get("description").is_none() && !leads_on {
+                silent.push(format!("{name}.{field}"));
+            }
+        }
+    }
+    assert_eq!(silent, [""; 0], "give the field a docstring");
+}
+
+#[test]
+fn every_default_and_example_is_of_the_type_it_stands_for() {
+    fn is_of(kind: &str, value: &Value) -> bool {
+        match kind {
+            "string" => value.is_string(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "number" => value.is_number(),
+            "boolean" => value.is_boolean(),
+            "array" => value.is_array(),
+            "object" => value.is_object(),
+            "null" => value.is_null(),
+            other => panic!("no such type: {other}"),
+        }
+    }
+    fn walk(path: &str, value: &Value, wrong: &mut Vec<String>) {
+        let kinds: Vec<&str> = match &value["type"] {
+            Value::String(kind) => vec![kind],
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+            _ => vec![],
+        };
+        for key in ["default", "example"] {
+            if let Some(given) = value.get(key)
+                && !kinds.is_empty()
+                && !kinds.iter().any(|kind| is_of(kind, given))
+            {
+                wrong.push(format!("{path}: {key} {given} is no {kinds:?}"));
+            }
+        }
+        match value {
+            // What stands in an example is no schema.
+            Value::Object(fields) => fields
+                .iter()
+                .filter(|(key, _)| !["example", "default", "enum"].contains(&key.as_str()))
+                .for_each(|(key, inner)| walk(&format!("{path}/{key}"), inner, wrong)),
+            Value::Array(items) => items.iter().for_each(|inner| walk(path, inner, wrong)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut wrong = Vec::new();
+    walk("", &json(), &mut wrong);
+    assert_eq!(wrong, [""; 0]);
+}
