@@ -12,6 +12,12 @@ use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
 
 /// Longest name of a tenant, in bytes.
 const TENANT_NAME_LENGTH_MAX: usize = 200;
+/// Longest name of a contract, in bytes.
+const CONTRACT_LENGTH_MAX: usize = 500;
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
 
 impl App {
     /// Creates or replaces a tenant.
@@ -22,8 +28,11 @@ impl App {
         if body.id.as_ref().is_some_and(|inner| *inner != id.as_str()) {
             return Err(FieldError::new("id", "differs from the id in the path").into());
         }
-        if body.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > TENANT_NAME_LENGTH_MAX) {
-            return Err(FieldError::new("name", format!("must be 1 to {TENANT_NAME_LENGTH_MAX} bytes long")).into());
+        let bad_name =
+            |name: &String| name.trim().is_empty() || name.len() > TENANT_NAME_LENGTH_MAX || has_control(name);
+        if body.name.as_ref().is_some_and(bad_name) {
+            let detail = format!("must be 1 to {TENANT_NAME_LENGTH_MAX} bytes without control characters");
+            return Err(FieldError::new("name", detail).into());
         }
         Zone::parse(&body.timezone).map_err(|error| FieldError::new("timezone", error))?;
         let mut connection = self.pool.acquire().await?;
@@ -49,18 +58,33 @@ impl App {
         Ok(())
     }
 
-    /// Creates or replaces a budget. One that is new knows what its period has used already.
+    /// Creates or replaces a budget. One that is new knows what its period has used already. A caller that is confined to a
+    /// tenant replaces that tenant's own only.
     ///
     /// # Errors
-    /// Names the field that is wrong.
-    pub async fn put_budget(&self, id: &BudgetId, body: &BudgetBody) -> Result<Written, AppError> {
+    /// Names the field that is wrong; [`AppError::IdTaken`] when the id is that of a budget out of the caller's reach.
+    pub async fn put_budget(
+        &self,
+        id: &BudgetId,
+        body: &BudgetBody,
+        confined: Option<&TenantId>,
+    ) -> Result<Written, AppError> {
         let unwritten = BudgetRecord { number: BudgetNumber(0), version: 0, counted_from: DateTime::<Utc>::UNIX_EPOCH };
         let budget = body.to_budget(id.clone(), unwritten)?;
         if let Some(tenant) = &budget.scope.tenant {
             self.know_tenant(tenant).await?;
         }
+        if body.contract.as_ref().is_some_and(|text| text.len() > CONTRACT_LENGTH_MAX || has_control(text)) {
+            let detail = format!("may have at most {CONTRACT_LENGTH_MAX} bytes and no control characters");
+            return Err(FieldError::new("contract", detail).into());
+        }
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;
+        if let (Some(own), Some(taken)) = (confined, change.budget_tenant(id).await?)
+            && taken.as_ref() != Some(own)
+        {
+            return Err(AppError::IdTaken(id.clone()));
+        }
         let written = change.put_budget(id, body).await?;
         change.commit().await?;
         self.snapshots.refresh(&mut connection).await?;

@@ -6,10 +6,18 @@
 //! |---|---|
 //! | [`start`] | everything between a database and a service that answers |
 //! | [`calls`] | pre-flight, settle, release, extend, post usage: what goes through the lane |
-//! | [`catalogue`] | tenants and budgets |
+//! | [`alternatives`] | the models that would do where the one asked does not |
+//! | [`catalogue`] | tenants and budgets: create, replace, archive |
+//! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
+//! | [`estimate`] | what a call would cost |
+//! | [`rates`] | prices and factors: add, look, list; what is in the books |
 
+pub mod alternatives;
 pub mod calls;
 pub mod catalogue;
+pub mod catalogue_reads;
+pub mod estimate;
+pub mod rates;
 pub mod start;
 
 use std::sync::Arc;
@@ -66,6 +74,9 @@ pub enum AppError {
     /// No such budget.
     #[error("budget `{0}` is not known")]
     UnknownBudget(BudgetId),
+    /// The id is that of a budget that the caller may not reach.
+    #[error("the id `{0}` is taken: choose another")]
+    IdTaken(BudgetId),
     /// No such reservation.
     #[error("reservation {0} is not known")]
     UnknownReservation(ReservationId),

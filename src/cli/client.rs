@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::request::Builder;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -70,6 +71,15 @@ impl Client {
         Ok(Self { sender, address, authorization: format!("Bearer {token}") })
     }
 
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn get(&mut self, path: &str) -> anyhow::Result<Reply> {
+        let request = self.request(Method::GET, path).body(Full::default())?;
+        self.exchange(request).await
+    }
+
     /// Sends a body, with an idempotency key if one is given, and waits for the answer.
     ///
     /// # Errors
@@ -81,16 +91,23 @@ impl Client {
         key: Option<&str>,
         body: &T,
     ) -> anyhow::Result<Reply> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.address.to_string())
-            .header(AUTHORIZATION, &self.authorization)
-            .header(CONTENT_TYPE, "application/json");
+        let mut request = self.request(method, path).header(CONTENT_TYPE, "application/json");
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
         let request = request.body(Full::new(Bytes::from(serde_json::to_vec(body)?)))?;
+        self.exchange(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.address.to_string())
+            .header(AUTHORIZATION, &self.authorization)
+    }
+
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Reply> {
         self.sender.ready().await.context("the service closed the connection")?;
         let response = self.sender.send_request(request).await.context("the service closed the connection")?;
         let status = response.status();

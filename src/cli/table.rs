@@ -5,14 +5,14 @@
 use std::io::IsTerminal;
 
 use chrono::TimeDelta;
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::config::Environment;
 
 /// Cells of a bar.
-pub const BAR_CELLS: u32 = 24;
+pub const BAR_CELLS: u32 = 20;
 
 /// Whether there is somebody to draw for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Look {
         let mut table = Table::new();
         match self {
             Self::Plain => table.load_preset("     --            ").force_no_tty(),
-            Self::Drawn => table.load_preset(presets::UTF8_HORIZONTAL_ONLY).enforce_styling(),
+            Self::Drawn => table.load_preset("     ──            ").enforce_styling(),
         };
         table.set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().map(|name| self.toned(name.trim_start_matches('>'), Tone::Quiet)));
@@ -231,11 +231,11 @@ mod tests {
         {
             let bar = Look::Drawn.bar(Decimal::from(used), Decimal::from(held), dec!(1000));
             let cells = |sign: char| bar.chars().filter(|c| *c == sign).count();
-            assert_eq!(bar.chars().count(), 24, "{used} {held}");
+            assert_eq!(bar.chars().count(), 20, "{used} {held}");
             assert_eq!(cells('█') > 0, used > 0, "{used} {held}: {bar}");
             assert_eq!(cells('▒') > 0, held > 0, "{used} {held}: {bar}");
             assert_eq!(cells('░') > 0, used + held < 1000, "{used} {held}: {bar}");
         }
-        assert_eq!(Look::Plain.bar(dec!(12), dec!(0), dec!(24)), "[############............]");
+        assert_eq!(Look::Plain.bar(dec!(12), dec!(0), dec!(24)), "[##########..........]");
     }
 }

@@ -13,6 +13,8 @@
 //! | [`price`] | what a call costs in dollars |
 //! | [`carbon`] | what a call costs in grams of CO2e |
 //! | [`tariff`] | price and emission factors of one call, resolved once |
+//! | [`estimate`] | what a call would cost, with everything that explains it |
+//! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
@@ -28,10 +30,12 @@
 )]
 
 pub mod access;
+pub mod alternatives;
 pub mod amounts;
 pub mod budget;
 pub mod calendar;
 pub mod carbon;
+pub mod estimate;
 pub mod id;
 pub mod ledger;
 pub mod price;

@@ -23,6 +23,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
@@ -82,14 +83,17 @@ pub fn wrap(routes: Router, clock: Clock) -> Router {
 pub fn wrap_within(routes: Router, clock: Clock, time_max: Duration) -> Router {
     let worth_compressing =
         SizeAbove::new(COMPRESS_BYTES_MIN).and(NotForContentType::SSE).and(NotForContentType::IMAGES);
+    // One stack, outermost first: each `Router::layer` of its own would box every route once more, on every request.
+    let stack = ServiceBuilder::new()
+        .layer(CompressionLayer::new().compress_when(worth_compressing))
+        .layer(from_fn_with_state(clock, observe))
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(from_fn_with_state(time_max, bound_time))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
     routes
         .fallback(|| async { Problem::new(ProblemCode::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemCode::MethodNotAllowed) })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(time_max, bound_time))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(clock, observe))
-        .layer(CompressionLayer::new().compress_when(worth_compressing))
+        .layer(stack)
 }
 
 async fn bound_time(State(time_max): State<Duration>, request: Request, next: Next) -> Response {
@@ -146,8 +150,10 @@ fn method_name(method: &axum::http::Method) -> &'static str {
     }
 }
 
+/// For the export of spans, and for logs at level debug: writing down the fields of every request costs more than
+/// deciding it. An error is logged with its request id in any case.
 fn span_of(request: &Request, method: &'static str, route: Option<&str>, id: &RequestId) -> Span {
-    tracing::info_span!(
+    tracing::debug_span!(
         "request",
         "otel.name" = format_args!("{method} {}", route.unwrap_or("none")),
         "otel.kind" = "server",
@@ -169,7 +175,8 @@ fn finish(mut response: Response, id: &RequestId) -> Response {
         };
         let code = problem.code();
         if code.status().is_server_error() {
-            tracing::error!(code = code.as_str(), cause = problem.cause(), "request failed");
+            let (code, cause) = (code.as_str(), problem.cause());
+            tracing::error!(code, cause, request_id = id.as_str(), "request failed");
         } else {
             tracing::debug!(code = code.as_str(), "request refused");
         }

@@ -19,8 +19,13 @@ const CONTRACT: Contract = Contract {
         ("usage", "Post and query what was used."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
+        ("prices", "The price book: dated, sourced, append-only."),
+        ("factors", "The factor book: dated, sourced, append-only."),
+        ("estimate", "What a call would cost, and why."),
+        ("calendar", "Which period holds an instant."),
+        ("about", "What the service is made of."),
     ],
-    posts_that_only_read: &[],
+    posts_that_only_read: &["estimateCall", "findPeriod"],
     public: &[],
 };
 

@@ -64,7 +64,7 @@ impl From<FieldError> for Problem {
         let code = match field.split('.').next().unwrap_or("") {
             "estimate" => ProblemCode::InvalidEstimate,
             "usage" | "provider_usage" => ProblemCode::InvalidUsage,
-            "timezone" | "zone" => ProblemCode::UnknownZone,
+            "timezone" | "zone" if detail.starts_with("unknown time zone") => ProblemCode::UnknownZone,
             _ => ProblemCode::InvalidRequest,
         };
         Self::field(code, field, detail)
@@ -124,6 +124,7 @@ impl From<AppError> for Problem {
             AppError::Field(field) => field.into(),
             AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
+            AppError::IdTaken(_) => Self::with_detail(ProblemCode::Conflict, error),
             AppError::UnknownReservation(_) => Self::with_detail(ProblemCode::UnknownReservation, error),
         }
     }

@@ -191,6 +191,19 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// The tenant of the scope of a budget, also of an archived one: none if there is no such budget.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn budget_tenant(&mut self, id: &BudgetId) -> Result<Option<Option<TenantId>>, StoreError> {
+        let found: Option<Option<String>> = sqlx::query_scalar("select tenant from budgets where id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        let parse = |tenant: String| TenantId::parse(&tenant).map_err(StoreError::name("tenant"));
+        found.map(|tenant| tenant.map(parse).transpose()).transpose()
+    }
+
     /// Creates or replaces a budget. One that counts otherwise than before is recounted from the journal: a monthly budget
     /// made on the tenth knows what the month has used.
     ///

@@ -50,12 +50,12 @@ pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("jit", "off"),
-        // Else the look-up of counters is planned anew for every batch.
-        ("plan_cache_mode", "force_generic_plan"),
         // An answer that says *recorded* is on disk, whatever the server's default is.
         ("synchronous_commit", "on"),
         ("lock_timeout", "5s"),
         ("statement_timeout", "20s"),
+        // One plan per statement, made once: look-ups by key do not depend on what is looked up.
+        ("plan_cache_mode", "force_generic_plan"),
         ("application_name", "counterfoil lane"),
     ])
 }

@@ -6,6 +6,7 @@
 //! | [`open`] | which Postgres a command talks to, and that it is new enough |
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
+//! | [`catalogue_reads`] | tenants and budgets, to be looked at |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
@@ -16,6 +17,7 @@
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
 pub mod catalogue;
+pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
 pub mod housekeeping;

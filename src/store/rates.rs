@@ -1,19 +1,23 @@
-//! The price book and the factor book in Postgres: append-only rows, kept as documents, read whole into memory.
+//! The price book and the factor book in Postgres: append-only rows, kept as documents, read whole into memory, and shown
+//! row by row.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
-use sqlx::{Connection, Row};
+use sqlx::{Connection, Postgres, Row, Transaction};
 
 use super::StoreError;
 use super::catalogue::LOCK;
 use crate::domain::carbon::{Factor, FactorBook, FactorId, Profile};
+use crate::domain::ledger::command::Idempotency;
 use crate::domain::price::book::PriceBook;
 use crate::domain::price::{NewPriceRow, PriceId, PriceRow};
 use crate::domain::tariff::RateBooks;
 use crate::wire::factor::FactorDoc;
 use crate::wire::factor::doc::FactorIdentity;
+use crate::wire::page::Page;
 use crate::wire::price::{PriceRowDoc, bundled_provider_names};
+use crate::wire::rates::{FactorBody, PriceBody, RateFilter};
 
 /// Loads both books.
 ///
@@ -138,4 +142,169 @@ fn in_order(rows: usize, new: Vec<(i64, i64)>) -> Imported {
         }
     }
     Imported { ids }
+}
+
+/// Begins an addition: no other change of the books or the catalogue, and no batch of a lane, until it is committed.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn begin_addition(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+    Ok(transaction)
+}
+
+/// What was asked and answered under a key: the fingerprint and the text. To be read within [`begin_addition`].
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn remembered(
+    connection: &mut PgConnection,
+    key: &Idempotency,
+) -> Result<Option<(Vec<u8>, String)>, StoreError> {
+    let found = sqlx::query_as("select fingerprint, answer from idempotency_keys where space = $1 and key = $2")
+        .bind(key.space.as_str())
+        .bind(key.key.as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(found)
+}
+
+/// Keeps the answer to a key. To be written within [`begin_addition`].
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn remember(
+    connection: &mut PgConnection,
+    key: &Idempotency,
+    answer: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into idempotency_keys (space, key, fingerprint, answer, recorded_at) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(key.space.as_str())
+    .bind(key.key.as_str())
+    .bind(key.fingerprint.as_slice())
+    .bind(answer)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn price_body(row: &PgRow) -> Result<PriceBody, StoreError> {
+    let Json(doc): Json<PriceRowDoc> = row.try_get("doc")?;
+    Ok(PriceBody { id: row.try_get("id")?, recorded_at: row.try_get("recorded_at")?, row: doc })
+}
+
+fn factor_body(row: &PgRow) -> Result<FactorBody, StoreError> {
+    let Json(doc): Json<FactorDoc> = row.try_get("doc")?;
+    let (id, key) = (row.try_get("id")?, row.try_get("key")?);
+    Ok(FactorBody { id, key, recorded_at: row.try_get("recorded_at")?, row: doc })
+}
+
+/// One price row.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn get_price(connection: &mut PgConnection, id: i64) -> Result<Option<PriceBody>, StoreError> {
+    let row = sqlx::query("select id, doc, recorded_at from prices where id = $1").bind(id);
+    row.fetch_optional(connection).await?.as_ref().map(price_body).transpose()
+}
+
+/// One factor row.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn get_factor(connection: &mut PgConnection, id: i64) -> Result<Option<FactorBody>, StoreError> {
+    let row = sqlx::query("select id, key, doc, recorded_at from factors where id = $1").bind(id);
+    row.fetch_optional(connection).await?.as_ref().map(factor_body).transpose()
+}
+
+/// A page of the price rows, in the order they were added.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list_prices(
+    connection: &mut PgConnection,
+    filter: &RateFilter<'_>,
+    after: i64,
+    page: &Page,
+) -> Result<Vec<PriceBody>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/list_prices.sql"))
+        .bind(filter.first)
+        .bind(filter.second)
+        .bind(filter.at)
+        .bind(after)
+        .bind(page.fetch())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(price_body).collect()
+}
+
+/// A page of the factor rows, in the order they were added.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list_factors(
+    connection: &mut PgConnection,
+    filter: &RateFilter<'_>,
+    after: i64,
+    page: &Page,
+) -> Result<Vec<FactorBody>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/list_factors.sql"))
+        .bind(filter.first)
+        .bind(filter.second)
+        .bind(filter.at)
+        .bind(after)
+        .bind(page.fetch())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(factor_body).collect()
+}
+
+/// A source of prices or a set of factors, and how much of it is in the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookPart {
+    /// The source or set.
+    pub name: String,
+    /// Its rows.
+    pub rows: i64,
+    /// The licences of its rows.
+    pub licences: Vec<String>,
+    /// Of prices, the newest day a row speaks of.
+    pub newest: Option<String>,
+}
+
+/// What is in both books, prices first; and the number of the newest migration.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn contents(connection: &mut PgConnection) -> Result<(Vec<BookPart>, Vec<BookPart>, i64), StoreError> {
+    let part = |row: &PgRow| -> Result<BookPart, StoreError> {
+        Ok(BookPart {
+            name: row.try_get(0)?,
+            rows: row.try_get(1)?,
+            licences: row.try_get(2)?,
+            newest: row.try_get(3)?,
+        })
+    };
+    let prices = sqlx::query(
+        "select source, count(*), array_agg(distinct licence order by licence), max(source_date)
+        from prices group by source order by source",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let factors = sqlx::query(
+        "select factor_set, count(*), array_agg(distinct licence order by licence), null::text
+        from factors group by factor_set order by factor_set",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let schema = sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
+        .fetch_one(&mut *connection)
+        .await?;
+    let all = |rows: Vec<PgRow>| rows.iter().map(part).collect::<Result<Vec<_>, _>>();
+    Ok((all(prices)?, all(factors)?, schema))
 }

@@ -19,6 +19,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -86,12 +87,15 @@ pub fn start(settings: &TelemetrySettings) -> Result<SpanExport, TelemetryError>
     let filter = EnvFilter::try_new(directives)
         .map_err(|source| TelemetryError::Filter { filter: directives.to_owned(), source })?;
     let provider = settings.otlp_endpoint.as_deref().map(span_provider).transpose()?;
-    let spans =
-        provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("counterfoil")));
+    // Filters per layer: spans of requests are at level debug, exported whatever the log says.
+    let exported = Targets::new().with_target("counterfoil", LevelFilter::DEBUG);
+    let spans = provider.as_ref().map(|provider| {
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("counterfoil")).with_filter(exported)
+    });
     let to_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if to_terminal { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
-    tracing_subscriber::registry().with(filter).with(spans).with(lines).try_init()?;
+    tracing_subscriber::registry().with(spans).with(lines.with_filter(filter)).try_init()?;
     Ok(SpanExport(provider))
 }
 

@@ -1,10 +1,13 @@
 //! Tenants and budgets, as JSON: what `PUT` takes, what `GET` gives, and what the catalogue keeps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IntoDeserializer as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::FieldError;
@@ -52,13 +55,39 @@ pub struct ScopeBody {
 }
 
 /// What a budget counts: the name of a measure, or weights of token buckets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+///
+/// Read by hand rather than derived, so that an error names the weight that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum MeasureBody {
     /// `requests`, `tokens`, `usd`, `gco2e` or `gco2e_market`.
     Named(MeasureName),
     /// A weighted sum of token buckets; a bucket that is left out counts nothing.
     Weighted(WeightsBody),
+}
+
+struct MeasureVisitor;
+
+impl<'de> Visitor<'de> for MeasureVisitor {
+    type Value = MeasureBody;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("requests, tokens, usd, gco2e, gco2e_market, or weights of token buckets")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<MeasureBody, E> {
+        MeasureName::deserialize(name.into_deserializer()).map(MeasureBody::Named)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MeasureBody, A::Error> {
+        WeightsBody::deserialize(MapAccessDeserializer::new(map)).map(MeasureBody::Weighted)
+    }
+}
+
+impl<'de> Deserialize<'de> for MeasureBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MeasureVisitor)
+    }
 }
 
 /// The measures that have a name.

@@ -128,7 +128,7 @@ fn ttl(given: Option<u32>) -> Result<u32, FieldError> {
     }
 }
 
-fn service_tier(given: Option<&str>) -> Result<ServiceTier, FieldError> {
+pub(super) fn service_tier(given: Option<&str>) -> Result<ServiceTier, FieldError> {
     let Some(word) = given else { return Ok(ServiceTier::Standard) };
     ServiceTier::from_word(word).ok_or_else(|| {
         FieldError::new("service_tier", format!("`{word}` is not standard, batch, flex, priority or fast"))
@@ -204,7 +204,7 @@ impl From<OutcomeName> for CallOutcome {
 }
 
 /// Disjoint buckets as amounts.
-fn buckets(body: &UsageBuckets) -> Result<Usage, FieldError> {
+pub(super) fn buckets(body: &UsageBuckets) -> Result<Usage, FieldError> {
     let usage = Usage {
         input: tokens("usage.input", body.input)?,
         cache_read: tokens("usage.cache_read", body.cache_read)?,

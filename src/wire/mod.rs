@@ -6,18 +6,28 @@
 //!
 //! | room | shapes |
 //! |---|---|
+//! | [`about`] | what the service is made of |
 //! | [`answer`] | what the ledger answers: pre-flight, settlement, release, extension |
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
 //! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
 //! | [`reservation`] | a reservation |
+//! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
+//! | [`estimate`] | what a call would cost, and why |
 //! | [`factor`] | factor rows, and those that come with the service |
+//! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
+//! | [`rates`] | rows of both books, one or many |
 
+pub mod about;
 pub mod answer;
 pub mod budget;
 pub mod call;
+pub mod catalogue;
+pub mod estimate;
 pub mod factor;
+pub mod page;
 pub mod price;
+pub mod rates;
 pub mod reservation;
 
 use std::fmt::Display;
@@ -40,6 +50,12 @@ impl FieldError {
     #[must_use]
     pub fn new(field: impl Into<String>, detail: impl Display) -> Self {
         Self { field: field.into(), detail: detail.to_string() }
+    }
+
+    /// The same error, with text before the field: `[3].`.
+    #[must_use]
+    pub fn prefixed(self, prefix: &str) -> Self {
+        Self { field: format!("{prefix}{}", self.field), ..self }
     }
 
     /// The same error, of a field inside another one.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::amounts::{BadAmount, Tokens, Usd};
 use crate::domain::id::{BadName, ModelId, ProviderId, RegionId};
@@ -62,6 +63,21 @@ pub enum BadPriceRow {
     Period,
 }
 
+impl BadPriceRow {
+    /// The field that is to blame, as the document spells it.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Name { field, .. } | Self::Amount { field, .. } => field,
+            Self::Tiers(_) => "tiers",
+            Self::ServiceTier(_) => "service_tier",
+            Self::Bucket(_) => "derived",
+            Self::Match => "match",
+            Self::Period => "effective_to",
+        }
+    }
+}
+
 /// Why the bundled data cannot be read. Only a broken build can show it.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPriceData {
@@ -89,8 +105,9 @@ pub enum BadPriceData {
 }
 
 /// The matching rule of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schema(no_recursion, example = json!({"starts_with": "claude-sonnet-4-5"}))]
 pub enum MatchDoc {
     /// The whole name.
     Equals(String),
@@ -112,33 +129,44 @@ pub enum MatchDoc {
 
 /// The prices of one tier, in dollars per million tokens. What is absent follows from what is there
 /// ([`PublishedPrices::complete`]).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TierDoc {
     /// The smallest total input that this tier prices.
     pub from: u64,
     /// Fresh prompt tokens.
+    #[schema(value_type = String, format = "decimal", example = "3")]
     pub input: Decimal,
     /// Prompt tokens read from a cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal")]
     pub cache_read: Option<Decimal>,
     /// Prompt tokens written to a five-minute cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal")]
     pub cache_write_5m: Option<Decimal>,
     /// Prompt tokens written to a one-hour cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal")]
     pub cache_write_1h: Option<Decimal>,
     /// Visible completion tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal")]
     pub output: Option<Decimal>,
     /// Completion tokens spent thinking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal")]
     pub reasoning: Option<Decimal>,
 }
 
 /// One price row, complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "provider": "anthropic", "model": "claude-sonnet-4-5", "effective_from": "2026-12-01T00:00:00Z",
+    "tiers": [{"from": 0, "input": "3", "cache_read": "0.3", "cache_write_5m": "3.75", "output": "15"}],
+    "source": "contract 4711", "source_date": "2026-11-20", "licence": "private"
+}))]
 pub struct PriceRowDoc {
     /// Who serves the model.
     pub provider: String,
@@ -162,6 +190,7 @@ pub struct PriceRowDoc {
     pub tiers: Vec<TierDoc>,
     /// Charged once for each call, in dollars; absent, nothing.
     #[serde(default)]
+    #[schema(value_type = String, format = "decimal", example = "0")]
     pub request_fee_usd: Decimal,
     /// Buckets whose price is not the source's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

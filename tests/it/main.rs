@@ -7,8 +7,11 @@
 
 mod access;
 mod bench;
+mod catalogue;
 mod cli_help;
+mod demo;
 mod embedded;
+mod examples;
 mod openapi;
 mod pages;
 mod preflight;

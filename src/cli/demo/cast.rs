@@ -130,8 +130,8 @@ pub(super) static FEATURES: [Feature; 11] = [
         max_output: 1024,
         agent: None,
         routes: &[
-            Route { provider: "aws", model: "amazon.nova-pro-v1:0", region: Some("sa-east-1") },
-            Route { provider: "aws", model: "amazon.nova-lite-v1:0", region: Some("sa-east-1") },
+            Route { provider: "aws", model: "anthropic.claude-haiku-4-5-20251001-v1:0", region: Some("sa-east-1") },
+            Route { provider: "aws", model: "mistral.mistral-large-2402-v1:0", region: Some("sa-east-1") },
         ],
     },
     Feature {
@@ -193,8 +193,8 @@ pub(super) fn budgets() -> Vec<Planned> {
     vec![
         planned(
             "hinode-monthly-usd",
-            "hinode, dollars a month; 40% kept for interactive",
-            json!({"scope": {"tenant": "hinode"}, "measure": "usd", "limit": "1.2",
+            "hinode, dollars, 40% kept for urgent",
+            json!({"scope": {"tenant": "hinode"}, "measure": "usd", "limit": "0.4",
                 "period": {"kind": "month", "anchor_day": 1}, "timezone": "tenant", "enforcement": "hard",
                 "thresholds": ["0.8", "0.95"], "floors": {"interactive": "0.4"}}),
         ),
@@ -206,14 +206,14 @@ pub(super) fn budgets() -> Vec<Planned> {
         ),
         planned(
             "spreewerk-monthly-usd",
-            "spreewerk, dollars a month from the 15th, 09:00",
+            "spreewerk, dollars from the 15th",
             json!({"scope": {"tenant": "spreewerk"}, "measure": "usd", "limit": "25",
                 "period": {"kind": "month", "anchor_day": 15, "at": "09:00"}, "timezone": "tenant",
                 "enforcement": "hard", "thresholds": ["0.8", "0.95"]}),
         ),
         planned(
             "spreewerk-carbon",
-            "spreewerk, grams of CO2e a day; warns only",
+            "spreewerk, grams a day, warns only",
             json!({"scope": {"tenant": "spreewerk"}, "measure": "gco2e", "limit": "100",
                 "period": {"kind": "day"}, "timezone": "tenant", "enforcement": "soft"}),
         ),
@@ -231,7 +231,7 @@ pub(super) fn budgets() -> Vec<Planned> {
         ),
         planned(
             "bayline-notes-trial",
-            "bayline meeting-notes, dollars once and for all",
+            "bayline notes, dollars, once",
             json!({"scope": {"tenant": "bayline", "feature": "meeting-notes"}, "measure": "usd", "limit": "0.25",
                 "period": {"kind": "once"}, "timezone": "tenant", "enforcement": "hard"}),
         ),
@@ -243,7 +243,7 @@ pub(super) fn budgets() -> Vec<Planned> {
         ),
         planned(
             "anthropic-quota",
-            "all tenants at anthropic, weighted tokens a month",
+            "anthropic, weighted tokens a month",
             json!({"scope": {"provider": "anthropic"},
                 "measure": {"input": 1, "cache_write_5m": 1, "cache_write_1h": 1, "output": 5, "reasoning": 5},
                 "limit": "40000000", "period": {"kind": "month", "anchor_day": 1}, "timezone": "Etc/UTC",
@@ -251,7 +251,7 @@ pub(super) fn budgets() -> Vec<Planned> {
         ),
         planned(
             "google-requests-per-day",
-            "all tenants at google, requests a day, Pacific time",
+            "google, requests a day",
             json!({"scope": {"provider": "google"}, "measure": "requests", "limit": "10000",
                 "period": {"kind": "day"}, "timezone": "America/Los_Angeles", "enforcement": "hard", "kind": "quota",
                 "contract": "invented for the demo"}),

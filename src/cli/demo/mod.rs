@@ -41,7 +41,7 @@ use super::boot::{Running, boot, start_telemetry};
 use super::client::Client;
 use super::table::Look;
 use crate::auth::{Caller, Scope, ScopeSet, mint};
-use crate::config::{AuthArgs, Environment, StoreArgs};
+use crate::config::{AuthArgs, Environment, StoreArgs, StoreChoice};
 
 /// Where it listens unless told otherwise; if somebody else does, at a port that is free.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
@@ -67,6 +67,9 @@ pub struct DemoArgs {
     /// Address to listen on; port 0 picks one [default: 127.0.0.1:8080, or another port if that one is taken]
     #[arg(long, value_name = "ADDR:PORT", env = "COUNTERFOIL_LISTEN")]
     listen: Option<SocketAddr>,
+    /// Replay only so many calls of the trace
+    #[arg(long, value_name = "N")]
+    calls: Option<usize>,
     /// End when the books are shown, instead of serving on
     #[arg(long)]
     exit: bool,
@@ -110,11 +113,15 @@ pub(super) async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::R
     let listen = args.listen.map_or_else(free_address, Ok)?;
     let report = Arc::new(|line: &str| note(line));
     let running = boot(&store, &args.auth, &environment, listen, report, metrics).await?;
-    note(&format!("listening on http://{}, books at {}", running.address, running.place()));
+    let books = match store.choose(&environment)? {
+        StoreChoice::Private { data_dir } => data_dir.display().to_string(),
+        StoreChoice::Server(_) => running.place(),
+    };
+    note(&format!("listening on http://{}, the demo's books are in {books}", running.address));
 
     let look = Look::of_stdout(&environment);
     let played = tokio::select! {
-        played = play(&running, began) => Some(played),
+        played = play(args, &running, books, began) => Some(played),
         () = signals.any() => None,
         () = running.store_ended() => Some(Err(anyhow::anyhow!("the private Postgres has ended"))),
     };
@@ -168,11 +175,12 @@ fn token(running: &Running, scopes: &[Scope]) -> anyhow::Result<String> {
     Ok(mint(&running.local_key, &running.rules, &caller, now, TimeDelta::hours(TOKEN_HOURS))?)
 }
 
-async fn play(running: &Running, began: Instant) -> anyhow::Result<Summary> {
+async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Instant) -> anyhow::Result<Summary> {
     let token = token(running, &[Scope::Admin])?;
     let mut client = Client::connect(running.address, &token).await?;
     set_up(&mut client).await?;
-    let trace = trace::calls()?;
+    let mut trace = trace::calls()?;
+    trace.truncate(args.calls.unwrap_or(usize::MAX));
     let session = uuid::Uuid::now_v7().simple().to_string();
     let stage = Stage {
         address: running.address,
@@ -182,7 +190,7 @@ async fn play(running: &Running, began: Instant) -> anyhow::Result<Summary> {
         clock: running.app.clock.clone(),
     };
     let mut replayed = replay(&stage).await?;
-    let books = books::read(&mut client, &replayed.tally).await?;
+    let books = books::read(&mut client).await?;
     let replay_ms = u64::try_from(replayed.took.as_millis())?;
     let speed = Speed {
         replay_ms,
@@ -193,7 +201,7 @@ async fn play(running: &Running, began: Instant) -> anyhow::Result<Summary> {
     };
     Ok(Summary {
         address: format!("http://{}", running.address),
-        books: running.place(),
+        books: books_in,
         at: running.app.clock.now(),
         trace: TraceLine { source: trace::ATTRIBUTION, calls: trace.len(), callers: CALLERS },
         speed,
@@ -240,7 +248,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{DatabaseUrl, FetchPostgres, StoreChoice};
+    use crate::config::{DatabaseUrl, FetchPostgres};
 
     #[test]
     fn a_demo_never_uses_books_that_were_not_named() {

@@ -25,7 +25,7 @@ impl Progress {
         let plain = !std::io::stderr().is_terminal();
         let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(calls), target);
-        let template = "replaying {bar:44.cyan/blue} {human_pos} of {human_len} calls, {per_sec}, {elapsed}";
+        let template = "replaying {bar:44.cyan/blue} {human_pos} of {human_len} calls, {elapsed}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use super::cast::{Feature, PER_RUN};
+use super::cast::PER_RUN;
 use super::progress::Progress;
 use super::script::{Call, Ending, FAN_OUT, Job};
 use super::tally::Tally;
@@ -51,7 +51,6 @@ pub(super) struct Replayed {
 
 /// A settlement that waits until it is late.
 struct Late {
-    feature: &'static Feature,
     path: String,
     key: String,
     body: SettleBody,
@@ -191,7 +190,7 @@ impl Caller {
             }
             (Ending::Late, Some(body)) => {
                 let expires_at = answer.expires_at.context("a reservation has an end")?;
-                self.late.push(Late { feature: call.feature, path, key, body, expires_at });
+                self.late.push(Late { path, key, body, expires_at });
                 return Ok(Next::Goes);
             }
             (Ending::TimedOut, Some(body)) => (body, "timed_out"),
@@ -201,7 +200,7 @@ impl Caller {
         };
         let (body, ended) = ended;
         let (posted, took) = self.send::<_, PostedAnswer>(&path, &key, &body).await?;
-        self.tally.posted(call.feature, &posted, ended, took);
+        self.tally.posted(&posted, ended, took);
         if call.repeated {
             let (again, _) = self.send::<_, PostedAnswer>(&path, &key, &body).await?;
             anyhow::ensure!(again == posted, "a repeated settlement was answered otherwise: {path}");
@@ -212,11 +211,11 @@ impl Caller {
     }
 
     async fn settle_late(&mut self, clock: &Clock) -> anyhow::Result<()> {
-        for Late { feature, path, key, body, expires_at } in std::mem::take(&mut self.late) {
+        for Late { path, key, body, expires_at } in std::mem::take(&mut self.late) {
             let early = expires_at.signed_duration_since(clock.now()).to_std().unwrap_or_default();
             tokio::time::sleep(early + Duration::from_millis(1)).await;
             let (posted, took) = self.send::<_, PostedAnswer>(&path, &key, &body).await?;
-            self.tally.posted(feature, &posted, "completed", took);
+            self.tally.posted(&posted, "completed", took);
         }
         Ok(())
     }

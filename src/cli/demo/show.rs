@@ -1,13 +1,15 @@
 //! The summary, drawn for people: at most 118 columns, most important first.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 
 use chrono::DateTime;
+use comfy_table::Cell;
 use rust_decimal::Decimal;
 
 use super::books::balances;
-use super::cast::PER_RUN;
-use super::summary::{BudgetLine, Summary};
+use super::summary::{BudgetLine, FeatureLine, Summary};
+use super::tally::Tally;
 use crate::cli::table::{Look, Tone, amount, count, dollars, fixed, grams, percent, span};
 use crate::wire::answer::EnforcementName;
 
@@ -35,51 +37,56 @@ pub(super) fn page(look: Look, summary: &Summary, token: Option<&str>) -> String
 }
 
 fn budgets(look: Look, summary: &Summary) -> String {
-    let mut table =
-        look.table(&["budget", "used, held, headroom", ">used", ">held", ">headroom", "resets, on its clock"]);
+    let mut table = look.table(&["budget", "used and held", ">headroom", "resets, on its clock"]);
     for line in &summary.budgets {
         let state = &line.state;
-        let tone = if state.headroom <= Decimal::ZERO || state.headroom * Decimal::TEN < state.limit {
-            if state.enforcement == EnforcementName::Hard { Tone::Bad } else { Tone::Warning }
-        } else {
-            Tone::Good
-        };
+        let number = |quantity| amount(&state.measure, quantity);
+        let taken = percent(state.posted.saturating_add(state.held), state.limit);
         let share = format!(
-            "{}\n{} of {}",
+            "{} {taken}\n{} used, {} held",
             look.bar(state.posted, state.held, state.limit),
-            percent(state.posted.saturating_add(state.held), state.limit),
-            amount(&state.measure, state.limit),
+            number(state.posted),
+            number(state.held),
         );
-        let number = |quantity| look.toned(amount(&state.measure, quantity), Tone::Good);
         table.add_row([
-            comfy_table::Cell::new(format!("{}\n{}", state.budget, what(line))),
-            look.toned(share, tone),
-            comfy_table::Cell::new(amount(&state.measure, state.posted)),
-            comfy_table::Cell::new(amount(&state.measure, state.held)),
-            number(state.headroom),
-            comfy_table::Cell::new(resets(line, summary)),
+            Cell::new(format!("{}\n  {}", state.budget, what(line))),
+            look.toned(share, tone(line)),
+            Cell::new(format!("{}\nof {}", number(state.headroom), number(state.limit))),
+            Cell::new(resets(line, summary)),
         ]);
     }
     format!("{}\n{table}\n", look.headline("Budgets, each on its own clock"))
 }
 
-fn what(line: &BudgetLine) -> String {
-    match line.counters {
-        Some(counters) if line.state.budget == PER_RUN => format!("each of {counters} runs; the fullest"),
-        Some(_) | None => line.what.to_owned(),
+/// Less than a tenth left is bad, unless the budget only warns.
+fn tone(line: &BudgetLine) -> Tone {
+    let state = &line.state;
+    match state.enforcement {
+        _ if state.headroom.saturating_mul(Decimal::TEN) >= state.limit => Tone::Good,
+        EnforcementName::Hard => Tone::Bad,
+        EnforcementName::Soft => Tone::Warning,
     }
 }
 
-/// `Tue 1 Dec 00:00` and below it the clock, and how long that is from now.
+fn what(line: &BudgetLine) -> String {
+    match line.counters {
+        Some(counters) => format!("the fullest of {} runs, dollars", count(u64::try_from(counters).unwrap_or(0))),
+        None => line.what.to_owned(),
+    }
+}
+
+/// `Tue 1 Dec 00:00, in 8 d 20 h`, and below it the clock.
 fn resets(line: &BudgetLine, summary: &Summary) -> String {
     let state = &line.state;
+    if line.slides {
+        return format!("slides, all the time\n{}", state.timezone);
+    }
     let (Some(at), Some(local)) = (state.resets_at, &state.resets_at_local) else {
         return "never\n".to_owned();
     };
     let local = DateTime::parse_from_rfc3339(local)
-        .map_or_else(|_| local.clone(), |local| local.format("%a %-d %b %H:%M:%S").to_string());
-    let local = local.strip_suffix(":00").unwrap_or(&local);
-    format!("{local}\n{}, in {}", state.timezone, span(at.signed_duration_since(summary.at)))
+        .map_or_else(|_| local.clone(), |local| local.format("%a %-d %b %H:%M").to_string());
+    format!("{local}, in {}\n{}", span(at.signed_duration_since(summary.at)), state.timezone)
 }
 
 fn features(look: Look, summary: &Summary) -> String {
@@ -99,62 +106,81 @@ fn features(look: Look, summary: &Summary) -> String {
             percent(line.usd, all),
         ]);
     }
-    format!("{}\n{table}\n", look.headline("Where it went"))
+    let sum = |of: fn(&FeatureLine) -> Decimal| summary.features.iter().map(of).sum::<Decimal>();
+    table.add_row([
+        "all".to_owned(),
+        String::new(),
+        count(sum(|line| line.requests.into())),
+        count(sum(|line| line.tokens.into())),
+        dollars(all),
+        grams(sum(|line| line.gco2e)),
+        String::new(),
+        String::new(),
+    ]);
+    format!("{}\n{table}\n", look.headline("Where it went, this month"))
 }
 
 fn verdicts(look: Look, summary: &Summary) -> String {
     let replay = &summary.replay;
-    let mut table = look.table(&["verdict", ">pre-flights", ">share", "because"]);
+    let mut table = look.table(&["verdict", ">pre-flights", ">share", ">of which", "because", "budget"]);
     let asked = Decimal::from(replay.asked());
-    for (verdict, tone, meaning) in [
-        ("allow", Tone::Good, "go"),
-        ("cap", Tone::Good, "go, with a smaller output"),
-        ("wait", Tone::Warning, "come back soon"),
-        ("stop", Tone::Bad, "the budget is gone until it resets or is raised"),
-    ] {
+    for (verdict, tone) in [("allow", Tone::Good), ("cap", Tone::Good), ("wait", Tone::Warning), ("stop", Tone::Bad)] {
         let told = replay.verdicts.get(verdict).copied().unwrap_or(0);
-        let because = replay.reasons.get(verdict).map(|reasons| {
-            let one = |(code, told): (&String, &u64)| format!("{} {}", reason(code), count(*told));
-            reasons.iter().map(one).collect::<Vec<_>>().join(", ")
-        });
-        table.add_row([
-            look.toned(verdict, tone),
-            comfy_table::Cell::new(count(told)),
-            comfy_table::Cell::new(percent(Decimal::from(told), asked)),
-            comfy_table::Cell::new(because.unwrap_or_else(|| meaning.to_owned())),
-        ]);
+        let mut head =
+            [look.toned(verdict, tone), Cell::new(count(told)), Cell::new(percent(Decimal::from(told), asked))];
+        let reasons = replay.reasons.get(verdict).into_iter().flatten();
+        let mut reasons: Vec<_> = reasons.flat_map(|(code, by)| by.iter().map(move |one| (code, one))).collect();
+        reasons.sort_by_key(|(_, (_, told))| Reverse(**told));
+        if reasons.is_empty() {
+            let [verdict, told, share] = head;
+            table.add_row([verdict, told, share, Cell::new(""), Cell::new("there is room in every budget")]);
+            continue;
+        }
+        for (code, (budget, told)) in reasons {
+            let [verdict, all, share] = std::mem::replace(&mut head, [const { "" }; 3].map(Cell::new));
+            table.add_row([verdict, all, share, Cell::new(count(*told)), Cell::new(reason(code)), Cell::new(budget)]);
+        }
     }
+    let mut text = format!("{}\n{table}\n", look.headline("What the fleet was told"));
+    for line in remarks(replay) {
+        let _always_fits = writeln!(text, "  {line}");
+    }
+    text
+}
+
+fn remarks(replay: &Tally) -> [String; 4] {
     let ended = |name| count(replay.ended.get(name).copied().unwrap_or(0));
     let flagged = |name: &str| count(replay.flags.get(name).copied().unwrap_or(0));
-    let mut text = format!("{}\n{table}\n", look.headline("What the fleet was told"));
-    let lines = [
+    let warned = |name: &str| count(replay.warnings.get(name).copied().unwrap_or(0));
+    [
         format!(
-            "Granted calls: {} completed, {} timed out, {} cancelled, {} failed, {} released, {} still open.",
+            "Granted: {} completed, {} timed out, {} cancelled, {} failed, {} released, {} still open; {} granted with a \
+             warning\n  (near a limit), {} above a soft limit.",
             ended("completed"),
             ended("timed_out"),
             ended("cancelled"),
             ended("failed"),
             ended("released"),
             ended("open"),
+            warned("near_limit"),
+            warned("over_soft_limit"),
         ),
         format!(
-            "Posted with a remark: {} unconfirmed (no usage came), {} overrun (more than was held), {} late, {} without a known price.",
+            "Posted with a remark: {} unconfirmed (no usage came), {} overrun (used more than held), {} late (after expiry),\n  \
+             {} by the worst known price, {} by a fallback emission factor.",
             flagged("unconfirmed"),
             flagged("overrun"),
             flagged("late"),
             flagged("unpriced_model"),
+            flagged("model_factor_fallback"),
         ),
         format!(
-            "{} calls waited as told and then went; {} were never asked, because their run had looped into its limit;",
+            "Obeyed: {} waited as told, asked again and went; {} were never asked, because their run had looped into its limit.",
             count(replay.went_after_wait),
             count(replay.never_asked),
         ),
-        format!("{} settlements were sent twice and posted once.", count(replay.repeated)),
-    ];
-    for line in lines {
-        let _always_fits = writeln!(text, "  {line}");
-    }
-    text
+        format!("Retried: {} settlements were sent twice, answered alike and posted once.", count(replay.repeated)),
+    ]
 }
 
 /// A reason's code, in words that fit a line.
@@ -164,7 +190,7 @@ fn reason(code: &str) -> &str {
         "limit_reached" => "limit reached",
         "priority_floor" => "the rest is kept for urgent calls",
         "held_by_others" => "held by others",
-        "output_capped" => "more output than there is room for",
+        "output_capped" => "less output than asked fits",
         other => other,
     }
 }
@@ -175,9 +201,9 @@ fn balance(look: Look, summary: &Summary) -> String {
         let places = if line.unit == "tokens" { 0 } else { 9 };
         let tone = if line.difference.is_zero() { Tone::Good } else { Tone::Bad };
         table.add_row([
-            comfy_table::Cell::new(&line.unit),
-            comfy_table::Cell::new(fixed(line.debit, places)),
-            comfy_table::Cell::new(fixed(line.credit, places)),
+            Cell::new(&line.unit),
+            Cell::new(fixed(line.debit, places)),
+            Cell::new(fixed(line.credit, places)),
             look.toned(line.difference.normalize(), tone),
         ]);
     }
@@ -189,8 +215,8 @@ fn speed(look: Look, summary: &Summary) -> String {
     let speed = &summary.speed;
     let seconds = |ms: u64| fixed(Decimal::from(ms) / Decimal::ONE_THOUSAND, 1);
     format!(
-        "{}\n  {} calls by {} callers over HTTP in {} s: {} requests/s, pre-flight p50 {} ms, p99 {} ms, settle p50 {} ms, \
-         p99 {} ms.\n  {} s in all. Trace: {}.\n",
+        "{}\n  {} calls by {} callers over HTTP in {} s: {} requests/s, pre-flight p50 {} ms, p99 {} ms,\n  settle p50 {} ms, \
+         p99 {} ms; {} s with start and set-up.\n  Trace: {}.\n",
         look.headline("Speed"),
         count(u64::try_from(summary.trace.calls).unwrap_or(0)),
         summary.trace.callers,

@@ -15,6 +15,8 @@ pub(super) struct BudgetLine {
     /// How it stands, on its own clock.
     #[serde(flatten)]
     pub(super) state: BudgetStateBody,
+    /// Whether its window slides instead of turning.
+    pub(super) slides: bool,
     /// For a budget that is counted apart: how many counters there are. The state is that of the fullest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) counters: Option<usize>,

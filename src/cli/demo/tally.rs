@@ -5,11 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::cast::{Feature, PER_RUN};
-use super::summary::FeatureLine;
 use crate::wire::answer::{PostedAnswer, PreflightAnswer, VerdictName};
 
 /// Counts by name.
@@ -22,8 +19,8 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     /// Pre-flights by verdict.
     pub(super) verdicts: BTreeMap<&'static str, u64>,
-    /// The headline of every answer that was not `allow`, by verdict.
-    pub(super) reasons: BTreeMap<&'static str, Counts>,
+    /// The headline of every answer that was not `allow`: by verdict, code and budget.
+    pub(super) reasons: BTreeMap<&'static str, BTreeMap<String, Counts>>,
     /// Warnings that came with a grant.
     pub(super) warnings: Counts,
     /// How granted calls ended.
@@ -36,12 +33,6 @@ pub(super) struct Tally {
     pub(super) never_asked: u64,
     /// Settlements that were sent twice and posted once.
     pub(super) repeated: u64,
-    /// What each run had spent when it was last settled, in dollars.
-    #[serde(skip)]
-    pub(super) runs: BTreeMap<String, Decimal>,
-    /// What each feature has spent.
-    #[serde(skip)]
-    pub(super) spent: BTreeMap<(&'static str, &'static str), FeatureLine>,
     #[serde(skip)]
     preflights: Vec<Duration>,
     #[serde(skip)]
@@ -86,7 +77,8 @@ impl Tally {
         if answer.verdict != VerdictName::Allow
             && let Some(headline) = reasons.next()
         {
-            add(self.reasons.entry(verdict).or_default(), headline.code.clone(), 1);
+            let by_budget = self.reasons.entry(verdict).or_default().entry(headline.code.clone()).or_default();
+            add(by_budget, headline.budget.clone().unwrap_or_default(), 1);
         }
         if answer.reservation.is_some() {
             for warning in reasons.filter(|reason| reason.code != "output_capped") {
@@ -96,43 +88,13 @@ impl Tally {
     }
 
     /// A settlement.
-    pub(super) fn posted(
-        &mut self,
-        feature: &'static Feature,
-        answer: &PostedAnswer,
-        ended: &'static str,
-        took: Duration,
-    ) {
+    pub(super) fn posted(&mut self, answer: &PostedAnswer, ended: &'static str, took: Duration) {
         self.requests += 1;
         self.settlements.push(took);
         add(&mut self.ended, ended, 1);
         for flag in &answer.flags {
             add(&mut self.flags, flag.clone(), 1);
         }
-        let more = FeatureLine {
-            tenant: feature.tenant.to_owned(),
-            feature: feature.name.to_owned(),
-            requests: 1,
-            tokens: answer.amounts.tokens,
-            usd: answer.amounts.usd,
-            gco2e: answer.amounts.gco2e,
-        };
-        self.spend((feature.tenant, feature.name), more);
-        for run in answer.budgets.iter().filter(|state| state.budget == PER_RUN) {
-            let spent = self.runs.entry(run.key.clone()).or_default();
-            *spent = run.posted.max(*spent);
-        }
-    }
-
-    fn spend(&mut self, feature: (&'static str, &'static str), more: FeatureLine) {
-        let line = self.spent.entry(feature).or_default();
-        *line = FeatureLine {
-            requests: line.requests + more.requests,
-            tokens: line.tokens + more.tokens,
-            usd: line.usd + more.usd,
-            gco2e: line.gco2e + more.gco2e,
-            ..more
-        };
     }
 
     /// A granted call that posted nothing.
@@ -144,8 +106,11 @@ impl Tally {
     pub(super) fn merge(&mut self, other: Self) {
         self.requests += other.requests;
         add_all(&mut self.verdicts, other.verdicts);
-        for (verdict, counts) in other.reasons {
-            add_all(self.reasons.entry(verdict).or_default(), counts);
+        for (verdict, by_code) in other.reasons {
+            let codes = self.reasons.entry(verdict).or_default();
+            for (code, by_budget) in by_code {
+                add_all(codes.entry(code).or_default(), by_budget);
+            }
         }
         add_all(&mut self.warnings, other.warnings);
         add_all(&mut self.ended, other.ended);
@@ -153,10 +118,6 @@ impl Tally {
         self.went_after_wait += other.went_after_wait;
         self.never_asked += other.never_asked;
         self.repeated += other.repeated;
-        for (feature, more) in other.spent {
-            self.spend(feature, more);
-        }
-        self.runs.extend(other.runs);
         self.preflights.extend(other.preflights);
         self.settlements.extend(other.settlements);
     }

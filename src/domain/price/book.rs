@@ -143,6 +143,20 @@ impl PriceBook {
         Found::Unpriced(Fallback { book: self, shelves: shelves.into_iter().map(|(_, shelf)| shelf).collect(), terms })
     }
 
+    /// The price of every model of a provider's own list at an instant, one row for each model that has one.
+    #[must_use]
+    pub fn models_of(
+        &self,
+        provider: &ProviderId,
+        tier: ServiceTier,
+        region: Option<&RegionId>,
+        at: DateTime<Utc>,
+    ) -> Vec<&PriceRow> {
+        let own = self.shelves_of(&names::lower(provider.as_str())).into_iter().next();
+        let histories = own.into_iter().flat_map(|(_, shelf)| &shelf.histories);
+        histories.filter_map(|history| history.row(Terms { tier, region, at })).map(AsRef::as_ref).collect()
+    }
+
     /// The shelves a provider, in lower case, is priced from, in order.
     fn shelves_of<'a>(&'a self, provider: &str) -> Vec<(&'a str, &'a Shelf)> {
         let meant = self.names.provider_of(provider).unwrap_or(provider);

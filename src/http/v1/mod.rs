@@ -7,9 +7,18 @@
 //! | [`usage`] | `/v1/usage` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
+//! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
+//! | [`estimate`] | `/v1/estimate` |
+//! | [`calendar`] | `/v1/calendar/period` |
+//! | [`about`] | `/v1/about` |
 
+pub mod about;
 pub mod budgets;
+pub mod calendar;
+pub mod estimate;
+pub mod factors;
 pub mod preflight;
+pub mod prices;
 pub mod reservations;
 pub mod tenants;
 pub mod usage;
@@ -42,6 +51,11 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(usage::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
+        .merge(prices::routes())
+        .merge(factors::routes())
+        .merge(estimate::routes())
+        .merge(calendar::routes())
+        .merge(about::routes())
 }
 
 /// A key with what was asked under it. `operation` and `body` together are what a retry must repeat.

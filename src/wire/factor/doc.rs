@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::carbon::{
     Accounting, BadFactor, Basis, Factor, FactorId, FactorKind, FactorSource, GridFactor, GridZone, Interval,
@@ -41,8 +42,26 @@ pub enum BadFactorDoc {
     Figures(#[from] BadFactor),
 }
 
+impl BadFactorDoc {
+    /// The field that is to blame, as the document spells it; none where it is about several.
+    #[must_use]
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Name { field, .. } | Self::Word { field, .. } => Some(field),
+            Self::Figures(
+                BadFactor::OutOfRange { field, .. } | BadFactor::Crossed { field } | BadFactor::Name { field, .. },
+            ) => Some(field),
+            Self::Figures(BadFactor::ZeroGrid) => Some("g_per_kwh"),
+            Self::Figures(BadFactor::ContractWithoutProvider) => Some("provider"),
+            Self::Figures(BadFactor::RegionWithoutZone) => Some("zones"),
+            Self::Figures(BadFactor::EmptyValidity) => Some("valid_to"),
+            Self::Figures(BadFactor::BadZone) => None,
+        }
+    }
+}
+
 /// A figure: one number, or a least and a most.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum FigureDoc {
     /// One number.
@@ -72,7 +91,7 @@ impl From<Interval> for FigureDoc {
 }
 
 /// Where a row comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceDoc {
     /// The publication the row belongs to.
@@ -100,7 +119,7 @@ pub struct SourceDoc {
 }
 
 /// Size and speed of a model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFactorDoc {
     /// The maker.
@@ -132,7 +151,7 @@ pub struct ModelFactorDoc {
 }
 
 /// Emissions of electricity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GridFactorDoc {
     /// The grid: `USA`, `US-VA`, `SE3`, `WOR`.
@@ -159,7 +178,7 @@ pub struct GridFactorDoc {
 }
 
 /// How and where a provider serves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServingFactorDoc {
     /// The provider.
@@ -182,7 +201,7 @@ pub struct ServingFactorDoc {
 }
 
 /// Which grids a cloud region stands on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegionFactorDoc {
     /// The region, as its provider names it.
@@ -199,8 +218,14 @@ pub struct RegionFactorDoc {
 }
 
 /// A row of any kind. On the wire its kind stands in `kind`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(example = json!({
+    "kind": "grid", "zone": "SWE", "g_per_kwh": 36.7, "year": 2025, "basis": "lifecycle", "accounting": "location",
+    "valid_from": "2026-01-01T00:00:00Z", "source": {
+        "set": "our-audit-2026", "title": "Grid audit", "publisher": "Example AB", "licence": "private", "tier": 1
+    }
+}))]
 pub enum FactorDoc {
     /// Size and speed of a model.
     Model(ModelFactorDoc),

@@ -1,0 +1,100 @@
+//! Tenants and budgets as they are kept: with their versions, their dates, and how a budget stands.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::BudgetStateBody;
+use super::budget::BudgetBody;
+
+/// A tenant, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Tenant)]
+pub struct TenantRow {
+    /// Its id.
+    #[schema(example = "acme")]
+    pub id: String,
+    /// What people call it.
+    #[schema(example = "Acme KK")]
+    pub name: String,
+    /// Its IANA zone, whose midnights bound its budgets.
+    #[schema(example = "Asia/Tokyo")]
+    pub timezone: String,
+    /// Whether a model without a price is refused.
+    pub strict: bool,
+    /// Counts replacements, from 1.
+    pub version: i32,
+    /// When it was first written.
+    pub created_at: DateTime<Utc>,
+    /// When this version was written.
+    pub changed_at: DateTime<Utc>,
+    /// When it was archived: it starts nothing new, and what is open still ends.
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+/// A version of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = TenantVersion)]
+pub struct TenantVersionBody {
+    /// Counts replacements, from 1.
+    pub version: i32,
+    /// What people called it.
+    pub name: String,
+    /// Its zone.
+    pub timezone: String,
+    /// Whether a model without a price was refused.
+    pub strict: bool,
+    /// Whether this version is its archiving.
+    pub archived: bool,
+    /// When it was written.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// A budget, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Budget)]
+pub struct BudgetRow {
+    /// What was written.
+    #[serde(flatten)]
+    pub definition: BudgetBody,
+    /// Counts replacements, from 1.
+    pub version: i32,
+    /// Since when it counts as it does: a change of scope, each, measure, period or timezone begins anew, from the journal.
+    pub counted_from: DateTime<Utc>,
+    /// When it was first written.
+    pub created_at: DateTime<Utc>,
+    /// When this version was written.
+    pub changed_at: DateTime<Utc>,
+    /// When it was archived: it governs nothing any more.
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+/// A version of a budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = BudgetVersion)]
+pub struct BudgetVersionBody {
+    /// Counts replacements, from 1.
+    pub version: i32,
+    /// What was written.
+    pub definition: BudgetBody,
+    /// Whether this version is its archiving.
+    pub archived: bool,
+    /// When it was written.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// A budget, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = BudgetNow)]
+pub struct BudgetNowBody {
+    /// The budget.
+    #[serde(flatten)]
+    pub budget: BudgetRow,
+    /// The instant of which `counters` speaks. Holds whose time has passed are not counted as held.
+    pub at: DateTime<Utc>,
+    /// The counters of the period that holds `at`, by key. One, with an empty key, for a budget that is not counted apart;
+    /// otherwise one for each key that has counted something. Empty once it is archived.
+    pub counters: Vec<BudgetStateBody>,
+    /// Give it as `cursor` for the next counters; null when there are no more.
+    pub next_cursor: Option<String>,
+}

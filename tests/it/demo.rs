@@ -1,0 +1,89 @@
+//! The demo, as a person runs it: the real binary, on a private Postgres of its own.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// A folder that the unprivileged user of a private Postgres can enter, also when the test runs as root.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let permissions = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("counterfoil-it-").permissions(permissions).tempdir().expect("a folder")
+}
+
+/// The binary, on the books of a folder.
+pub(crate) fn counterfoil(command: &str, data_dir: &Path) -> Command {
+    let mut binary = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
+    binary.arg(command).arg("--data-dir").arg(data_dir).env_remove("DATABASE_URL").stdin(Stdio::null());
+    binary
+}
+
+#[track_caller]
+fn demo(data_dir: &Path, more: &[&str]) -> Value {
+    let output = counterfoil("demo", data_dir)
+        .args(["--exit", "--json", "--listen", "127.0.0.1:0"])
+        .args(more)
+        .output()
+        .expect("the binary runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"))
+}
+
+fn count(document: &Value, pointer: &str) -> u64 {
+    document.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}
+
+#[track_caller]
+fn balances(document: &Value) {
+    let lines = document["trial_balance"].as_array().expect("a trial balance");
+    assert!(lines.len() >= 5, "{lines:#?}");
+    for line in lines {
+        assert_eq!(line["debit"], line["credit"], "{line}");
+        assert_eq!(line["difference"], "0", "{line}");
+        assert_ne!(line["debit"], "0", "nothing was posted: {line}");
+    }
+}
+
+#[test]
+fn the_demo_sees_all_four_verdicts_balances_and_goes_on_when_run_again() {
+    let folder = folder();
+    let books = folder.path().join("books");
+    let first = demo(&books, &[]);
+    for verdict in ["allow", "cap", "wait", "stop"] {
+        assert!(count(&first, &format!("/replay/verdicts/{verdict}")) > 0, "{verdict}: {:#}", first["replay"]);
+    }
+    // What each part of the script is there to show.
+    for pointer in [
+        "/replay/reasons/cap/output_capped/per-run-usd",
+        "/replay/reasons/wait/held_by_others/per-run-usd",
+        "/replay/reasons/stop/limit_reached/per-run-usd",
+        "/replay/reasons/stop/larger_than_limit/per-run-usd",
+        "/replay/went_after_wait",
+        "/replay/never_asked",
+        "/replay/repeated",
+        "/replay/flags/late",
+        "/replay/flags/overrun",
+        "/replay/flags/unconfirmed",
+        "/replay/flags/unpriced_model",
+        "/replay/ended/released",
+        "/replay/ended/open",
+    ] {
+        assert!(count(&first, pointer) > 0, "{pointer}: {:#}", first["replay"]);
+    }
+    let asked: u64 =
+        ["allow", "cap", "wait", "stop"].map(|v| count(&first, &format!("/replay/verdicts/{v}"))).iter().sum();
+    let granted: u64 = first["replay"]["ended"].as_object().expect("ends").values().filter_map(Value::as_u64).sum();
+    assert_eq!(granted, count(&first, "/replay/verdicts/allow") + count(&first, "/replay/verdicts/cap"));
+    let asked_again = count(&first, "/replay/reasons/wait/held_by_others/per-run-usd");
+    assert!(asked + count(&first, "/replay/never_asked") <= 3132 + asked_again, "{:#}", first["replay"]);
+    balances(&first);
+
+    let second = demo(&books, &["--calls", "200"]);
+    balances(&second);
+    let calls = |document: &Value| -> u64 {
+        document["features"].as_array().expect("features").iter().filter_map(|line| line["requests"].as_u64()).sum()
+    };
+    assert!(calls(&second) > calls(&first), "the second demo did not go on with the books of the first");
+}
