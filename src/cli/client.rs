@@ -30,6 +30,18 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// It did what was asked.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.status == StatusCode::OK
+    }
+
+    /// It could not answer now, and may be asked again.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// The body as a value, when the status is 200.
     ///
     /// # Errors

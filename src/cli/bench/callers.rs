@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hyper::{Method, StatusCode};
+use hyper::Method;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -135,8 +135,8 @@ impl HttpCaller {
             let reply = self.client.send(Method::POST, path, key.as_deref(), body).await;
             let taken = micros(began.elapsed());
             let is_lost = match &reply {
-                Ok(reply) if reply.status == StatusCode::OK => return Ok((reply.clone(), taken)),
-                Ok(reply) => reply.status == StatusCode::SERVICE_UNAVAILABLE,
+                Ok(reply) if reply.is_ok() => return Ok((reply.clone(), taken)),
+                Ok(reply) => reply.is_unavailable(),
                 Err(_) => {
                     self.client = Client::connect(self.address, &self.token).await?;
                     true

@@ -43,6 +43,7 @@ use self::load::Shape;
 use self::report::{Flush, Measured, Memory, Postgres, Report, Run, Used};
 use self::tally::{Tally, Told};
 use crate::cli::client::Client;
+use crate::cli::table::Look;
 use crate::clock::Clock;
 use crate::config::{Environment, StoreArgs};
 use crate::store::scratch;
@@ -178,7 +179,7 @@ async fn measure_all(args: &BenchArgs, environment: &Environment) -> anyhow::Res
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", report.page())?;
+        write!(out, "{}", report.page(Look::of_stdout(environment)))?;
     }
     Ok(if report.ledger_mismatches == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::Table;
 use serde::Serialize;
 
 use super::process::{Machine, float};
 use super::tally::{Latency, Tally, median};
+use crate::cli::table::Look;
 
 /// The targets, for the README's machine of two cores.
 const RATIO_MIN: f64 = 8.0;
@@ -221,14 +222,14 @@ impl Report {
     }
 
     /// The page for people.
-    pub(super) fn page(&self) -> String {
+    pub(super) fn page(&self, look: Look) -> String {
         let mut page = String::new();
         // Writing to a text cannot fail.
-        let _ = self.write(&mut page);
+        let _ = self.write(&mut page, look);
         page
     }
 
-    fn write(&self, page: &mut String) -> std::fmt::Result {
+    fn write(&self, page: &mut String, look: Look) -> std::fmt::Result {
         let machine = &self.machine;
         let build = if self.is_release_build { "release build" } else { "debug build: its figures say nothing" };
         writeln!(page, "counterfoil {} ({build}), {}", self.version, self.at)?;
@@ -245,9 +246,10 @@ impl Report {
                 writeln!(page, "a flush to its disk takes {} µs (p50), {} µs (p99)", flush.p50_us, flush.p99_us)?;
             }
         }
-        writeln!(page, "\nA request is a reservation and its settlement. Latencies are of one call, in ms.\n")?;
-        writeln!(page, "{}", self.speed())?;
-        writeln!(page, "\n{}", self.cost())?;
+        writeln!(page, "\nA request is a reservation and its settlement. Costs are those of one request.\n")?;
+        for table in [self.speed(look), self.latencies(look), self.cost(look)] {
+            writeln!(page, "{}\n", table.trim_fmt())?;
+        }
         for run in &self.runs {
             for (name, measured) in [("service", Some(&run.service)), ("naive", run.naive.as_ref())] {
                 if let Some((error, measured)) = measured.and_then(|one| Some((one.first_error.as_ref()?, one))) {
@@ -255,7 +257,7 @@ impl Report {
                 }
             }
         }
-        writeln!(page, "\nledger mismatches: {}", self.ledger_mismatches)?;
+        writeln!(page, "ledger mismatches: {}", self.ledger_mismatches)?;
         for mismatch in &self.mismatches {
             writeln!(page, "  {mismatch}")?;
         }
@@ -279,71 +281,66 @@ impl Report {
         })
     }
 
-    fn speed(&self) -> Table {
-        let mut table = table(&[
-            "load",
-            "callers",
-            "system",
-            "requests/s",
-            "reservations/s",
-            "pre-flight p50",
-            "p95",
-            "p99",
-            "max",
-            "settle p50",
-            "p95",
-            "p99",
-            "max",
-            "times naive",
-        ]);
+    fn speed(&self, look: Look) -> Table {
+        let heads =
+            ["load", ">callers", "system", ">requests/s", ">reservations/s", ">times naive", "verdicts", ">errors"];
+        let mut table = look.table(&heads);
         for (run, system, measured) in self.rows() {
-            let mut row = vec![run.shape.to_owned(), run.callers.to_string(), system.to_owned()];
-            row.push(format!("{:.0}", measured.requests_per_s));
-            row.push(format!("{:.0}", measured.reservations_per_s));
-            for latency in [measured.preflight, measured.settle] {
-                match latency {
-                    Some(latency) => {
-                        let of = [latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms];
-                        row.extend(of.map(|ms| format!("{ms:.2}")));
-                    }
-                    None => row.extend(["-"; 4].map(str::to_owned)),
-                }
-            }
-            let ratio = if system == "service" { run.ratio } else { None };
-            row.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.1}")));
-            table.add_row(row);
-        }
-        table
-    }
-
-    fn cost(&self) -> Table {
-        let mut table = table(&[
-            "load",
-            "callers",
-            "system",
-            "verdicts",
-            "errors",
-            "µs CPU per request: service",
-            "Postgres",
-            "callers",
-            "log B per request",
-            "commands per batch",
-        ]);
-        for (run, system, measured) in self.rows() {
-            let verdicts: Vec<String> =
-                measured.verdicts.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            let whole = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+            let verdicts = measured.verdicts.iter().map(|(name, count)| format!("{name} {count}"));
+            let ratio = run.ratio.filter(|_| system == "service");
             table.add_row([
                 run.shape.to_owned(),
                 run.callers.to_string(),
                 system.to_owned(),
-                verdicts.join(", "),
+                format!("{:.0}", measured.requests_per_s),
+                format!("{:.0}", measured.reservations_per_s),
+                ratio.map_or(String::new(), |ratio| format!("{ratio:.1}")),
+                verdicts.collect::<Vec<_>>().join(", "),
                 measured.errors.to_string(),
-                if system == "service" { whole(measured.cpu.service_us) } else { "-".to_owned() },
+            ]);
+        }
+        table
+    }
+
+    fn latencies(&self, look: Look) -> Table {
+        let heads = ["load", ">callers", "system", "call", ">p50 ms", ">p95 ms", ">p99 ms", ">max ms"];
+        let mut table = look.table(&heads);
+        for (run, system, measured) in self.rows() {
+            for (call, latency) in [("pre-flight", measured.preflight), ("settle", measured.settle)] {
+                let Some(Latency { p50_ms, p95_ms, p99_ms, max_ms }) = latency else { continue };
+                let mut row = vec![run.shape.to_owned(), run.callers.to_string(), system.to_owned(), call.to_owned()];
+                row.extend([p50_ms, p95_ms, p99_ms, max_ms].map(|ms| format!("{ms:.2}")));
+                table.add_row(row);
+            }
+        }
+        table
+    }
+
+    /// What a request costs.
+    fn cost(&self, look: Look) -> Table {
+        let heads = [
+            "load",
+            ">callers",
+            "system",
+            ">service CPU µs",
+            ">Postgres CPU µs",
+            ">callers CPU µs",
+            ">log bytes",
+            ">commands a batch",
+        ];
+        let mut table = look.table(&heads);
+        let whole = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+        for (run, system, measured) in self.rows() {
+            let is_service = system == "service";
+            table.add_row([
+                run.shape.to_owned(),
+                run.callers.to_string(),
+                system.to_owned(),
+                whole(measured.cpu.service_us.filter(|_| is_service)),
                 whole(measured.cpu.postgres_us),
                 whole(measured.cpu.callers_us),
                 whole(measured.wal_bytes_per_request),
-                measured.batch_mean.map_or("-".to_owned(), |mean| format!("{mean:.1}")),
+                measured.batch_mean.filter(|_| is_service).map_or("-".to_owned(), |mean| format!("{mean:.1}")),
             ]);
         }
         table
@@ -353,14 +350,4 @@ impl Report {
 fn brief(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn table(heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(heads);
-    for column in table.column_iter_mut().skip(1).filter(|column| column.index != 2 && column.index != 3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
