@@ -11,7 +11,6 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
-//! | [`catalogue`] | tenants and budgets |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -24,7 +23,6 @@ pub mod catalogue_reads;
 pub mod estimate;
 pub mod ledger;
 pub mod rates;
-pub mod ledger;
 pub mod start;
 pub mod usage;
 pub mod verdicts;

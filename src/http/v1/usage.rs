@@ -133,7 +133,7 @@ async fn post_usage(
         let one = parse_json(item.get().as_bytes()).and_then(|body| command(&caller, key, &body));
         prepared.push(one.map(|command| commands.push(command)));
     }
-    let mut outcomes = state.app.submit_all(commands).await.into_iter();
+    let mut outcomes = state.app.submit_all(commands).await?.into_iter();
     let lost = || Problem::internal("the lane lost an answer");
     let items = prepared.into_iter().enumerate().map(|(index, one)| {
         match one.and_then(|()| answer(outcomes.next().ok_or_else(lost)??)) {
