@@ -47,11 +47,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
-    /// Recompute the books from nothing and compare
+    // These three are described by their arguments' own docs, which `--help` shows whole.
     Verify(verify::VerifyArgs),
-    /// Bring the database's tables up to date
     Migrate(migrate::MigrateArgs),
-    /// Print the OpenAPI document
     Openapi(openapi::OpenapiArgs),
 }
 

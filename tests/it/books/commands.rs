@@ -75,6 +75,19 @@ fn a_folder_that_was_misspelt_does_not_become_an_empty_ledger() {
 }
 
 #[test]
+fn help_says_what_a_command_does_and_shows_it_at_work() {
+    for (command, said) in [
+        ("verify", "Exit status: 0 when nothing differs"),
+        ("migrate", "`serve` does so"),
+        ("openapi", "/openapi.json"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_counterfoil")).args([command, "--help"]).output().unwrap();
+        let text = text(&output);
+        assert!(text.contains(said) && text.contains(&format!("Example:\n  counterfoil {command}")), "{text}");
+    }
+}
+
+#[test]
 fn openapi_prints_the_document_or_writes_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("openapi.json");
