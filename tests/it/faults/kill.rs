@@ -34,8 +34,12 @@ struct Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        let _ended = self.process.kill();
-        let _reaped = self.process.wait();
+        if matches!(self.process.try_wait(), Ok(None)) {
+            // In good order: it takes the folder of its socket with it.
+            let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+            let _asked = kill_process(pid, Signal::TERM);
+            let _reaped = self.process.wait();
+        }
     }
 }
 
