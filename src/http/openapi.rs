@@ -7,7 +7,8 @@
 //! | keys | the header `Idempotency-Key`, on a POST that writes |
 //! | credentials | the bearer token, unless it is public |
 //!
-//! One pass is over the schemas: a default that serde wrote as text stands as a number where the field is one.
+//! Two passes are over the schemas: a default that serde wrote as text stands as a number where the field is one; and the
+//! part of a tagged choice may have the tag beside its own fields.
 //!
 //! [`lint`] lists what client generators stumble over; a test of the assembled document keeps it empty.
 
@@ -60,6 +61,7 @@ pub fn complete(mut document: OpenApi, contract: &Contract) -> OpenApi {
     let components = document.components.get_or_insert_with(Components::new);
     add_components(components);
     components.schemas.values_mut().for_each(mend_defaults);
+    admit_tags(components);
     for item in document.paths.paths.values_mut() {
         for (method, operation) in operations_mut(item) {
             complete_operation(operation, &method, contract);
@@ -100,6 +102,25 @@ fn mend_defaults(schema: &mut RefOr<Schema>) {
         let is_number = matches!(field.schema_type, SchemaType::Type(Type::Number | Type::Integer));
         if is_number && let Some(serde_json::Value::String(text)) = &field.default {
             field.default = text.parse().ok().map(serde_json::Value::Number);
+        }
+    }
+}
+
+/// A tagged choice is written as `allOf` of a part and its tag. A part that admits no further property would refuse the
+/// tag, and no document would fit; the service still refuses what it does not know.
+fn admit_tags(components: &mut Components) {
+    let mut parts = std::collections::BTreeSet::new();
+    for schema in components.schemas.values() {
+        let RefOr::T(Schema::OneOf(choice)) = schema else { continue };
+        for item in &choice.items {
+            let RefOr::T(Schema::AllOf(all)) = item else { continue };
+            let refs = all.items.iter().filter_map(|item| if let RefOr::Ref(part) = item { Some(part) } else { None });
+            parts.extend(refs.filter_map(|part| part.ref_location.rsplit('/').next().map(str::to_owned)));
+        }
+    }
+    for part in parts {
+        if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(&part) {
+            object.additional_properties = None;
         }
     }
 }
