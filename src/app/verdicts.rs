@@ -2,7 +2,8 @@
 
 use super::{App, AppError};
 use crate::domain::id::TenantId;
-use crate::store::verdicts::{self, After, Listed};
+pub use crate::store::verdicts::After;
+use crate::store::verdicts::{self, Listed};
 use crate::wire::verdict::{RefusalBody, RefusalId, VerdictsQuery};
 
 impl App {

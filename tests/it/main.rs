@@ -7,16 +7,16 @@
 
 mod access;
 mod bench;
+mod books;
 mod catalogue;
 mod cli_help;
 mod demo;
-mod books;
 mod embedded;
 mod examples;
-mod openapi;
-mod pages;
 mod faults;
 mod lane;
+mod openapi;
+mod pages;
 mod pains;
 mod preflight;
 mod support;

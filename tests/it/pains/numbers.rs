@@ -90,7 +90,10 @@ async fn x_a_counter_that_cannot_keep_a_sum_stays_full_and_the_usage_is_posted()
     for _ in 0..20 {
         last = service.call("POST", "/v1/usage", usage.clone()).await.ok();
     }
-    assert_eq!(last["budgets"][0]["posted"], "9999999999999999.999999999999", "truth first: the usage is in the journal");
+    assert_eq!(
+        last["budgets"][0]["posted"], "9999999999999999.999999999999",
+        "truth first: the usage is in the journal"
+    );
     let small = ask(9, 1, json!({"feature": "other"}));
     let reply = service.call("POST", "/v1/preflight", small).await;
     assert!(reply.status < 500, "{:#}", reply.body);
