@@ -37,10 +37,10 @@ fn own_tenant(caller: &Caller, access: Access) -> Result<Option<TenantId>, Probl
 
 /// A first answer, or the one that was kept.
 fn told<T: DeserializeOwned>(outcome: Outcome, fresh: impl FnOnce(Outcome) -> Option<T>) -> Result<T, Problem> {
-    match outcome {
-        Outcome::Repeated(text) => serde_json::from_str(&text).map_err(Problem::internal),
-        outcome => fresh(outcome).ok_or_else(|| Problem::internal("the lane answered with something else")),
+    if let Outcome::Repeated(text) = outcome {
+        return serde_json::from_str(&text).map_err(Problem::internal);
     }
+    fresh(outcome).ok_or_else(|| Problem::internal("the lane answered with something else"))
 }
 
 fn operation(verb: &str, id: Uuid) -> String {
