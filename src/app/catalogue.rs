@@ -22,8 +22,12 @@ impl App {
         if body.id.as_ref().is_some_and(|inner| *inner != id.as_str()) {
             return Err(FieldError::new("id", "differs from the id in the path").into());
         }
-        if body.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > TENANT_NAME_LENGTH_MAX) {
-            return Err(FieldError::new("name", format!("must be 1 to {TENANT_NAME_LENGTH_MAX} bytes long")).into());
+        let unfit = |name: &String| {
+            name.is_empty() || name.len() > TENANT_NAME_LENGTH_MAX || name.chars().any(char::is_control)
+        };
+        if body.name.as_ref().is_some_and(unfit) {
+            let detail = format!("must be 1 to {TENANT_NAME_LENGTH_MAX} bytes without control characters");
+            return Err(FieldError::new("name", detail).into());
         }
         Zone::parse(&body.timezone).map_err(|error| FieldError::new("timezone", error))?;
         let mut connection = self.pool.acquire().await?;

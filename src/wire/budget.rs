@@ -18,6 +18,8 @@ use crate::domain::id::{BudgetId, LabelKey, LabelValue};
 
 /// Most labels in a scope or on a call.
 pub const LABELS_MAX: usize = 16;
+/// Longest text about a contract, in bytes.
+const CONTRACT_LENGTH_MAX: usize = 1_000;
 /// Most thresholds of a budget.
 pub const THRESHOLDS_MAX: usize = 10;
 
@@ -53,7 +55,10 @@ pub struct ScopeBody {
 
 /// What a budget counts: the name of a measure, or weights of token buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected requests, tokens, usd, gco2e, gco2e_market, or an object of weights of input, cache_read, cache_write_5m, cache_write_1h, output and reasoning"
+)]
 pub enum MeasureBody {
     /// `requests`, `tokens`, `usd`, `gco2e` or `gco2e_market`.
     Named(MeasureName),
@@ -322,6 +327,7 @@ pub struct BudgetBody {
     /// What it counts.
     pub measure: MeasureBody,
     /// How much, in one period, for one counter.
+    #[serde(deserialize_with = "super::decimal::deserialize")]
     #[schema(value_type = String, format = "decimal", example = "500")]
     pub limit: Decimal,
     /// The calendar window.
@@ -343,7 +349,7 @@ pub struct BudgetBody {
     /// Budget or quota.
     #[serde(default)]
     pub kind: KindName,
-    /// The contract a quota stands in. Free text.
+    /// The contract a quota stands in. Free text, at most 1,000 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
 }
@@ -448,6 +454,12 @@ impl BudgetBody {
         if self.thresholds.len() > THRESHOLDS_MAX {
             return Err(FieldError::new("thresholds", format!("may hold at most {THRESHOLDS_MAX} shares")));
         }
+        let unprintable = |c: char| c.is_control() && c != '\n' && c != '\t';
+        if self.contract.as_ref().is_some_and(|text| text.len() > CONTRACT_LENGTH_MAX || text.chars().any(unprintable))
+        {
+            let detail = format!("is longer than {CONTRACT_LENGTH_MAX} bytes or holds control characters");
+            return Err(FieldError::new("contract", detail));
+        }
         let clock = match self.timezone.as_str() {
             "tenant" => BudgetClock::Tenant,
             name => BudgetClock::Fixed(Zone::parse(name).map_err(|error| FieldError::new("timezone", error))?),
@@ -498,3 +510,7 @@ pub struct TenantBody {
     #[serde(default)]
     pub strict: bool,
 }
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;
