@@ -17,7 +17,7 @@ use super::carbon::{
     Accounting, Basis, Factor, FactorBook, FactorId, FactorSource, GridFactor, GridZone, Interval, ModelFactor,
     ModelSize, Profile, RegionFactor, ServingFactor, Validity,
 };
-use super::id::{BudgetId, LabelKey, LabelValue, ModelId, ProviderId, RegionId, TenantId};
+use super::id::{BudgetId, LabelKey, LabelValue, ModelId, ProviderId, TenantId};
 use super::price::book::PriceBook;
 use super::price::matching::{ModelMatch, Text};
 use super::price::{BucketPrices, PriceId, PriceRow, ServiceTier, Tier, Tiers, UsdPerMillion};
@@ -85,8 +85,8 @@ fn prices() -> PriceBook {
     ])
 }
 
-fn factors() -> FactorBook {
-    let source = || FactorSource {
+fn factor_source() -> FactorSource {
+    FactorSource {
         set: "test".to_owned(),
         title: "a test".to_owned(),
         publisher: "a test".to_owned(),
@@ -96,79 +96,87 @@ fn factors() -> FactorBook {
         retrieved: None,
         tier: 3,
         note: None,
+    }
+}
+
+fn always() -> Validity {
+    Validity::new(at("2020-01-01T00:00:00Z"), None).unwrap()
+}
+
+fn model_factor(id: i64, provider: &str, model: &str, billions: f64) -> Factor {
+    let size = ModelSize {
+        active_params_b: Interval::point(billions),
+        total_params_b: Interval::point(billions),
+        tps: None,
+        ttft_s: None,
     };
-    let validity = Validity::new(at("2020-01-01T00:00:00Z"), None).unwrap();
-    let model = |id, provider: &str, model: &str, billions| {
-        let size = ModelSize {
-            active_params_b: Interval::point(billions),
-            total_params_b: Interval::point(billions),
-            tps: None,
-            ttft_s: None,
-        };
-        let (provider, model) = (ProviderId::parse(provider).unwrap(), ModelId::parse(model).unwrap());
-        let id = FactorId(id);
-        Factor::Model(ModelFactor {
-            id,
-            provider,
-            model,
-            size,
-            released: false,
-            multimodal: false,
-            validity,
-            source: source(),
-        })
-    };
-    let grid = |id, zone: &str, g_per_kwh, accounting, provider: Option<&str>| {
-        Factor::Grid(GridFactor {
-            id: FactorId(id),
-            zone: GridZone::parse(zone).unwrap(),
-            g_per_kwh,
-            year: None,
-            basis: Basis::Lifecycle,
-            accounting,
-            provider: provider.map(|provider| ProviderId::parse(provider).unwrap()),
-            validity,
-            source: source(),
-        })
-    };
-    let serving = |id, provider: &str| {
-        Factor::Serving(ServingFactor {
-            id: FactorId(id),
-            provider: ProviderId::parse(provider).unwrap(),
-            also_known_as: Vec::new(),
-            pue: Interval::point(1.2),
-            default_zone: Some(GridZone::parse("USA").unwrap()),
-            validity,
-            source: source(),
-        })
-    };
-    let region = |id, region: &str, zone: &str| {
-        Factor::Region(RegionFactor {
-            id: FactorId(id),
-            region: RegionId::parse(region).unwrap(),
-            zones: vec![GridZone::parse(zone).unwrap()],
-            validity,
-            source: source(),
-        })
-    };
+    Factor::Model(ModelFactor {
+        id: FactorId(id),
+        provider: provider.parse().unwrap(),
+        model: model.parse().unwrap(),
+        size,
+        released: false,
+        multimodal: false,
+        validity: always(),
+        source: factor_source(),
+    })
+}
+
+fn grid_factor(id: i64, zone: &str, g_per_kwh: f64, contract_of: Option<&str>) -> Factor {
+    Factor::Grid(GridFactor {
+        id: FactorId(id),
+        zone: GridZone::parse(zone).unwrap(),
+        g_per_kwh,
+        year: None,
+        basis: Basis::Lifecycle,
+        accounting: if contract_of.is_some() { Accounting::MarketContract } else { Accounting::Location },
+        provider: contract_of.map(|provider| provider.parse().unwrap()),
+        validity: always(),
+        source: factor_source(),
+    })
+}
+
+fn serving_factor(id: i64, provider: &str) -> Factor {
+    Factor::Serving(ServingFactor {
+        id: FactorId(id),
+        provider: provider.parse().unwrap(),
+        also_known_as: Vec::new(),
+        pue: Interval::point(1.2),
+        default_zone: Some(GridZone::parse("USA").unwrap()),
+        validity: always(),
+        source: factor_source(),
+    })
+}
+
+fn region_factor(id: i64, region: &str, zone: &str) -> Factor {
+    Factor::Region(RegionFactor {
+        id: FactorId(id),
+        region: region.parse().unwrap(),
+        zones: vec![GridZone::parse(zone).unwrap()],
+        validity: always(),
+        source: factor_source(),
+    })
+}
+
+fn factors() -> FactorBook {
     FactorBook::new([
-        model(1, "openai", "gpt-4o", 88.0),
-        model(2, "openai", "gpt-4o-mini", 8.0),
-        model(3, "anthropic", "claude-sonnet-4-5", 120.0),
-        model(4, "openai", "search", 8.0),
-        model(5, "local", "free", 1.0),
-        model(6, "unit", "one", 30.0),
-        model(7, "unit", "two", 10.0),
-        grid(10, "WOR", 458.0, Accounting::Location, None),
-        grid(11, "USA", 384.0, Accounting::Location, None),
-        grid(12, "DEU", 330.0, Accounting::Location, None),
-        grid(13, "DEU", 20.0, Accounting::MarketContract, Some("openai")),
-        serving(20, "openai"),
-        serving(21, "anthropic"),
-        serving(22, "local"),
-        serving(23, "unit"),
-        region(30, "us-east", "USA"),
-        region(31, "eu-central", "DEU"),
+        model_factor(1, "openai", "gpt-4o", 88.0),
+        model_factor(2, "openai", "gpt-4o-mini", 8.0),
+        model_factor(3, "anthropic", "claude-sonnet-4-5", 120.0),
+        model_factor(4, "openai", "search", 8.0),
+        model_factor(5, "local", "free", 1.0),
+        model_factor(6, "unit", "one", 30.0),
+        model_factor(7, "unit", "two", 10.0),
+        grid_factor(10, "WOR", 458.0, None),
+        grid_factor(11, "USA", 384.0, None),
+        grid_factor(12, "DEU", 330.0, None),
+        grid_factor(13, "DEU", 20.0, Some("openai")),
+        serving_factor(20, "openai"),
+        serving_factor(21, "anthropic"),
+        serving_factor(22, "local"),
+        serving_factor(23, "unit"),
+        region_factor(30, "us-east", "USA"),
+        region_factor(31, "eu-central", "DEU"),
     ])
 }
 

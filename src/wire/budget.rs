@@ -21,6 +21,8 @@ use crate::domain::id::{BudgetId, LabelKey, LabelValue};
 
 /// Most labels in a scope or on a call.
 pub const LABELS_MAX: usize = 16;
+/// Longest text about a contract, in bytes.
+const CONTRACT_LENGTH_MAX: usize = 1_000;
 /// Most thresholds of a budget.
 pub const THRESHOLDS_MAX: usize = 10;
 
@@ -351,6 +353,7 @@ pub struct BudgetBody {
     /// What it counts.
     pub measure: MeasureBody,
     /// How much, in one period, for one counter.
+    #[serde(deserialize_with = "super::decimal::deserialize")]
     #[schema(value_type = String, format = "decimal", example = "500")]
     pub limit: Decimal,
     /// The calendar window.
@@ -372,7 +375,7 @@ pub struct BudgetBody {
     /// Budget or quota.
     #[serde(default)]
     pub kind: KindName,
-    /// The contract a quota stands in. Free text.
+    /// The contract a quota stands in. Free text, at most 1,000 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
 }
@@ -477,6 +480,12 @@ impl BudgetBody {
         if self.thresholds.len() > THRESHOLDS_MAX {
             return Err(FieldError::new("thresholds", format!("may hold at most {THRESHOLDS_MAX} shares")));
         }
+        let unprintable = |c: char| c.is_control() && c != '\n' && c != '\t';
+        if self.contract.as_ref().is_some_and(|text| text.len() > CONTRACT_LENGTH_MAX || text.chars().any(unprintable))
+        {
+            let detail = format!("is longer than {CONTRACT_LENGTH_MAX} bytes or holds control characters");
+            return Err(FieldError::new("contract", detail));
+        }
         let clock = match self.timezone.as_str() {
             "tenant" => BudgetClock::Tenant,
             name => BudgetClock::Fixed(Zone::parse(name).map_err(|error| FieldError::new("timezone", error))?),
@@ -527,3 +536,7 @@ pub struct TenantBody {
     #[serde(default)]
     pub strict: bool,
 }
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

@@ -25,6 +25,8 @@ use crate::domain::usage::provider::RawUsage;
 pub const PROVIDER_USAGE_LEAVES_MAX: usize = 200;
 /// Deepest nesting of it.
 const PROVIDER_USAGE_DEPTH_MAX: usize = 8;
+/// From here on a number that JSON could not keep whole is no duration and no cost either.
+const COUNT_TOO_LARGE: f64 = 1e15;
 /// Longest id a provider gives a call, in bytes.
 const PROVIDER_REQUEST_ID_LENGTH_MAX: usize = 256;
 /// Most calls one posted usage adds up.
@@ -219,7 +221,7 @@ pub(super) fn buckets(body: &UsageBuckets) -> Result<Usage, FieldError> {
 /// A provider's raw usage object as dotted paths of whole numbers. What is not a whole number is left out.
 ///
 /// # Errors
-/// When it is not an object, or holds a negative or fractional count where a token count must stand, or is too large.
+/// When it is not an object, is nested too deeply, or holds a negative number, one too large, or too many of them.
 fn flatten(value: &serde_json::Value) -> Result<RawUsage, FieldError> {
     fn walk(
         path: &str,
@@ -241,11 +243,13 @@ fn flatten(value: &serde_json::Value) -> Result<RawUsage, FieldError> {
             serde_json::Value::Number(number) => {
                 let whole = number.as_u64().or_else(|| whole_number(number));
                 let Some(count) = whole else {
-                    // Durations and costs may be fractions; a negative count can only be a mistake.
-                    return if number.as_f64().is_some_and(|value| value < 0.0) {
-                        Err(FieldError::new(at(), "is negative"))
-                    } else {
-                        Ok(())
+                    // Durations and costs may be fractions; a negative or endless count can only be a mistake.
+                    return match number.as_f64() {
+                        Some(value) if value < 0.0 => Err(FieldError::new(at(), "is negative")),
+                        Some(value) if value >= COUNT_TOO_LARGE => {
+                            Err(FieldError::new(at(), "is too large for a count"))
+                        }
+                        Some(_) | None => Ok(()),
                     };
                 };
                 leaves.insert(path.to_owned(), count);
@@ -335,7 +339,7 @@ pub struct SettleBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_request_id: Option<String>,
     /// What the provider says it cost, in dollars. Kept beside our own price, never instead of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::decimal::deserialize_option", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "decimal")]
     pub provider_usd: Option<Decimal>,
 }
@@ -452,7 +456,7 @@ pub struct UsageBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_request_id: Option<String>,
     /// What the provider says it cost, in dollars.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::decimal::deserialize_option", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "decimal")]
     pub provider_usd: Option<Decimal>,
     /// When it happened: at most 400 days ago and 5 minutes ahead. Now if not given.
@@ -492,3 +496,7 @@ impl UsageBody {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "call_tests.rs"]
+mod tests;

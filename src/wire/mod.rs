@@ -100,6 +100,49 @@ pub fn in_calendar(field: &str, at: Option<DateTime<Utc>>) -> Result<Option<Date
     checked.map(|_| at).map_err(|error| FieldError::new(field, error))
 }
 
+/// A decimal amount: a string, or a whole number.
+///
+/// A fraction written as a JSON number has been a float by the time it is read, and a text of more digits than can be kept would be rounded: both are refused.
+pub mod decimal {
+    use rust_decimal::Decimal;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer};
+
+    /// # Errors
+    /// When it is neither a decimal string nor a whole number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        parse(&value).ok_or_else(|| D::Error::custom(wanted(&value)))
+    }
+
+    /// The same, or nothing.
+    ///
+    /// # Errors
+    /// As [`deserialize`].
+    pub fn deserialize_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Decimal>, D::Error> {
+        let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+        value.map(|value| parse(&value).ok_or_else(|| D::Error::custom(wanted(&value)))).transpose()
+    }
+
+    fn parse(value: &serde_json::Value) -> Option<Decimal> {
+        match value {
+            serde_json::Value::String(text) => Decimal::from_str_exact(text).ok(),
+            serde_json::Value::Number(number) => {
+                number.as_u64().map(Decimal::from).or_else(|| number.as_i64().map(Decimal::from))
+            }
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => None,
+        }
+    }
+
+    fn wanted(value: &serde_json::Value) -> String {
+        let shown: String = value.to_string().chars().take(64).collect();
+        format!("{shown} is not a decimal number of at most 28 digits: write it as a string such as \"12.5\"")
+    }
+}
+
 /// A decimal that JSON writes as a number, and takes as a number or a string. For weights, which people write as `5`;
 /// amounts are strings.
 pub mod number {

@@ -156,7 +156,7 @@ fn the_world_meets_every_verdict_and_every_refusal() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn batches_single_commands_and_the_plain_model_say_the_same(

@@ -204,18 +204,14 @@ fn ruled(answer: Answer) -> Ruled {
 
 #[track_caller]
 fn posted(outcome: Outcome) -> Posted {
-    match outcome {
-        Outcome::Posted(posted) => *posted,
-        other => panic!("not posted: {other:?}"),
-    }
+    let Outcome::Posted(posted) = outcome else { panic!("not posted: {outcome:?}") };
+    *posted
 }
 
 #[track_caller]
 fn extended(outcome: Outcome) -> Extended {
-    match outcome {
-        Outcome::Extended(extended) => *extended,
-        other => panic!("not an extension: {other:?}"),
-    }
+    let Outcome::Extended(extended) = outcome else { panic!("not an extension: {outcome:?}") };
+    *extended
 }
 
 fn flags(posted: &Posted) -> String {

@@ -125,8 +125,9 @@ fn pains_k_a_cut_stream_a_cancelled_call_and_an_explicit_zero_each_have_their_ch
 
 #[test]
 fn pains_l_cached_tokens_are_priced_once_and_as_cached() {
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, u64)], &'a str);
     let mut world = World::with("budget u usd 100 day\nbudget t tokens 100000 day");
-    let table: [(&str, &str, &[(&str, u64)], &str); 4] = [
+    let table: [Case<'_>; 4] = [
         (
             "OpenAI's prompt tokens include the cached ones",
             "openai/gpt-4o",
