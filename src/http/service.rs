@@ -4,13 +4,15 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
 use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::openapi::{Contract, complete, routes};
+use super::openapi::{self, Contract, complete};
 use super::problem::Problem;
 use super::state::HttpState;
 use super::{middleware, v1};
+use crate::telemetry::names;
 
 const CONTRACT: Contract = Contract {
     tags: &[
@@ -26,15 +28,24 @@ const CONTRACT: Contract = Contract {
         ("estimate", "What a call would cost, and why."),
         ("calendar", "Which period holds an instant."),
         ("about", "What the service is made of."),
+        ("service", "Health, metrics, public keys: for the machines around the service."),
     ],
     posts_that_only_read: &["estimateCall", "findPeriod"],
-    public: &[],
+    public: &["checkHealth", "checkReadiness", "readMetrics", "readGrantKeys"],
 };
 
 /// The document, complete.
 #[must_use]
 pub fn document() -> OpenApi {
-    complete(v1::routes().to_openapi(), &CONTRACT)
+    complete(all_routes().to_openapi(), &CONTRACT)
+}
+
+fn all_routes() -> OpenApiRouter<HttpState> {
+    v1::routes()
+        .routes(routes!(check_health))
+        .routes(routes!(check_readiness))
+        .routes(routes!(read_metrics))
+        .routes(routes!(read_grant_keys))
 }
 
 /// The service: every route, wrapped in what every request passes.
@@ -43,33 +54,62 @@ pub fn document() -> OpenApi {
 /// When the document cannot be written as JSON.
 pub fn service(state: HttpState) -> Result<Router, serde_json::Error> {
     let clock = state.app.clock.clone();
-    let (api, _) = v1::routes().split_for_parts();
-    let routes = api
-        .merge(routes(&document())?)
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/.well-known/jwks.json", get(jwks))
-        .with_state(state);
+    let (api, _) = all_routes().split_for_parts();
+    let routes = api.merge(openapi::routes(&document())?).with_state(state);
     Ok(middleware::wrap(routes, clock))
 }
 
-/// The process is alive.
-async fn healthz() -> &'static str {
+/// Is the process alive
+///
+/// Answers as long as the process does, whatever its database does.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    responses((status = 200, description = "The process is alive.", body = String, content_type = "text/plain"))
+)]
+async fn check_health() -> &'static str {
     "ok"
 }
 
-/// The database answers, so that the service can.
-async fn readyz(State(state): State<HttpState>) -> Result<&'static str, Problem> {
+/// Can the service answer
+///
+/// Asks the database: a replica that cannot reach it should get no calls.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    responses((status = 200, description = "The database answers.", body = String, content_type = "text/plain"))
+)]
+async fn check_readiness(State(state): State<HttpState>) -> Result<&'static str, Problem> {
     state.app.catch_up().await?;
     Ok("ready")
 }
 
-async fn metrics(State(state): State<HttpState>) -> Response {
+/// Metrics for Prometheus
+///
+/// What each means is in `docs/reference/telemetry.md`. No tenant, model or run is ever a label.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "service",
+    responses((status = 200, description = "The metrics, in Prometheus' text format.", body = String, content_type = "text/plain"))
+)]
+async fn read_metrics(State(state): State<HttpState>) -> Response {
+    metrics::gauge!(names::LANE_QUEUE).set(u32::try_from(state.app.lane.queued()).unwrap_or(u32::MAX));
+    metrics::gauge!(names::STORE_CONNECTIONS).set(state.app.pool.size());
     (StatusCode::OK, [("content-type", "text/plain; version=0.0.4")], state.metrics.render()).into_response()
 }
 
-/// The keys that grants are signed with.
-async fn jwks(State(state): State<HttpState>) -> Json<serde_json::Value> {
+/// Keys that grants are signed with
+///
+/// A JSON Web Key Set: with it a gateway checks a grant without asking the service.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "service",
+    responses((status = 200, description = "The public keys.", body = serde_json::Value))
+)]
+async fn read_grant_keys(State(state): State<HttpState>) -> Json<serde_json::Value> {
     Json(state.app.grants.public_jwks())
 }

@@ -19,8 +19,9 @@ use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::ReservationId;
 use crate::domain::ledger::books::{Books, Changes};
 use crate::domain::ledger::command::{Action, Command, Idempotency};
-use crate::domain::ledger::outcome::Answer;
+use crate::domain::ledger::outcome::{Answer, Outcome};
 use crate::domain::ledger::reservation::{Reservation, ReservationState};
+use crate::domain::tariff::Flags;
 use crate::store::StoreError;
 use crate::store::lane::{self as sql, Touched, Written};
 use crate::telemetry::names;
@@ -134,6 +135,7 @@ impl Worker {
         metrics::histogram!(names::LANE_BATCH_DURATION).record(began.elapsed());
         metrics::histogram!(names::LANE_BATCH_SIZE).record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
         for (reply, answer) in replies.into_iter().zip(answers) {
+            count(&answer);
             // A caller that has gone away does not need its answer; the effect stands.
             let _gone = reply.send(answer);
         }
@@ -295,6 +297,7 @@ impl Worker {
         let touched = touched(&books, commands, &expired, now);
         self.load_counters(connection, &mut books, &touched).await?;
 
+        metrics::counter!(names::RESERVATIONS_EXPIRED).increment(u64::try_from(expired.len()).unwrap_or(0));
         for id in expired {
             if let Err(refusal) = books.expire(id, now) {
                 tracing::error!(reservation = %id, %refusal, "a reservation that expired cannot be given back");
@@ -348,6 +351,20 @@ impl Worker {
 /// A database that says nothing, as the error it amounts to.
 fn silent(what: &'static str) -> StoreError {
     StoreError::Database(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what)))
+}
+
+/// What was answered, for the metrics.
+fn count(answer: &Result<Answer, LaneError>) {
+    match answer {
+        Ok(Ok(Outcome::Ruled(ruled))) => {
+            metrics::counter!(names::VERDICTS, "verdict" => ruled.ruling.verdict.name()).increment(1);
+        }
+        Ok(Ok(Outcome::Posted(posted))) if posted.priced.flags.contains(Flags::UNPRICED) => {
+            metrics::counter!(names::UNPRICED_CALLS).increment(1);
+        }
+        Ok(Ok(Outcome::Posted(_) | Outcome::Released(_) | Outcome::Extended(_) | Outcome::Repeated(_)) | Err(_))
+        | Err(_) => {}
+    }
 }
 
 /// The counters that the commands and the expired reservations touch.

@@ -97,7 +97,10 @@ impl Lane {
     pub async fn submit(&self, command: Command) -> Result<Answer, LaneError> {
         let (reply, answer) = oneshot::channel();
         self.sender.try_send(Envelope { command, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LaneError::Overloaded,
+            mpsc::error::TrySendError::Full(_) => {
+                metrics::counter!(crate::telemetry::names::LANE_OVERLOADED).increment(1);
+                LaneError::Overloaded
+            }
             mpsc::error::TrySendError::Closed(_) => LaneError::Stopping,
         })?;
         answer.await.unwrap_or(Err(LaneError::Stopping))
