@@ -12,8 +12,6 @@ use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
 
 /// Longest name of a tenant, in bytes.
 const TENANT_NAME_LENGTH_MAX: usize = 200;
-/// Longest name of a contract, in bytes.
-const CONTRACT_LENGTH_MAX: usize = 500;
 
 fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
@@ -73,10 +71,6 @@ impl App {
         let budget = body.to_budget(id.clone(), unwritten)?;
         if let Some(tenant) = &budget.scope.tenant {
             self.know_tenant(tenant).await?;
-        }
-        if body.contract.as_ref().is_some_and(|text| text.len() > CONTRACT_LENGTH_MAX || has_control(text)) {
-            let detail = format!("may have at most {CONTRACT_LENGTH_MAX} bytes and no control characters");
-            return Err(FieldError::new("contract", detail).into());
         }
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;

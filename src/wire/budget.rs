@@ -22,7 +22,7 @@ use crate::domain::id::{BudgetId, LabelKey, LabelValue};
 /// Most labels in a scope or on a call.
 pub const LABELS_MAX: usize = 16;
 /// Longest text about a contract, in bytes.
-const CONTRACT_LENGTH_MAX: usize = 1_000;
+const CONTRACT_LENGTH_MAX: usize = 500;
 /// Most thresholds of a budget.
 pub const THRESHOLDS_MAX: usize = 10;
 
@@ -375,7 +375,7 @@ pub struct BudgetBody {
     /// Budget or quota.
     #[serde(default)]
     pub kind: KindName,
-    /// The contract a quota stands in. Free text, at most 1,000 bytes.
+    /// The contract a quota stands in. Free text, at most 500 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
 }
@@ -480,10 +480,9 @@ impl BudgetBody {
         if self.thresholds.len() > THRESHOLDS_MAX {
             return Err(FieldError::new("thresholds", format!("may hold at most {THRESHOLDS_MAX} shares")));
         }
-        let unprintable = |c: char| c.is_control() && c != '\n' && c != '\t';
-        if self.contract.as_ref().is_some_and(|text| text.len() > CONTRACT_LENGTH_MAX || text.chars().any(unprintable))
-        {
-            let detail = format!("is longer than {CONTRACT_LENGTH_MAX} bytes or holds control characters");
+        let unfit = |text: &String| text.len() > CONTRACT_LENGTH_MAX || text.chars().any(char::is_control);
+        if self.contract.as_ref().is_some_and(unfit) {
+            let detail = format!("may have at most {CONTRACT_LENGTH_MAX} bytes and no control characters");
             return Err(FieldError::new("contract", detail));
         }
         let clock = match self.timezone.as_str() {
