@@ -396,6 +396,12 @@ async fn logged(request: Request<Body>) -> String {
         }
     }
 
+    // Without a subscriber of the whole process, another test's end may switch off what this one listens to: the greatest
+    // level that anybody wants is global, and so is what was learnt of each place that logs.
+    static LISTENED_TO: std::sync::Once = std::sync::Once::new();
+    LISTENED_TO.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry()).expect("no other test sets one");
+    });
     let page = Page::default();
     let writer = page.clone();
     let subscriber = tracing_subscriber::fmt()
