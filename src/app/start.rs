@@ -80,6 +80,6 @@ pub async fn start(
     let mut connection = pool.acquire().await?;
     let snapshots = Snapshots::load(&mut connection).await?;
     drop(connection);
-    let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks).map_err(sqlx::Error::Io)?;
+    let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
     Ok(App { pool, lane, snapshots, clock, verifier, grants })
 }

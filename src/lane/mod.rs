@@ -69,47 +69,25 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Starts a lane on a connection and a thread of its own. It ends when the last [`Lane`] is dropped and the queue is
-    /// empty; `tasks` waits for it.
-    ///
-    /// Everybody waits for the lane, so the lane waits for nobody: as a task among those that serve HTTP it stood in line
-    /// behind them at each of a batch's round trips. A thread that was asleep is woken by the kernel at once.
-    ///
-    /// # Errors
-    /// When the operating system gives no thread.
-    pub fn start(
-        options: PgConnectOptions,
-        snapshots: Snapshots,
-        clock: Clock,
-        tasks: &TaskTracker,
-    ) -> std::io::Result<Self> {
+    /// Starts a lane on a connection of its own. It ends when the last [`Lane`] is dropped and the queue is empty.
+    #[must_use]
+    pub fn start(options: PgConnectOptions, snapshots: Snapshots, clock: Clock, tasks: &TaskTracker) -> Self {
         Self::start_within(QUEUE_MAX, options, snapshots, clock, tasks)
     }
 
     /// [`Lane::start`] with a bound on the queue of one's own.
-    ///
-    /// # Errors
-    /// When the operating system gives no thread.
+    #[must_use]
     pub fn start_within(
         queue_max: usize,
         options: PgConnectOptions,
         snapshots: Snapshots,
         clock: Clock,
         tasks: &TaskTracker,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(queue_max);
         let worker = Worker::new(crate::store::lane::lane_options(options), snapshots, clock);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (running, ended) = oneshot::channel::<()>();
-        std::thread::Builder::new().name("lane".to_owned()).spawn(move || {
-            runtime.block_on(worker.run(receiver));
-            drop(running);
-        })?;
-        tasks.spawn(async move {
-            // Nothing is ever sent: the channel closes when the thread has ended.
-            let _closed = ended.await;
-        });
-        Ok(Self { sender })
+        tasks.spawn(worker.run(receiver));
+        Self { sender }
     }
 
     /// Sends one command and waits for its answer.

@@ -119,8 +119,7 @@ impl Replica {
     pub(crate) fn with_lane(&self, queue_max: usize, options: PgConnectOptions) -> Self {
         let mut app = self.app.clone();
         let tasks = TaskTracker::new();
-        app.lane =
-            Lane::start_within(queue_max, options, app.snapshots.clone(), app.clock.clone(), &tasks).expect("a thread");
+        app.lane = Lane::start_within(queue_max, options, app.snapshots.clone(), app.clock.clone(), &tasks);
         Self::around(app, Arc::clone(&self.key), self.rules.clone())
     }
 
