@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use counterfoil::app::verify::verify;
 use counterfoil::cli::client::Client;
+use counterfoil::clock::Clock;
 use counterfoil::store::embedded::{Options, Ownership, PrivatePostgres};
 use hyper::Method;
 use rustix::process::{Pid, Signal, kill_process};
@@ -194,6 +196,9 @@ async fn survives(name: &str, kill: impl FnOnce(&mut Service, &Path)) {
     let lock = "select pg_advisory_xact_lock($1)";
     sqlx::query(lock).bind(counterfoil::store::catalogue::LOCK).execute(&mut *gate).await.unwrap();
     assert_none(&findings(&pool).await);
+    // What an operator would run, besides the check that shares no code with it.
+    let report = verify(&beside.connect_options(), &Clock::system(), &mut |_| {}).await.unwrap().unwrap();
+    assert!(report.is_consistent(), "{:#?}", report.differences().collect::<Vec<_>>());
     gate.rollback().await.unwrap();
     pool.close().await;
     beside.stop().await.unwrap();
