@@ -12,8 +12,8 @@ pub(super) fn real(count: usize) -> f64 {
 
 /// A whole number of hours as a real one, exact within 240,000 years.
 pub(super) fn real_hours(hours: i64) -> f64 {
-    let bound = i64::from(i32::MAX);
-    f64::from(i32::try_from(hours.clamp(-bound, bound)).unwrap_or(0))
+    let most = if hours < 0 { i32::MIN } else { i32::MAX };
+    f64::from(i32::try_from(hours).unwrap_or(most))
 }
 
 /// The whole part of a number, towards zero; 0 of what is not a number, the last one of what is too large.
