@@ -83,14 +83,22 @@ pub(super) fn json(report: &Report) -> Value {
     json!({ "rows": report.rows.iter().map(row).collect::<Vec<_>>(), "pooled": row(&report.pooled) })
 }
 
-/// The rows of the built-in table, with how many errors each is from.
+/// The built-in table as code. Where a class has no errors over a horizon, those over the one before stand again.
 pub(super) fn errors(errors: &[PastError]) -> String {
     let mut text = String::new();
+    let mut before: Option<(ErrorClass, Quantiles)> = None;
     for Distribution { class, hours, count, independent, quantiles } in distributions(errors) {
-        let numbers = quantiles.map(|values| values.map(|value| format!("{value:.3}")).join(", "));
-        let numbers = numbers.unwrap_or_else(|| "none".to_owned());
-        let _ =
-            writeln!(text, "{} {hours} h ({count} errors, {independent:.0} independent): [{numbers}]", class.name());
+        if before.is_none_or(|(of, _)| of != class) {
+            let _ = writeln!(text, "// {}", class.name());
+        }
+        let again = before.filter(|(of, _)| *of == class).map(|(_, quantiles)| quantiles);
+        let (found, note) = match quantiles {
+            Some(quantiles) => (quantiles, format!("{count} errors, {independent:.0} independent")),
+            None => (again.unwrap_or_default(), "as before".to_owned()),
+        };
+        before = Some((class, found));
+        let numbers = found.map(|value| format!("{value:.3}")).join(", ");
+        let _ = writeln!(text, "[{numbers}], // {hours} h: {note}");
     }
     text
 }

@@ -193,6 +193,10 @@ pub fn cases(seeds: u64) -> Vec<Case> {
         let growth = Habit { zone: "Europe/London", growth: 1.04, ..USUAL };
         cases.push(case("made: growth", Kind::Moving, &[growth], seed.wrapping_add(400)));
         let shifts = Habit { zone: "America/Chicago", shifts: &[(2_500, 1.8), (5_100, 0.5), (7_700, 2.0)], ..USUAL };
+        let restless = Habit { zone: "Europe/Madrid", drift: 0.15, noise: 0.3, ..USUAL };
+        cases.push(case("made: restless", Kind::Moving, &[restless], seed.wrapping_add(600)));
+        let bursts = Habit { zone: "Asia/Singapore", drift: 0.5, noise: 1.2, ..USUAL };
+        cases.push(case("made: bursts", Kind::Bursty, &[bursts], seed.wrapping_add(700)));
         cases.push(case("made: level shifts", Kind::Moving, &[shifts], seed.wrapping_add(500)));
     }
     cases
