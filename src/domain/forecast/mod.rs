@@ -41,6 +41,9 @@ mod steadiness;
 pub mod what_if;
 pub mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use errors::{ErrorBook, ErrorClass, PastError, log_error};
 pub use fair::{TenantShare, fair_split};
 pub use project::{HORIZON_HOURS_MAX, METHOD, SOURCE_HOURS_MAX, VERSION, project};
