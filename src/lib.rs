@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`domain`] | what is true: pure rules over values, no I/O, no clock |
 //! | [`wire`] | the JSON shapes, one set for the API and for what the store keeps as JSON |
+//! | [`reconcile`] | a provider's report against the books: pure rules over what was read |
 //! | [`store`] | where it is kept: all SQL, and the private Postgres |
 //! | [`auth`] | who is calling |
 //! | [`lane`] | the hot path: queue → batch → load, decide, save → answers |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod lane;
+pub mod reconcile;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

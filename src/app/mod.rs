@@ -11,6 +11,7 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`reconcile`] | a provider's report against the books, true-ups, closed periods |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -23,6 +24,7 @@ pub mod catalogue_reads;
 pub mod estimate;
 pub mod ledger;
 pub mod rates;
+pub mod reconcile;
 pub mod start;
 pub mod usage;
 pub mod verdicts;
@@ -31,6 +33,7 @@ pub mod verify;
 use std::sync::Arc;
 
 use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
 
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
@@ -85,6 +88,12 @@ pub enum AppError {
     /// The id is that of a budget that the caller may not reach.
     #[error("the id `{0}` is taken: choose another")]
     IdTaken(BudgetId),
+    /// No such reconciliation.
+    #[error("reconciliation {0} is not known")]
+    UnknownReconciliation(Uuid),
+    /// Not now.
+    #[error("{0}")]
+    Busy(&'static str),
     /// No such reservation.
     #[error("reservation {0} is not known")]
     UnknownReservation(ReservationId),

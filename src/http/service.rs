@@ -26,6 +26,8 @@ const CONTRACT: Contract = Contract {
         ("prices", "The price book: dated, sourced, append-only."),
         ("factors", "The factor book: dated, sourced, append-only."),
         ("estimate", "What a call would cost, and why."),
+        ("reconciliations", "A provider's report against the books, and its true-ups."),
+        ("periods", "What is closed."),
         ("calendar", "Which period holds an instant."),
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),

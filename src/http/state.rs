@@ -126,6 +126,8 @@ impl From<AppError> for Problem {
             AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
             AppError::IdTaken(_) => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::UnknownReconciliation(_) => Self::with_detail(ProblemCode::NotFound, error),
+            AppError::Busy(_) => Self::with_detail(ProblemCode::Conflict, error),
             AppError::UnknownReservation(_) => Self::with_detail(ProblemCode::UnknownReservation, error),
         }
     }

@@ -7,6 +7,7 @@
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
 //! | [`catalogue_reads`] | tenants and budgets, to be looked at |
+//! | [`reconciliations`] | the journal of a report's days, and what was reconciled |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
@@ -32,6 +33,7 @@ pub mod migrations;
 pub mod naive;
 pub mod open;
 pub mod rates;
+pub mod reconciliations;
 pub mod reservations;
 mod rows;
 pub mod scratch;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::amounts::{Quantity, Tokens};
+use crate::domain::amounts::{Amounts, Quantity, Tokens};
 use crate::domain::budget::catalogue::Enforcement;
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
 use crate::domain::ledger::outcome::{BudgetState, Extended, Posted, Released, Ruled};
@@ -115,7 +115,12 @@ pub struct AmountsBody {
 
 impl From<&Priced> for AmountsBody {
     fn from(priced: &Priced) -> Self {
-        let amounts = &priced.consumption.amounts;
+        Self::from(&priced.consumption.amounts)
+    }
+}
+
+impl From<&Amounts> for AmountsBody {
+    fn from(amounts: &Amounts) -> Self {
         let sum = |grams: Result<crate::domain::amounts::Grams, _>| grams.unwrap_or_default().decimal().normalize();
         Self {
             tokens: amounts.tokens.count(),

@@ -11,6 +11,7 @@
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
 //! | [`kept`] | answers as they are kept under an idempotency key |
 //! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
+//! | [`reconciliation`] | a provider's report, its lines and true-ups |
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
@@ -19,6 +20,7 @@
 //! | [`verdict`] | what was refused, and why |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
+//! | [`period`] | closed periods |
 //! | [`price`] | price rows, and the book that comes with the service |
 //! | [`rates`] | rows of both books, one or many |
 
@@ -32,8 +34,10 @@ pub mod factor;
 pub mod kept;
 pub mod ledger;
 pub mod page;
+pub mod period;
 pub mod price;
 pub mod rates;
+pub mod reconciliation;
 pub mod reservation;
 pub mod usage;
 pub mod verdict;

@@ -11,6 +11,8 @@
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
+//! | [`reconciliations`] | `/v1/reconciliations` and their approval |
+//! | [`periods`] | `/v1/periods`, `/v1/periods/close` |
 //! | [`calendar`] | `/v1/calendar/period` |
 //! | [`about`] | `/v1/about` |
 
@@ -20,8 +22,10 @@ pub mod calendar;
 pub mod estimate;
 pub mod factors;
 pub mod ledger;
+pub mod periods;
 pub mod preflight;
 pub mod prices;
+pub mod reconciliations;
 pub mod reservations;
 pub mod tenants;
 pub mod usage;
@@ -60,6 +64,8 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(prices::routes())
         .merge(factors::routes())
         .merge(estimate::routes())
+        .merge(reconciliations::routes())
+        .merge(periods::routes())
         .merge(calendar::routes())
         .merge(about::routes())
 }

@@ -1,0 +1,1 @@
+//! Reports, comparisons and true-ups, without a database.
