@@ -8,6 +8,7 @@
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
 //! | [`verify`] | recomputes the books and compares |
+//! | [`mod@reconcile`] | compares a provider's report with the books, and trues them up |
 //! | [`migrate`] | brings the tables up to date |
 //! | [`openapi`] | prints the document |
 
@@ -18,6 +19,7 @@ pub mod client;
 pub mod demo;
 pub mod migrate;
 pub mod openapi;
+pub mod reconcile;
 pub mod serve;
 pub mod table;
 pub mod token;
@@ -50,6 +52,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
+    Reconcile(reconcile::ReconcileArgs),
     // These three are described by their arguments' own docs, which `--help` shows whole.
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
@@ -69,6 +72,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
         Command::Verify(args) => verify::run(&args, &environment).await,
+        Command::Reconcile(args) => reconcile::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,
         Command::Openapi(args) => openapi::run(&args),
     }

@@ -47,10 +47,12 @@ pub fn detect(result: &Fields<'_>) -> Option<ReportKind> {
 /// # Errors
 /// Names the field.
 pub fn usage_row(result: &Fields<'_>, day: NaiveDate) -> Result<(RowKey, RowSums), BadReport> {
-    let known = ["uncached_input_tokens", "cache_creation", "cache_read_input_tokens", "output_tokens", "server_tool_use"];
+    let known =
+        ["uncached_input_tokens", "cache_creation", "cache_read_input_tokens", "output_tokens", "server_tool_use"];
     result.only(&[&known[..], &NAMES[..]].concat())?;
     let mut sums = RowSums::default();
-    let mut add = |bucket, count| sums.tokens.add(bucket, count).ok_or_else(|| result.wrong("output_tokens", "too large"));
+    let mut add =
+        |bucket, count| sums.tokens.add(bucket, count).ok_or_else(|| result.wrong("output_tokens", "too large"));
     add(Bucket::Input, result.required_count("uncached_input_tokens")?)?;
     add(Bucket::CacheRead, result.count("cache_read_input_tokens")?)?;
     add(Bucket::Output, result.required_count("output_tokens")?)?;

@@ -34,7 +34,8 @@ impl Columns {
     fn of(header: &StringRecord, place: &str) -> Result<Self, BadReport> {
         let known = ["day", "model", "bucket", "line", "quantity", "usd", "workspace"];
         if let Some(other) = header.iter().find(|name| !known.contains(name)) {
-            let detail = format!("column `{other}` is not known: use day, model, bucket or line, quantity, usd, workspace");
+            let detail =
+                format!("column `{other}` is not known: use day, model, bucket or line, quantity, usd, workspace");
             return Err(BadReport::new(place, detail));
         }
         let find = |name: &str| header.iter().position(|column| column == name);
@@ -109,9 +110,9 @@ fn read_line(report: &mut Report, columns: &Columns, record: &StringRecord, plac
     };
     let usd = match cell(columns.usd) {
         "" => None,
-        text => Some(
-            Decimal::from_str_exact(text).map_err(|_| wrong("usd", format!("`{text}` is no decimal number")))?,
-        ),
+        text => {
+            Some(Decimal::from_str_exact(text).map_err(|_| wrong("usd", format!("`{text}` is no decimal number")))?)
+        }
     };
     let workspace = columns.workspace.map(&cell).filter(|text| !text.is_empty()).map(str::to_owned);
     let row = report.row(RowKey { day, model, workspace }, place)?;

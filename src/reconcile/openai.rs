@@ -69,15 +69,15 @@ pub fn usage_row(result: &Fields<'_>, day: NaiveDate) -> Result<(RowKey, RowSums
     let (read, write) = (result.count("input_cached_tokens")?, result.count("input_cache_write_tokens")?);
     let fresh = input.checked_sub(read).and_then(|rest| rest.checked_sub(write)).filter(|rest| *rest >= 0);
     let fresh = fresh.ok_or_else(|| {
-        result.wrong("input_cached_tokens", format!("{read} and cache writes of {write} are more than `input_tokens`, {input}"))
+        result.wrong(
+            "input_cached_tokens",
+            format!("{read} and cache writes of {write} are more than `input_tokens`, {input}"),
+        )
     })?;
     let mut sums = RowSums { requests: result.count("num_model_requests")?, ..RowSums::default() };
-    for (bucket, count) in [
-        (Bucket::Input, fresh),
-        (Bucket::CacheRead, read),
-        (Bucket::CacheWrite5m, write),
-        (Bucket::Output, output),
-    ] {
+    for (bucket, count) in
+        [(Bucket::Input, fresh), (Bucket::CacheRead, read), (Bucket::CacheWrite5m, write), (Bucket::Output, output)]
+    {
         sums.tokens.add(bucket, count).ok_or_else(|| result.wrong("input_tokens", "is too large"))?;
     }
     let name = result.text("model")?;
@@ -122,7 +122,8 @@ pub fn cost_row(result: &Fields<'_>, day: NaiveDate) -> Result<(RowKey, RowSums)
     let value = amount.get("value").ok_or_else(|| amount.wrong("value", "is required"))?;
     let usd = dollars(value).ok_or_else(|| amount.wrong("value", format!("{value} is not a number of dollars")))?;
     let item = result.text("line_item")?;
-    let item = item.ok_or_else(|| result.wrong("line_item", "is not said: ask the provider with `group_by=line_item`"))?;
+    let item =
+        item.ok_or_else(|| result.wrong("line_item", "is not said: ask the provider with `group_by=line_item`"))?;
     // `gpt-4o-2024-08-06, input`: the model, and what of it.
     let model = match item.split_once(", ") {
         Some((name, _)) if !name.contains(' ') => model(name, result.at("line_item"))?,

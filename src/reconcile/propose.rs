@@ -244,12 +244,7 @@ impl<'a> Rest<'a> {
     }
 
     /// What the books lack.
-    fn forward(
-        &self,
-        call: &Dimensions,
-        at: DateTime<Utc>,
-        rates: &RateBooks,
-    ) -> Result<Consumption, CannotPropose> {
+    fn forward(&self, call: &Dimensions, at: DateTime<Utc>, rates: &RateBooks) -> Result<Consumption, CannotPropose> {
         let mut lacking = Counts::default();
         for (bucket, count) in &self.more {
             lacking.add(*bucket, *count).ok_or_else(beyond)?;
@@ -267,12 +262,7 @@ impl<'a> Rest<'a> {
     }
 
     /// What they have too much.
-    fn reverse(
-        &self,
-        call: &Dimensions,
-        at: DateTime<Utc>,
-        rates: &RateBooks,
-    ) -> Result<Consumption, CannotPropose> {
+    fn reverse(&self, call: &Dimensions, at: DateTime<Utc>, rates: &RateBooks) -> Result<Consumption, CannotPropose> {
         let mut taken = Counts::default();
         for (folded, count) in &self.less {
             let mut left = *count;
@@ -288,7 +278,8 @@ impl<'a> Rest<'a> {
         let mut amounts = Amounts::default();
         if !taken.is_zero() {
             let priced = self.price(call, at, &usage, requests, rates)?.consumption.amounts;
-            let all_of_it = taken == self.ours.tokens || self.ours.tokens.less(&taken).is_some_and(|rest| rest.is_zero());
+            let all_of_it =
+                taken == self.ours.tokens || self.ours.tokens.less(&taken).is_some_and(|rest| rest.is_zero());
             // What is taken back whole takes everything along; otherwise never more than there is.
             let back = |part: Decimal, ours: Decimal| {
                 let ours = ours.max(Decimal::ZERO);

@@ -84,10 +84,15 @@ fn read_pages(pages: &[(String, &Value)], named: Option<ReportKind>) -> Result<R
         }
         report.kinds.insert(kind);
         let days = told.coverage.days()?;
-        if kind.counts_tokens() { report.token_days.extend(days) } else { report.cost_days.extend(days) }
+        if kind.counts_tokens() {
+            report.token_days.extend(days)
+        } else {
+            report.cost_days.extend(days)
+        }
         report.counts_requests |= kind == ReportKind::OpenAiUsage;
     }
-    let anthropic = report.kinds.iter().any(|kind| matches!(kind, ReportKind::AnthropicUsage | ReportKind::AnthropicCosts));
+    let anthropic =
+        report.kinds.iter().any(|kind| matches!(kind, ReportKind::AnthropicUsage | ReportKind::AnthropicCosts));
     let openai = report.kinds.iter().any(|kind| matches!(kind, ReportKind::OpenAiUsage | ReportKind::OpenAiCosts));
     if anthropic && openai {
         return Err(BadReport::new(BODY, "has pages of two providers: reconcile them one by one"));

@@ -277,10 +277,8 @@ pub async fn approve(
 /// # Errors
 /// When the database does not answer.
 pub async fn posted(connection: &mut PgConnection, transfers: &[Uuid]) -> Result<BTreeSet<Uuid>, StoreError> {
-    let found: Vec<Uuid> = sqlx::query_scalar("select id from transfers where id = any($1)")
-        .bind(transfers)
-        .fetch_all(connection)
-        .await?;
+    let found: Vec<Uuid> =
+        sqlx::query_scalar("select id from transfers where id = any($1)").bind(transfers).fetch_all(connection).await?;
     Ok(found.into_iter().collect())
 }
 

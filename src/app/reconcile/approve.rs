@@ -87,7 +87,8 @@ impl App {
         let now = self.clock.now();
         // Lines of an approval that was cut short are those that were proposed: the books have its true-ups already.
         let fresh = body(question, first, &before.requested_by, before.requested_at);
-        let (lines, differing) = if goes_on { (before.lines, before.differing) } else { (fresh.lines, fresh.differing) };
+        let (lines, differing) =
+            if goes_on { (before.lines, before.differing) } else { (fresh.lines, fresh.differing) };
         let answer = ReconciliationBody {
             id: before.id,
             state: ReconciliationState::Approved,

@@ -15,10 +15,10 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use uuid::Uuid;
 
 use super::{App, AppError};
+use crate::domain::amounts::BadAmount;
 use crate::domain::id::ProviderId;
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
-use crate::domain::amounts::BadAmount;
 use crate::reconcile::compare::{Line, Mapping, TooLarge, compare};
 use crate::reconcile::propose::{CannotPropose, TrueUp, propose};
 use crate::reconcile::read::read;
@@ -65,11 +65,15 @@ impl Question {
         let report = read(&request.report, request.kind.map(Into::into))?;
         let told: BTreeSet<NaiveDate> = report.days();
         let wrong = |detail: String| FieldError::new("report", detail);
-        let (Some(first), Some(last)) = (told.first(), told.last()) else { return Err(wrong("tells no day".to_owned())) };
+        let (Some(first), Some(last)) = (told.first(), told.last()) else {
+            return Err(wrong("tells no day".to_owned()));
+        };
         let start = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
         let end = last.checked_add_days(Days::new(1)).map(start);
         let end = end.filter(|end| *end <= now).ok_or_else(|| {
-            wrong(format!("{last} is not over, and calls of it may still come: ask the provider for days until midnight UTC"))
+            wrong(format!(
+                "{last} is not over, and calls of it may still come: ask the provider for days until midnight UTC"
+            ))
         })?;
         let span = last.signed_duration_since(*first).num_days();
         if span >= i64::try_from(crate::reconcile::report::REPORT_DAYS_MAX).unwrap_or(i64::MAX) {
@@ -155,9 +159,10 @@ impl App {
         &self,
         page: &Page,
     ) -> Result<(Vec<ReconciliationItemBody>, Option<String>), AppError> {
-        let after = page.after.as_deref().map(|key| {
-            Uuid::parse_str(key).map_err(|_| FieldError::new("cursor", "is no cursor of reconciliations"))
-        });
+        let after = page
+            .after
+            .as_deref()
+            .map(|key| Uuid::parse_str(key).map_err(|_| FieldError::new("cursor", "is no cursor of reconciliations")));
         let items = sql::list(&mut *self.pool.acquire().await?, after.transpose()?, page).await?;
         Ok(page.cut(items, |item| item.id.to_string()))
     }

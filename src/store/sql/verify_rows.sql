@@ -60,6 +60,30 @@ from (
     where
         not exists (select from tenants where tenants.id = transfer.tenant)
         and not (transfer.tenant = '-' and transfer.kind in ('true_up', 'correction'))
+    union all
+    -- What an approved reconciliation posted is in the journal, as it was approved.
+    select
+        true_up ->> 'tenant',
+        'reconciliation',
+        reconciliation.id,
+        'true_ups',
+        true_up ->> 'transfer',
+        null
+    from reconciliations as reconciliation
+    cross join lateral json_array_elements(reconciliation.true_ups::json) as true_up
+    where
+        reconciliation.state = 'approved'
+        and not exists (
+            select
+            from transfers as transfer
+            where
+                transfer.id = (true_up ->> 'transfer')::uuid
+                and transfer.kind = 'true_up'
+                and transfer.tenant = true_up ->> 'tenant'
+                and transfer.direction = case true_up ->> 'direction' when 'forward' then 1 else -1 end
+                and transfer.tokens = (true_up -> 'amounts' ->> 'tokens')::bigint
+                and transfer.usd = (true_up -> 'amounts' ->> 'usd')::numeric
+        )
 ) as found
 order by 1, 2, 3, 4
 limit $1

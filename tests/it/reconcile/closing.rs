@@ -15,12 +15,11 @@ async fn may(service: &TestService) -> String {
     ] {
         said += &service.call("GET", path, Value::Null).await.ok().to_string();
     }
-    let rows: Vec<String> = sqlx::query_scalar(
-        "select transfers::text from transfers where period_at < '2026-06-01' order by id",
-    )
-    .fetch_all(service.db.pool())
-    .await
-    .unwrap();
+    let rows: Vec<String> =
+        sqlx::query_scalar("select transfers::text from transfers where period_at < '2026-06-01' order by id")
+            .fetch_all(service.db.pool())
+            .await
+            .unwrap();
     let counters: Vec<String> =
         sqlx::query_scalar("select counters::text from counters where period_end <= '2026-06-01' order by 1")
             .fetch_all(service.db.pool())

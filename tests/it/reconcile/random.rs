@@ -28,7 +28,8 @@ async fn books(service: &TestService, dice: &mut Dice) {
     for _ in 0..12 {
         let tenant = ["acme", "bolt"][usize::try_from(dice.roll(2)).unwrap()];
         let [input, read, write, output] = dice.usage();
-        let (day, model) = (DAYS[usize::try_from(dice.roll(3)).unwrap()], MODELS[usize::try_from(dice.roll(3)).unwrap()]);
+        let (day, model) =
+            (DAYS[usize::try_from(dice.roll(3)).unwrap()], MODELS[usize::try_from(dice.roll(3)).unwrap()]);
         let usage = json!({"input": input, "cache_read": read, "cache_write_5m": write, "output": output, "reasoning": dice.roll(50)});
         post(service, tenant, &format!("{day}T{:02}:00:00Z", dice.roll(24)), model, usage).await;
     }

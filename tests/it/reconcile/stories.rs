@@ -11,7 +11,8 @@ const DATED: &str = "claude-sonnet-4-5-20250929";
 #[tokio::test]
 async fn calls_nobody_captured_are_trued_up_and_the_supply_side_says_what_the_report_says() {
     let service = world().await;
-    post(&service, "acme", "2026-06-09T10:00:00Z", SONNET, json!({"input": 1000, "output": 500, "reasoning": 100})).await;
+    post(&service, "acme", "2026-06-09T10:00:00Z", SONNET, json!({"input": 1000, "output": 500, "reasoning": 100}))
+        .await;
     post(&service, "bolt", "2026-06-09T11:00:00Z", DATED, json!({"input": 50, "output": 5})).await;
     let report = page(&[bucket(DAY, &[row(DATED, [1500, 70, 30, 700])])]);
     let proposed = propose(&service, report.clone()).await;
@@ -27,7 +28,8 @@ async fn calls_nobody_captured_are_trued_up_and_the_supply_side_says_what_the_re
     assert_eq!(approved["true_ups"].as_array().unwrap().len(), 1, "two tenants: nobody's {approved:#}");
     let grams: f64 = approved["true_ups"][0]["amounts"]["gco2e"].as_str().unwrap().parse().unwrap();
     assert!(grams > 0.0, "what was emitted is not lost: {approved:#}");
-    let (whose, tokens) = (approved["true_ups"][0]["tenant"].as_str(), balance(&service, "adjustment:anthropic").await.0);
+    let (whose, tokens) =
+        (approved["true_ups"][0]["tenant"].as_str(), balance(&service, "adjustment:anthropic").await.0);
     assert_eq!((whose, tokens), (Some("-"), 450 + 70 + 30 + 95));
     let supplied = balance(&service, &format!("supply:anthropic/{SONNET}")).await.0
         + balance(&service, &format!("supply:anthropic/{DATED}")).await.0;
@@ -114,7 +116,8 @@ async fn the_same_tokens_at_another_price_are_told_with_the_row_they_were_priced
     ]);
     let proposed = propose(&service, pages.clone()).await;
     assert_eq!(causes(&proposed), ["price_difference"], "{proposed:#}");
-    let transfer = service.call("GET", &format!("/v1/ledger/transfers/{}", posted["transfer"].as_str().unwrap()), Value::Null);
+    let transfer =
+        service.call("GET", &format!("/v1/ledger/transfers/{}", posted["transfer"].as_str().unwrap()), Value::Null);
     assert_eq!(proposed["lines"][0]["prices"], json!([transfer.await.ok()["price"]]));
     let usd = json!({"ours": "15", "theirs": "13.5", "difference": "-1.5"});
     assert_eq!(proposed["lines"][0]["usd"], usd);
@@ -126,8 +129,8 @@ async fn the_same_tokens_at_another_price_are_told_with_the_row_they_were_priced
 async fn half_a_cent_is_rounding_and_a_call_around_midnight_is_a_clock_boundary() {
     let service = world().await;
     post(&service, "acme", "2026-06-09T10:00:00Z", SONNET, json!({"output": 100})).await;
-    let pages = json!([
-        page(&[bucket(DAY, &[row(SONNET, [0, 0, 0, 100])])]), page(&[bucket(DAY, &[cost(SONNET, "0")])])]);
+    let pages =
+        json!([page(&[bucket(DAY, &[row(SONNET, [0, 0, 0, 100])])]), page(&[bucket(DAY, &[cost(SONNET, "0")])])]);
     assert_eq!(causes(&propose(&service, pages).await), ["rounding"]);
 
     let service = world().await;
@@ -173,11 +176,15 @@ async fn openai_s_reports_and_an_invoice_are_told_apart_by_their_shape() {
     let usage = json!({"tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o", "requests": 3,
         "occurred_at": "2026-06-09T10:00:00Z", "usage": {"input": 400, "cache_read": 600, "output": 90, "reasoning": 10}});
     service.call("POST", "/v1/usage", usage).await.ok();
-    let bucket = |results: Value| json!({"object": "page", "has_more": false, "next_page": null, "data": [
-        {"object": "bucket", "start_time": 1_780_963_200, "end_time": 1_781_049_600, "results": results}]});
-    let usage = bucket(json!([{"object": "organization.usage.completions.result", "input_tokens": 1500, "input_cached_tokens": 600,
+    let bucket = |results: Value| {
+        json!({"object": "page", "has_more": false, "next_page": null, "data": [
+        {"object": "bucket", "start_time": 1_780_963_200, "end_time": 1_781_049_600, "results": results}]})
+    };
+    let usage = bucket(
+        json!([{"object": "organization.usage.completions.result", "input_tokens": 1500, "input_cached_tokens": 600,
         "output_tokens": 100, "input_audio_tokens": 0, "output_audio_tokens": 0, "num_model_requests": 4, "model": "gpt-4o-2024-08-06",
-        "project_id": null, "user_id": null, "api_key_id": null, "batch": null}]));
+        "project_id": null, "user_id": null, "api_key_id": null, "batch": null}]),
+    );
     let costs = bucket(json!([
         {"object": "organization.costs.result", "amount": {"value": 0.1, "currency": "usd"}, "line_item": "gpt-4o-2024-08-06, input", "project_id": null},
         {"object": "organization.costs.result", "amount": {"value": 0.2, "currency": "usd"}, "line_item": "gpt-4o-2024-08-06, output", "project_id": null},
@@ -215,7 +222,10 @@ async fn what_cannot_be_counted_is_refused_by_its_place() {
     let first = "report.data[0].results[0]";
     let cases = [
         (changed("/data/0/results/0/image_tokens", json!(7)), format!("{first}.image_tokens")),
-        (changed("/data/0/results/0/cache_creation/ephemeral_1d_input_tokens", json!(7)), format!("{first}.cache_creation.ephemeral_1d_input_tokens")),
+        (
+            changed("/data/0/results/0/cache_creation/ephemeral_1d_input_tokens", json!(7)),
+            format!("{first}.cache_creation.ephemeral_1d_input_tokens"),
+        ),
         (changed("/data/0/results/0/model", Value::Null), format!("{first}.model")),
         (changed("/data/0/results/0/output_tokens", json!(-1)), format!("{first}.output_tokens")),
         (changed("/data/0/results/0/output_tokens", json!(1.5)), format!("{first}.output_tokens")),
@@ -300,10 +310,8 @@ async fn two_reports_of_the_same_days_approved_at_once_true_up_once() {
     let path = |body: &Value| format!("/v1/reconciliations/{}/approve", body["id"].as_str().unwrap());
     let replica = service.replica().await;
     let (paths, null) = ((path(&one), path(&two)), Value::Null);
-    let answers = tokio::join!(
-        service.call("POST", &paths.0, null.clone()),
-        replica.call("POST", &paths.1, null.clone())
-    );
+    let answers =
+        tokio::join!(service.call("POST", &paths.0, null.clone()), replica.call("POST", &paths.1, null.clone()));
     for reply in [answers.0, answers.1] {
         assert!(reply.status == 200 || reply.problem() == (409, "conflict"), "{:#}", reply.body);
     }
