@@ -52,7 +52,7 @@ async fn a_closed_month_does_not_change_by_a_byte_whatever_comes_later() {
     assert_eq!(transfer["kind"], "true_up");
     assert_eq!(may(&service).await, before, "late usage and a true-up, and May is as it was");
     let june = service.call("GET", "/v1/usage?from=2026-06-01&to=2026-07-01", Value::Null).await.ok();
-    assert_eq!(june["totals"]["output"], 100, "both are in the open period: {june:#}");
+    assert_eq!(june["totals"]["usage"]["output"], 100, "both are in the open period: {june:#}");
     assert_settled(&service, &report).await;
 }
 

@@ -2,6 +2,7 @@
 //! providers document; no report of anybody is in them.
 
 mod closing;
+mod command;
 mod random;
 mod stories;
 

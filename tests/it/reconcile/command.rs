@@ -1,0 +1,42 @@
+//! `counterfoil reconcile`, as a person runs it.
+
+use std::process::{Command, Output};
+
+use sqlx::ConnectOptions;
+
+use super::*;
+
+fn run(service: &TestService, folder: &std::path::Path, arguments: &[&str]) -> Output {
+    let url = service.db.connect_options().to_url_lossy().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
+    command.current_dir(folder).env_remove("DATABASE_URL").arg("reconcile").args(arguments);
+    command.args(["--provider", "anthropic", "--database-url", &url, "--keys-dir", "keys"]).output().unwrap()
+}
+
+#[tokio::test]
+async fn the_command_compares_then_approves_and_says_what_it_did() {
+    let service = world().await;
+    let folder = tempfile::tempdir().unwrap();
+    // A day that is over by the machine's clock.
+    let usage = page(&[bucket("2025-11-03", &[row("claude-sonnet-4-5", [100, 0, 0, 10])])]);
+    let costs = page(&[bucket("2025-11-03", &[cost("claude-sonnet-4-5", "0.045")])]);
+    std::fs::write(folder.path().join("usage.json"), usage.to_string()).unwrap();
+    std::fs::write(folder.path().join("costs.json"), costs.to_string()).unwrap();
+    let told = |output: &Output| {
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+
+    let compared = run(&service, folder.path(), &["usage.json", "costs.json"]);
+    assert_eq!(compared.status.code(), Some(1), "{}", told(&compared));
+    for part in ["1 of 1 lines differ", "uncaptured_calls", "0.00045", "Nothing is posted"] {
+        assert!(told(&compared).contains(part), "{part}: {}", told(&compared));
+    }
+    assert_eq!(balance(&service, "adjustment:anthropic").await.0, 0);
+    let approved = run(&service, folder.path(), &["usage.json", "costs.json", "--approve"]);
+    assert!(approved.status.success() && told(&approved).contains("Approved"), "{}", told(&approved));
+    assert_eq!(balance(&service, "adjustment:anthropic").await, (110, "0.00045".to_owned()));
+    let again = run(&service, folder.path(), &["usage.json", "costs.json"]);
+    assert!(again.status.success() && told(&again).contains("The books agree"), "{}", told(&again));
+    let missing = run(&service, folder.path(), &["nothing.json"]);
+    assert!(!missing.status.success() && told(&missing).contains("nothing.json cannot be read"), "{}", told(&missing));
+}
