@@ -14,6 +14,7 @@ mod demo;
 mod embedded;
 mod examples;
 mod faults;
+mod ingest;
 mod lane;
 mod openapi;
 mod pages;

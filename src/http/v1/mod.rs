@@ -5,6 +5,7 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`otlp`] | `/v1/otlp/v1/traces` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
 //! | [`tenants`] | `/v1/tenants` |
@@ -20,6 +21,7 @@ pub mod calendar;
 pub mod estimate;
 pub mod factors;
 pub mod ledger;
+pub mod otlp;
 pub mod preflight;
 pub mod prices;
 pub mod reservations;
@@ -53,6 +55,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(otlp::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
         .merge(tenants::routes())

@@ -1,0 +1,23 @@
+//! What others send, as usage commands: pure mappings, no I/O, no clock.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`otlp`] | an OTLP/HTTP body → spans, and the answer OTLP asks for |
+//! | [`attributes`] | attributes of spans and resources, read by name |
+//! | [`mapping`] | which attributes name tenant, feature, run, agent, region and labels |
+//! | [`gen_ai`] | the names of the OpenTelemetry `GenAI` conventions, present and past → token buckets |
+//! | [`span`] | one span → one call, or why it is none |
+//!
+//! Invariants: what is not said is not guessed; text of prompts and answers is never copied out of a span.
+//! Deliberately absent: who may post for which tenant (`app`), and how errors look (`http`).
+
+pub mod attributes;
+pub mod gen_ai;
+pub mod mapping;
+pub mod otlp;
+pub mod span;
+
+/// The trace messages of OTLP.
+pub use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};

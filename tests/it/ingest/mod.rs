@@ -1,0 +1,3 @@
+//! What others send: spans, events, lines.
+
+mod otlp;
