@@ -7,12 +7,14 @@
 //! | [`mapping`] | which attributes name tenant, feature, run, agent, region and labels |
 //! | [`gen_ai`] | the names of the OpenTelemetry `GenAI` conventions, present and past → token buckets |
 //! | [`span`] | one span → one call, or why it is none |
+//! | [`lines`] | bytes as they arrive → lines of newline-delimited JSON |
 //!
 //! Invariants: what is not said is not guessed; text of prompts and answers is never copied out of a span.
 //! Deliberately absent: who may post for which tenant (`app`), and how errors look (`http`).
 
 pub mod attributes;
 pub mod gen_ai;
+pub mod lines;
 pub mod mapping;
 pub mod otlp;
 pub mod span;

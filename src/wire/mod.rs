@@ -16,6 +16,7 @@
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdict`] | what was refused, and why |
+//! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
@@ -27,6 +28,7 @@ pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod event;
 pub mod factor;
 pub mod ledger;
 pub mod page;

@@ -27,6 +27,7 @@ pub mod prices;
 pub mod reservations;
 pub mod tenants;
 pub mod usage;
+mod usage_lines;
 pub mod verdicts;
 
 use axum::http::HeaderMap;

@@ -1,3 +1,4 @@
 //! What others send: spans, events, lines.
 
 mod otlp;
+mod usage;
