@@ -76,6 +76,10 @@ pub fn decode(encoding: Encoding, body: &[u8]) -> Result<ExportTraceServiceReque
             if body.iter().filter(|byte| **byte == b'{').count() > OBJECTS_MAX {
                 return Err(BadOtlp::TooMany);
             }
+            // `serde` would take an array for a message, too.
+            if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+                return Err(BadOtlp::Malformed("it is no object".to_owned()));
+            }
             serde_json::from_slice(body).map_err(|error| BadOtlp::Malformed(error.to_string()))?
         }
     };

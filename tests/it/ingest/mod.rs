@@ -1,4 +1,5 @@
 //! What others send: spans, events, lines.
 
 mod otlp;
+mod sdk;
 mod usage;
