@@ -16,6 +16,7 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`signal`] | what a provider says about its limits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
 #![deny(
@@ -41,5 +42,6 @@ pub(crate) mod fixtures;
 pub mod id;
 pub mod ledger;
 pub mod price;
+pub mod signal;
 pub mod tariff;
 pub mod usage;

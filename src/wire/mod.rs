@@ -15,6 +15,7 @@
 //! | [`estimate`] | what a call would cost, and why |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
+//! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
 //! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
@@ -35,6 +36,7 @@ pub mod page;
 pub mod price;
 pub mod rates;
 pub mod reservation;
+pub mod signal;
 pub mod usage;
 pub mod verdict;
 
