@@ -26,6 +26,7 @@ use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::PostedAnswer;
 use crate::wire::call::UsageBody;
 use crate::wire::event::UsageEventBody;
+use crate::wire::kept::Kept as _;
 use crate::wire::optional;
 use crate::wire::usage::{UsageQuery, UsageTotalsBody};
 
@@ -141,7 +142,7 @@ fn read_item(format: Format, item: &[u8]) -> Result<UsageBody, Problem> {
 fn answer(outcome: Outcome) -> Result<PostedAnswer, Problem> {
     match outcome {
         Outcome::Posted(posted) => Ok(PostedAnswer::from(&*posted)),
-        Outcome::Repeated(text) => serde_json::from_str(&text).map_err(Problem::internal),
+        Outcome::Repeated(text) => PostedAnswer::from_text(&text).map_err(Problem::internal),
         Outcome::Ruled(_) | Outcome::Released(_) | Outcome::Extended(_) => {
             Err(Problem::internal("the lane answered with something else"))
         }
