@@ -14,6 +14,7 @@
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
+//! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, recomputed and compared |
 
@@ -25,6 +26,7 @@ pub mod estimate;
 pub mod ingest;
 pub mod ledger;
 pub mod rates;
+pub mod signals;
 pub mod start;
 pub mod usage;
 pub mod verdicts;
@@ -39,6 +41,7 @@ use crate::clock::Clock;
 use crate::domain::access::Denied;
 use crate::domain::id::{BudgetId, ReservationId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
+use crate::domain::signal::RuleBook;
 use crate::ingest::mapping::Mapping;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
@@ -61,6 +64,8 @@ pub struct App {
     pub grants: Arc<GrantSigner>,
     /// What the attributes of spans mean.
     pub otlp: Arc<Mapping>,
+    /// What providers' answers mean.
+    pub rules: Arc<RuleBook>,
 }
 
 /// Why a use case could not be done.

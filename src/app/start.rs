@@ -83,7 +83,9 @@ pub async fn start(
     let snapshots = Snapshots::load(&mut connection).await?;
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
-    Ok(App { pool, lane, snapshots, clock, verifier, grants, otlp: Arc::new(standard_mapping()?) })
+    let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
+    let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
+    Ok(App { pool, lane, snapshots, clock, verifier, grants, otlp, rules })
 }
 
 /// What the attributes of spans mean where nobody says otherwise.

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use super::attributes::Attributes;
 use super::gen_ai::{self, BadSpanUsage};
 use super::mapping::{BadTenant, Mapping};
+use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{BadName, IdempotencyKey, ModelId, ProviderId, TenantId, TransferId};
 use crate::domain::ledger::command::{PostUsage, ReportedUsage};
@@ -101,6 +102,7 @@ pub fn read(
         },
         requested_model: requested.filter(|requested| *requested != model),
         service_tier: gen_ai::service_tier(attributes),
+        priority: Priority::Standard,
         requests: 1,
         usage: ReportedUsage::Buckets(usage),
         report: CallReport {

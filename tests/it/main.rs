@@ -20,5 +20,6 @@ mod openapi;
 mod pages;
 mod pains;
 mod preflight;
+mod signals;
 mod support;
 mod tidy;

@@ -4,9 +4,10 @@
 //! ([`rule::Rule`], shipped in `data/signals`), and this module only compares: the first rule that fits decides. An answer that
 //! no rule knows is [`SignalClass::Unknown`], never guessed.
 //!
-//! Pure: the instant is an argument. Deliberately absent: which budget a signal closes (`app`), JSON (`wire`).
+//! Pure: the instant is an argument. Deliberately absent: JSON (`wire`).
 
 pub mod limits;
+pub mod quota;
 pub mod rule;
 pub mod times;
 

@@ -8,6 +8,7 @@
 //! | [`otlp`] | `/v1/otlp/v1/traces` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
+//! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
@@ -25,6 +26,7 @@ pub mod otlp;
 pub mod preflight;
 pub mod prices;
 pub mod reservations;
+pub mod signals;
 pub mod tenants;
 pub mod usage;
 mod usage_lines;
@@ -59,6 +61,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(otlp::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
+        .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(prices::routes())
