@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn one_quota_is_closed_until_the_provider_says_or_it_resets_itself() {
-        let monthly = || vec![quota(1, "m tokens 100 month", "vertex_ai", "-")];
+        let monthly = || vec![quota(1, "m tokens 100 month", "vertex_ai", "")];
         let expect = "no quota matches: make a budget with kind quota whose scope is this provider";
         assert_eq!(closed(Vec::new(), None, "g", MONTH), expect);
         assert_eq!(closed(monthly(), None, "g", Some("2026-06-20T08:00:00Z")), "m 20.06. 08:00");
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(closed(monthly(), Some("x"), "g", MONTH), "budget `x` is no quota");
         assert_eq!(closed(vec![budget(1, "m tokens 100 month")], Some("m"), "g", MONTH), "budget `m` is no quota");
         assert_eq!(
-            closed(vec![quota(1, "m tokens 100 once", "google", "-")], None, "g", None),
+            closed(vec![quota(1, "m tokens 100 once", "google", "")], None, "g", None),
             "neither the provider nor the quota says when it resets"
         );
     }
@@ -194,15 +194,15 @@ mod tests {
     #[test]
     fn of_several_the_one_that_ends_then_and_otherwise_none() {
         let both =
-            || vec![quota(1, "m tokens 100 month", "google", "-"), quota(2, "d requests 100 day", "google", "pro")];
+            || vec![quota(1, "m tokens 100 month", "google", ""), quota(2, "d requests 100 day", "google", "pro")];
         assert_eq!(closed(both(), None, "pro", MONTH), "m 01.07. 00:00");
         assert_eq!(closed(both(), None, "pro", Some("2026-06-11T00:00:00Z")), "d 11.06. 00:00");
         assert_eq!(closed(both(), None, "flash", None), "m 01.07. 00:00", "the day's is of another model");
         assert_eq!(closed(both(), None, "pro", None), "several quotas match: name one with `budget` (m, d)");
         assert_eq!(closed(both(), Some("d"), "pro", None), "d 11.06. 00:00");
-        let same = vec![quota(1, "t tokens 100 month", "google", "-"), quota(2, "u usd 100 month", "gemini", "-")];
+        let same = vec![quota(1, "t tokens 100 month", "google", ""), quota(2, "u usd 100 month", "gemini", "")];
         assert_eq!(closed(same, None, "pro", None), "several quotas match: name one with `budget` (t, u)");
-        let same = vec![quota(1, "t tokens 100 month", "google", "-"), quota(2, "u usd 100 month", "google", "-")];
+        let same = vec![quota(1, "t tokens 100 month", "google", ""), quota(2, "u usd 100 month", "google", "")];
         assert_eq!(closed(same, None, "pro", None), "t 01.07. 00:00, u 01.07. 00:00", "they stop the same calls");
     }
 }

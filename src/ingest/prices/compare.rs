@@ -97,9 +97,11 @@ fn differences(theirs: &NewPriceRow, ours: &PriceRow) -> Vec<Difference> {
     for from in starts {
         let (_, their_tier) = theirs.tiers.of(from);
         let (_, our_tier) = ours.tiers.of(from);
+        // Thinking is output where a source does not price it apart: then the output's difference says it.
+        let apart = [&their_tier.prices, &our_tier.prices].iter().any(|prices| prices.reasoning != prices.output);
         let prices = their_tier.prices.in_order().into_iter().zip(our_tier.prices.in_order());
         for (bucket, (their_price, our_price)) in Bucket::ALL.into_iter().zip(prices) {
-            if published(&bucket) && their_price != our_price {
+            if published(&bucket) && (bucket != Bucket::Reasoning || apart) && their_price != our_price {
                 let (theirs, ours) = (their_price.decimal().normalize(), our_price.decimal().normalize());
                 found.push(Difference { from: from.count(), bucket, theirs, ours });
             }

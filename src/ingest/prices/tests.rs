@@ -75,7 +75,7 @@ fn genai_prices_are_read_with_tiers_and_history_and_what_has_no_place_is_listed(
             "anthropic claude-b 2026-03-13 0: 5/-/-/-/25/-",
         ]
     );
-    assert_eq!(checked(&read)[0].matcher.weigh("a"), checked(&read)[0].matcher.weigh("A"), "names are in lower case");
+    assert!(checked(&read)[0].matcher.weigh("a").is_some(), "names are compared in lower case");
     let skipped: Vec<(&str, &[String])> =
         read.skipped.iter().map(|(why, what)| (why.as_str(), what.as_slice())).collect();
     assert_eq!(skipped[0], ("`input_audio_mtok` is priced as text", &["anthropic/speech".to_owned()][..]));
