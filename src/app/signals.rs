@@ -8,8 +8,6 @@
 //!
 //! A fleet that runs into its quota tells so a thousand times: only the first time is a change of the catalogue.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -19,7 +17,7 @@ use crate::domain::budget::catalogue::Budget;
 use crate::domain::id::TenantId;
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
-use crate::domain::signal::quota::{About, closing};
+use crate::domain::signal::quota::{About, Closing, closing};
 use crate::domain::signal::{Signal, SignalClass, SignalKind};
 use crate::store::StoreError;
 use crate::store::catalogue::change;
@@ -32,9 +30,6 @@ use crate::wire::signal::{ClosedQuotaBody, SignalAnswer, SignalBody, SignalNames
 pub const SIGNAL_HOURS_PAST_MAX: i64 = 24;
 /// Furthest into the future, in seconds: what clocks differ by.
 pub const SIGNAL_SECONDS_AHEAD_MAX: i64 = 300;
-
-/// A quota that is closed, and until when.
-type Closing = (Arc<Budget>, DateTime<Utc>);
 
 impl App {
     /// Says what a provider's answer means, records it, and closes the quota that it says is gone.

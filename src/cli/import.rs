@@ -39,7 +39,7 @@ pub struct ImportArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Prices: data of genai-prices, the price map of LiteLLM, or a CSV
+    /// Prices: data of genai-prices, the price map of `LiteLLM`, or a CSV
     Prices(PricesArgs),
     /// Emission factors: a JSON array as the API takes it, or a CSV like those of data/factors
     Factors(FactorsArgs),
@@ -52,7 +52,7 @@ enum Format {
     Auto,
     /// genai-prices
     GenaiPrices,
-    /// LiteLLM's map
+    /// The price map of `LiteLLM`
     Litellm,
     /// A CSV
     Csv,

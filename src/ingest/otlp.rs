@@ -170,7 +170,7 @@ mod tests {
         let spans = [0x12, 0x00].repeat(OBJECTS_MAX);
         let wrapped = |field: u8, inner: &[u8]| {
             let mut out = vec![field];
-            prost::encoding::encode_varint(inner.len() as u64, &mut out);
+            prost::encoding::encode_varint(u64::try_from(inner.len()).unwrap(), &mut out);
             out.extend_from_slice(inner);
             out
         };

@@ -119,8 +119,9 @@ impl SignalBody {
             Some(value) => flatten("", value, 0, &mut body)?,
             None => {}
         }
-        let mut all = vec![self.provider.to_ascii_lowercase()];
-        all.extend((all[0] != names.provider.as_str()).then(|| names.provider.to_string()));
+        let given = self.provider.to_ascii_lowercase();
+        let known = names.provider.to_string();
+        let all = if given == known { vec![known] } else { vec![given, known] };
         let headers = self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
         Ok(ProviderAnswer { names: all, status: self.status, headers, body })
     }

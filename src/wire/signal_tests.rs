@@ -48,6 +48,7 @@ fn check(table: &[(Value, &str)]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_budget_is_gone_as_each_provider_says_it() {
     let none = json!({});
     let mut tier = anthropic(
@@ -157,6 +158,7 @@ fn the_budget_is_gone_as_each_provider_says_it() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn limits_per_minute_are_a_wait() {
     let throttled = anthropic("rate_limit_error", "This request would exceed your organization's rate limit.");
     check(&[

@@ -54,6 +54,9 @@ pub enum NotClosed {
     Over,
 }
 
+/// A quota that is closed, and until when.
+pub type Closing = (Arc<Budget>, DateTime<Utc>);
+
 /// The quotas that are closed, with the instant until when.
 ///
 /// # Errors
@@ -63,7 +66,7 @@ pub fn closing(
     catalogue: &Catalogue,
     names: &ProviderNames,
     now: DateTime<Utc>,
-) -> Result<Vec<(Arc<Budget>, DateTime<Utc>)>, NotClosed> {
+) -> Result<Vec<Closing>, NotClosed> {
     let in_reach = |budget: &&Arc<Budget>| {
         budget.kind == BudgetKind::Quota && about.confined.is_none_or(|own| budget.scope.tenant.as_ref() == Some(own))
     };

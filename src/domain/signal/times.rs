@@ -123,8 +123,8 @@ mod tests {
         }
     }
 
-    fn ms(count: i64) -> Option<TimeDelta> {
-        Some(TimeDelta::milliseconds(count))
+    fn ms(count: i64) -> TimeDelta {
+        TimeDelta::milliseconds(count)
     }
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -136,12 +136,12 @@ mod tests {
         check(
             go_duration,
             &[
-                ("1s", ms(1_000)),
-                ("6m0s", ms(360_000)),
-                ("1h2m3.5s", ms(3_723_500)),
-                ("583ms", ms(583)),
+                ("1s", Some(ms(1_000))),
+                ("6m0s", Some(ms(360_000))),
+                ("1h2m3.5s", Some(ms(3_723_500))),
+                ("583ms", Some(ms(583))),
                 ("34.074824224s", Some(TimeDelta::microseconds(34_074_825))),
-                ("0s", ms(0)),
+                ("0s", Some(ms(0))),
                 ("", None),
                 ("12", None),
                 ("s", None),
@@ -157,10 +157,10 @@ mod tests {
         check(
             retry_in,
             &[
-                ("Rate limit reached. Please try again in 6m0s. Visit …", ms(360_000)),
-                ("Please try again in 583ms.", ms(583)),
-                ("Please retry after 9 seconds. To increase", ms(9_000)),
-                ("Rate limit is exceeded. Try again in 12 seconds.", ms(12_000)),
+                ("Rate limit reached. Please try again in 6m0s. Visit …", Some(ms(360_000))),
+                ("Please try again in 583ms.", Some(ms(583))),
+                ("Please retry after 9 seconds. To increase", Some(ms(9_000))),
+                ("Rate limit is exceeded. Try again in 12 seconds.", Some(ms(12_000))),
                 ("Please try again later.", None),
                 ("try again in a while", None),
             ],
@@ -168,8 +168,8 @@ mod tests {
         check(
             replenished_in,
             &[
-                ("Out of call volume quota. Quota will be replenished in 00:12:34.", ms(754_000)),
-                ("Quota will be replenished in 2.09:56:13.", ms(208_573_000)),
+                ("Out of call volume quota. Quota will be replenished in 00:12:34.", Some(ms(754_000))),
+                ("Quota will be replenished in 2.09:56:13.", Some(ms(208_573_000))),
                 ("Quota will be replenished in a while.", None),
             ],
         );
