@@ -127,7 +127,7 @@ impl App {
         let mut connection = self.pool.acquire().await?;
         let catalogue = self.snapshots.latest().catalogue;
         let is_closed = |(budget, until): &&Closing| {
-            catalogue.closed_until(budget.number, now).is_some_and(|known| known >= *until)
+            catalogue.quota_closed_until(budget.number, now).is_some_and(|known| known >= *until)
         };
         let open: Vec<_> = closing.iter().filter(|one| !is_closed(one)).collect();
         if open.is_empty() {

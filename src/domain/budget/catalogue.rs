@@ -301,6 +301,8 @@ impl Governing {
 pub struct Catalogue {
     /// Counts changes; a lane compares it inside each batch's transaction.
     pub version: i64,
+    /// Periods before this instant are closed: nothing is counted there any more. None if none was ever closed.
+    pub closed_until: Option<DateTime<Utc>>,
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
@@ -331,8 +333,15 @@ impl Catalogue {
 
     /// Until when a quota is closed, if it is at an instant.
     #[must_use]
-    pub fn closed_until(&self, budget: BudgetNumber, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn quota_closed_until(&self, budget: BudgetNumber, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.closures.get(&budget).copied().filter(|until| *until > at)
+    }
+
+    /// The instant in whose period something is counted that belongs to `at` and is written at `now`: its own, unless that
+    /// is closed, and then the open one.
+    #[must_use]
+    pub fn counted_at(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.closed_until.is_some_and(|closed| at < closed) { now } else { at }
     }
 
     /// One tenant.
@@ -390,7 +399,7 @@ impl Catalogue {
             if period.end.is_some_and(|end| end <= budget.counted_from) {
                 continue;
             }
-            let closed_until = self.closed_until(budget.number, at);
+            let closed_until = self.quota_closed_until(budget.number, at);
             governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until });
         }
         Ok(governing)

@@ -33,10 +33,7 @@ async fn send(service: &TestService, token: &str, headers: &[(&str, &str)], body
 }
 
 fn attribute(key: &str, value: &Value) -> Value {
-    let value = match value {
-        Value::Number(number) => json!({"intValue": number.to_string()}),
-        other => json!({"stringValue": other}),
-    };
+    let value = if value.is_number() { json!({"intValue": value.to_string()}) } else { json!({"stringValue": value}) };
     json!({"key": key, "value": value})
 }
 
