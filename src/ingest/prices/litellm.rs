@@ -1,14 +1,16 @@
 //! The price map of `LiteLLM`: `model_prices_and_context_window.json` of <https://github.com/BerriAI/litellm> (MIT).
 //!
 //! Dollars per token as floats, no history: a cross-check more than a source. A float is read by its shortest text and moved by
-//! six places, so that `1.25e-06` is 1.25 dollars per million and nothing else.
+//! six places, so that `1.25e-06` is 1.25 dollars per million and nothing else. Some were computed, and end in the noise of
+//! their making (`4.0000000000000003e-07`): beyond what a price keeps it is rounded away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 
 use super::{BadPriceList, Origin, ReadPrices, decimal};
+use crate::domain::price::PRICE_PLACES;
 use crate::domain::price::names::ProviderNames;
 use crate::wire::price::{PriceRowDoc, TierDoc};
 
@@ -86,7 +88,8 @@ fn name(key: &str, listed: &str, names: &ProviderNames) -> (String, String) {
 /// Dollars per million tokens.
 fn per_million(entry: &Value, field: &str) -> Option<Decimal> {
     let per_token = decimal(entry.get(field)?.as_number()?)?;
-    per_token.checked_mul(Decimal::ONE_THOUSAND)?.checked_mul(Decimal::ONE_THOUSAND).map(|price| price.normalize())
+    let price = per_token.checked_mul(Decimal::ONE_THOUSAND)?.checked_mul(Decimal::ONE_THOUSAND)?;
+    Some(price.round_dp_with_strategy(PRICE_PLACES, RoundingStrategy::MidpointNearestEven).normalize())
 }
 
 /// The tiers: fields that end in `_above_200k_tokens` price a call whose input is larger.

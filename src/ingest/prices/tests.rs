@@ -99,6 +99,7 @@ fn litellm() -> String {
         "claude-x": {"cache_creation_input_token_cost": 3.75e-06, "cache_creation_input_token_cost_above_1hr": 6e-06, "input_cost_per_token": 3e-06, "litellm_provider": "anthropic", "mode": "chat", "output_cost_per_token": 1.5e-05},
         "azure/eu/gpt-4o": {"input_cost_per_token": 2.75e-06, "litellm_provider": "azure", "mode": "chat", "output_cost_per_token": 1.1e-05},
         "dall-e-3": {"input_cost_per_pixel": 4e-08, "litellm_provider": "openai", "mode": "image_generation"},
+        "noise": {"input_cost_per_token": 4.0000000000000003e-07, "litellm_provider": "x", "mode": "chat"},
         "openrouter/free": {"input_cost_per_token": 0.0, "litellm_provider": "openrouter", "mode": "chat", "output_cost_per_token": 0.0},
     })
     .to_string()
@@ -115,6 +116,7 @@ fn the_map_of_litellm_is_read_by_the_decimals_that_were_written() {
             "anthropic claude-x 1970-01-01 0: 3/-/3.75/6/15/-",
             "google gemini-2.5-pro 1970-01-01 0: 1.25/-/-/-/10/-, 200001: 2.5/-/-/-/15/-",
             "openai gpt-4o 1970-01-01 0: 2.5/1.25/-/-/10/-",
+            "x noise 1970-01-01 0: 0.4/-/-/-/-/-",
         ]
     );
     let skipped: Vec<&str> = read.skipped.keys().map(String::as_str).collect();
