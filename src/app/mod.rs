@@ -11,6 +11,7 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`learned`] | what calls really use of what they ask for: learn, tell |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -21,6 +22,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod learned;
 pub mod ledger;
 pub mod rates;
 pub mod start;

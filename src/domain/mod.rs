@@ -16,6 +16,7 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`learned`] | what calls really use of what they ask for |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
 #![deny(
@@ -39,6 +40,7 @@ pub mod estimate;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod id;
+pub mod learned;
 pub mod ledger;
 pub mod price;
 pub mod tariff;

@@ -13,6 +13,7 @@
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
+//! | [`learned`] | how estimates compare with what was used |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdict`] | what was refused, and why |
@@ -28,6 +29,7 @@ pub mod call;
 pub mod catalogue;
 pub mod estimate;
 pub mod factor;
+pub mod learned;
 pub mod ledger;
 pub mod page;
 pub mod price;

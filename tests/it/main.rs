@@ -15,6 +15,7 @@ mod embedded;
 mod examples;
 mod faults;
 mod lane;
+mod learned;
 mod openapi;
 mod pages;
 mod pains;

@@ -5,6 +5,7 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`usage_accuracy`] | `/v1/usage/accuracy` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
 //! | [`tenants`] | `/v1/tenants` |
@@ -25,6 +26,7 @@ pub mod prices;
 pub mod reservations;
 pub mod tenants;
 pub mod usage;
+pub mod usage_accuracy;
 pub mod verdicts;
 
 use axum::http::HeaderMap;
@@ -53,6 +55,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(usage_accuracy::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
         .merge(tenants::routes())
