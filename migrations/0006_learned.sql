@@ -52,3 +52,12 @@ create policy tenant_reads_own on learned_calls for select to counterfoil_tenant
     using (tenant = current_setting('counterfoil.tenant', true));
 create policy tenant_reads_own on learned_shares for select to counterfoil_tenant
     using (tenant = current_setting('counterfoil.tenant', true));
+
+-- What budgets hold of a reservation that do not hold its whole estimate: held, margin and the rest of the estimate, by
+-- budget, as they were promised. Null where every budget holds the whole.
+alter table reservations add column learned jsonb;
+
+-- The sums of the same, by which the part of a limit is known that is kept aside.
+alter table counters
+    add column margin numeric(28, 12) not null default 0,
+    add column at_risk numeric(28, 12) not null default 0;

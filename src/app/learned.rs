@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{App, AppError};
 use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::TenantId;
+use crate::domain::learned::WEEKS_LEARNED;
 use crate::domain::ledger::outcome::Refusal;
 use crate::store::learned::{self, AccuracyAsked, Learned, PAGE};
 use crate::wire::FieldError;
@@ -38,6 +39,17 @@ impl App {
             }
         }
         Ok(read)
+    }
+
+    /// Takes in what was learned: from the next batch on, this replica holds by it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn take_lessons(&self) -> Result<(), AppError> {
+        let from = first_week(WEEKS_LEARNED, self.clock.now())?;
+        let mut connection = self.pool.acquire().await?;
+        self.snapshots.teach(learned::lessons(&mut connection, from).await?);
+        Ok(())
     }
 
     /// How estimates compare with what calls used, of one tenant or of all.

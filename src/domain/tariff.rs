@@ -38,7 +38,10 @@ impl Flags {
     /// Granted with a smaller output than asked.
     pub const CAPPED: Self = Self(1 << 6);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    /// More was used than a budget held by a learned rule. The bits between are for others.
+    pub const LEARNED_OVERRUN: Self = Self(1 << 10);
+
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::UNPRICED, "unpriced_model"),
         (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
         (Self::GRID_FACTOR_FALLBACK, "grid_factor_fallback"),
@@ -46,6 +49,7 @@ impl Flags {
         (Self::UNCONFIRMED, "unconfirmed"),
         (Self::OVERRUN, "overrun"),
         (Self::CAPPED, "capped"),
+        (Self::LEARNED_OVERRUN, "learned_overrun"),
     ];
 
     /// These and those.

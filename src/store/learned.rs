@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt as _;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -14,9 +15,11 @@ use sqlx::{Connection, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::rows::name;
 use crate::domain::amounts::Tokens;
 use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::learned::histogram::{Histogram, Ratio};
+use crate::domain::learned::lesson::{Class, Lessons};
 use crate::domain::ledger::transfer::CallOutcome;
 use crate::domain::tariff::Flags;
 use crate::wire::learned::{AccuracyDimension, AccuracySumsBody};
@@ -232,6 +235,41 @@ async fn add_shares(connection: &mut PgConnection, added: &BTreeMap<ClassOfWeek,
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// What was learned of each class of calls since a week began: the shares of `max_output` that they used.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn lessons(connection: &mut PgConnection, from: DateTime<Utc>) -> Result<Lessons, StoreError> {
+    let mut rows = sqlx::query(
+        "select tenant, feature, provider, model, array_agg(bucket) as buckets, array_agg(calls) as calls
+        from (
+            select tenant, feature, provider, model, bucket, sum(calls)::bigint as calls
+            from learned_shares
+            where part = 'output' and week >= $1
+            group by tenant, feature, provider, model, bucket
+        ) as shares
+        group by tenant, feature, provider, model",
+    )
+    .bind(from)
+    .fetch(connection);
+    let mut shares = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let class = Class {
+            tenant: Some(name(&row, "tenant")?),
+            feature: Some(name(&row, "feature")?),
+            provider: name(&row, "provider")?,
+            model: name(&row, "model")?,
+        };
+        let (buckets, calls): (Vec<i16>, Vec<i64>) = (row.try_get("buckets")?, row.try_get("calls")?);
+        let mut output = Histogram::default();
+        for (bucket, calls) in buckets.into_iter().zip(calls) {
+            output.add(usize::try_from(bucket).unwrap_or(usize::MAX), u64::try_from(calls).unwrap_or(0));
+        }
+        shares.push((class, output));
+    }
+    Ok(Lessons::learn(shares))
 }
 
 /// What is told.

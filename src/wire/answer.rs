@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::budget::ReserveName;
 use crate::domain::amounts::{Quantity, Tokens};
-use crate::domain::budget::catalogue::Enforcement;
+use crate::domain::budget::catalogue::{Enforcement, HoldRule};
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
 use crate::domain::ledger::outcome::{BudgetState, Extended, Outcome, Posted, Released, Ruled};
 use crate::domain::tariff::Priced;
@@ -210,7 +211,14 @@ pub struct BudgetStateBody {
     /// What the open reservations say.
     #[schema(value_type = String, format = "decimal", example = "1.9")]
     pub held: Decimal,
-    /// `limit − posted − held`; below zero when overdrawn.
+    /// What its reservations hold, unless it is their whole estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<ReserveName>,
+    /// What is kept aside for open calls that use more than is held for them; only where less than whole estimates is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "2.4")]
+    pub margin: Option<Decimal>,
+    /// `limit − posted − held`, less the margin; below zero when overdrawn.
     #[schema(value_type = String, format = "decimal", example = "66.9")]
     pub headroom: Decimal,
     /// Whether more was spent than the limit.
@@ -237,6 +245,9 @@ impl From<&BudgetState> for BudgetStateBody {
             limit: state.limit.decimal().normalize(),
             posted: state.counter.posted.decimal().normalize(),
             held: state.counter.held.decimal().normalize(),
+            reserve: Some(state.reserve).filter(|rule| *rule != HoldRule::Max).map(ReserveName::from),
+            margin: (state.reserve != HoldRule::Max || state.counter.at_risk > Quantity::ZERO)
+                .then(|| state.margin().decimal().normalize()),
             headroom: state.headroom().decimal().normalize(),
             overdrawn: state.counter.posted > state.limit,
             period_start: state.period.start,
@@ -346,7 +357,7 @@ pub struct PostedAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_tier_from: Option<u64>,
     /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `unpriced_model`, `model_factor_fallback`,
-    /// `grid_factor_fallback`.
+    /// `grid_factor_fallback`, `learned_overrun` (more was used than a budget held by a learned rule).
     pub flags: Vec<String>,
     /// When the call happened.
     pub occurred_at: DateTime<Utc>,

@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 use super::FieldError;
 use super::answer::EnforcementName;
 use crate::domain::amounts::Quantity;
-use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
+use crate::domain::budget::catalogue::{
+    Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, HoldRule, Priority,
+};
 use crate::domain::budget::measure::{BucketWeights, Measure};
 use crate::domain::budget::scope::{Each, Scope};
 use crate::domain::calendar::{AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone};
@@ -332,6 +334,47 @@ impl From<PriorityName> for Priority {
     }
 }
 
+/// What a reservation holds of its estimate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReserveName {
+    /// All of it: the requested maximum.
+    #[default]
+    Max,
+    /// With the output that 95 of 100 such calls stay within, as learned, and a margin for the rest.
+    P95,
+    /// With the output that 99 of 100 such calls stay within, as learned, and a margin for the rest.
+    P99,
+}
+
+impl ReserveName {
+    /// Whether it is the one that is meant when none is named.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    fn is_default(&self) -> bool {
+        *self == Self::Max
+    }
+}
+
+impl From<ReserveName> for HoldRule {
+    fn from(name: ReserveName) -> Self {
+        match name {
+            ReserveName::Max => Self::Max,
+            ReserveName::P95 => Self::P95,
+            ReserveName::P99 => Self::P99,
+        }
+    }
+}
+
+impl From<HoldRule> for ReserveName {
+    fn from(rule: HoldRule) -> Self {
+        match rule {
+            HoldRule::Max => Self::Max,
+            HoldRule::P95 => Self::P95,
+            HoldRule::P99 => Self::P99,
+        }
+    }
+}
+
 /// A limit on one measure over one scope in one period. The body of `PUT /v1/budgets/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -364,6 +407,10 @@ pub struct BudgetBody {
     pub timezone: String,
     /// Hard or soft.
     pub enforcement: EnforcementName,
+    /// What a reservation holds of its estimate: `max`, or what such calls were learned to use, `p95` or `p99`. `max` if not
+    /// given, and wherever too few calls have been seen.
+    #[serde(default, skip_serializing_if = "ReserveName::is_default")]
+    pub reserve: ReserveName,
     /// Shares of the limit, ascending, at which answers begin to warn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["0.8", "0.95"]))]
@@ -457,6 +504,23 @@ impl TryFrom<&MeasureBody> for Measure {
     }
 }
 
+impl From<&Measure> for MeasureBody {
+    fn from(measure: &Measure) -> Self {
+        Self::Named(match measure {
+            Measure::Requests => MeasureName::Requests,
+            Measure::Tokens => MeasureName::Tokens,
+            Measure::Usd => MeasureName::Usd,
+            Measure::Gco2e => MeasureName::Gco2e,
+            Measure::Gco2eMarket => MeasureName::Gco2eMarket,
+            Measure::Weighted(weights) => {
+                let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = *weights.as_array();
+                let weights = WeightsBody { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning };
+                return Self::Weighted(weights);
+            }
+        })
+    }
+}
+
 /// What the database adds to a budget's document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetRecord {
@@ -508,6 +572,7 @@ impl BudgetBody {
                 EnforcementName::Hard => Enforcement::Hard,
                 EnforcementName::Soft => Enforcement::Soft,
             },
+            reserve: self.reserve.into(),
             thresholds: self.thresholds.clone(),
             floors: self.floors.iter().map(|(class, share)| (Priority::from(*class), *share)).collect(),
             counted_from,

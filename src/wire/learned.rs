@@ -1,4 +1,4 @@
-//! How estimates compare with what calls really used, as JSON.
+//! How estimates compare with what calls really used, as JSON; and what reservations hold by it, as their column keeps it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,12 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::budget::MeasureBody;
 use super::{FieldError, optional};
+use crate::domain::amounts::Quantity;
+use crate::domain::budget::catalogue::BudgetNumber;
+use crate::domain::budget::measure::Measure;
+use crate::domain::budget::promise::{LearnedHold, LearnedHolds, Promise};
 use crate::domain::id::{FeatureId, ModelId, ProviderId, TenantId};
 use crate::domain::learned::histogram::{Histogram, Ratio};
 
@@ -201,6 +206,53 @@ pub struct AccuracyBody {
     pub learned_at: Option<DateTime<Utc>>,
     /// One for each group, sorted by its values.
     pub rows: Vec<AccuracyRowBody>,
+}
+
+/// What one budget holds of a reservation by a learned rule, as the reservation's column keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearnedHoldDoc {
+    /// The budget's number.
+    pub budget: i32,
+    /// What it counted.
+    pub measure: MeasureBody,
+    /// What is held.
+    pub held: Decimal,
+    /// What is kept aside.
+    pub margin: Decimal,
+    /// How much more the call may use.
+    pub at_risk: Decimal,
+}
+
+/// The document of a reservation's learned holds; none where every budget holds the whole estimate.
+#[must_use]
+pub fn learned_docs(learned: &LearnedHolds) -> Option<Vec<LearnedHoldDoc>> {
+    let doc = |(number, LearnedHold { measure, promise }): (&BudgetNumber, &LearnedHold)| LearnedHoldDoc {
+        budget: number.0,
+        measure: MeasureBody::from(measure),
+        held: promise.held.decimal(),
+        margin: promise.margin.decimal(),
+        at_risk: promise.at_risk.decimal(),
+    };
+    (!learned.is_empty()).then(|| learned.0.iter().map(doc).collect())
+}
+
+/// Reads it back.
+///
+/// # Errors
+/// Names what cannot be a value.
+pub fn learned_holds(docs: &[LearnedHoldDoc]) -> Result<LearnedHolds, FieldError> {
+    let quantity =
+        |field: &str, value: Decimal| Quantity::new(value).map_err(|error| FieldError::new(field.to_owned(), error));
+    let hold = |doc: &LearnedHoldDoc| {
+        let promise = Promise {
+            held: quantity("held", doc.held)?,
+            margin: quantity("margin", doc.margin)?,
+            at_risk: quantity("at_risk", doc.at_risk)?,
+        };
+        Ok((BudgetNumber(doc.budget), LearnedHold { measure: Measure::try_from(&doc.measure)?, promise }))
+    };
+    docs.iter().map(hold).collect::<Result<_, _>>().map(LearnedHolds)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Store {
         let writable: BTreeSet<CounterId> = touched.iter().map(Governing::counter).collect();
         let readable: BTreeSet<CounterId> =
             touched.iter().flat_map(|one| one.window.iter().map(|period| one.counter_at(*period))).collect();
-        let poison = Counter { posted: quantity(POISON), held: quantity(POISON) };
+        let poison = Counter { posted: quantity(POISON), held: quantity(POISON), ..Counter::default() };
         books.counters = self.counters.keys().map(|id| (id.clone(), poison)).collect();
         for id in readable.union(&writable) {
             books.counters.insert(id.clone(), self.counters.get(id).copied().unwrap_or_default());
@@ -139,7 +139,7 @@ impl Store {
             recount.post(&transfer.call, transfer.period_at, &transfer.priced.consumption).unwrap();
         }
         for one in self.reservations.values().filter(|one| one.state == ReservationState::Open) {
-            recount.hold(&one.call, one.granted_at, &one.hold.consumption).unwrap();
+            recount.hold(&one.call, one.granted_at, &one.hold.consumption, &one.learned).unwrap();
         }
         let counters = recount.finish().into_iter().map(|(id, recounted)| (id, recounted.counter));
         counters.filter(|(_, counter)| *counter != Counter::default()).collect()
