@@ -21,7 +21,8 @@ use crate::domain::ledger::outcome::RefusedCall;
 use crate::domain::ledger::reservation::Reservation;
 use crate::domain::ledger::transfer::Transfer;
 use crate::domain::tariff::Priced;
-use crate::wire::answer::{self, PreflightAnswer};
+use crate::wire::answer::PreflightAnswer;
+use crate::wire::kept;
 use crate::wire::learned::learned_docs;
 
 /// A number the database keeps signed.
@@ -474,7 +475,7 @@ fn bind_answers(arguments: &mut PgArguments, books: &Books, now: DateTime<Utc>) 
         spaces.push(space.as_str());
         keys.push(key.as_str());
         fingerprints.push(fingerprint.to_vec());
-        answers.push(answer::to_text(outcome)?);
+        answers.push(kept::to_text(outcome)?);
     }
     let recorded_at = vec![now; spaces.len()];
     add(arguments, spaces)?;

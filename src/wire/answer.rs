@@ -1,4 +1,4 @@
-//! What the ledger answers, as JSON. Also what is kept under an idempotency key, so that a retry gets the same words.
+//! What the ledger answers, as JSON. What is kept of it under an idempotency key is in [`super::kept`].
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -10,7 +10,7 @@ use super::budget::ReserveName;
 use crate::domain::amounts::{Quantity, Tokens};
 use crate::domain::budget::catalogue::{Enforcement, HoldRule};
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
-use crate::domain::ledger::outcome::{BudgetState, Extended, Outcome, Posted, Released, Ruled};
+use crate::domain::ledger::outcome::{BudgetState, Extended, Posted, Released, Ruled};
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
 
@@ -236,6 +236,17 @@ pub struct BudgetStateBody {
     pub enforcement: EnforcementName,
 }
 
+/// The rule of a budget that does not hold whole estimates.
+pub(super) fn reserve_body(state: &BudgetState) -> Option<ReserveName> {
+    Some(state.reserve).filter(|rule| *rule != HoldRule::Max).map(ReserveName::from)
+}
+
+/// What is kept aside, where that can be anything but nothing.
+pub(super) fn margin_body(state: &BudgetState) -> Option<Decimal> {
+    let learned = state.reserve != HoldRule::Max || state.counter.at_risk > Quantity::ZERO;
+    learned.then(|| state.margin().decimal().normalize())
+}
+
 impl From<&BudgetState> for BudgetStateBody {
     fn from(state: &BudgetState) -> Self {
         Self {
@@ -245,9 +256,8 @@ impl From<&BudgetState> for BudgetStateBody {
             limit: state.limit.decimal().normalize(),
             posted: state.counter.posted.decimal().normalize(),
             held: state.counter.held.decimal().normalize(),
-            reserve: Some(state.reserve).filter(|rule| *rule != HoldRule::Max).map(ReserveName::from),
-            margin: (state.reserve != HoldRule::Max || state.counter.at_risk > Quantity::ZERO)
-                .then(|| state.margin().decimal().normalize()),
+            reserve: reserve_body(state),
+            margin: margin_body(state),
             headroom: state.headroom().decimal().normalize(),
             overdrawn: state.counter.posted > state.limit,
             period_start: state.period.start,
@@ -306,7 +316,8 @@ pub struct PreflightAnswer {
     pub alternatives: Vec<AlternativeBody>,
 }
 
-fn retry_body(ruling: &Ruling) -> Option<RetryBody> {
+/// When and whether to come back, after a ruling.
+pub(super) fn retry_body(ruling: &Ruling) -> Option<RetryBody> {
     match ruling.verdict {
         Verdict::Allow | Verdict::Cap => None,
         Verdict::Wait => Some(RetryBody {
@@ -437,19 +448,5 @@ impl From<&Extended> for ExtendedAnswer {
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
             budgets: extended.budgets.iter().map(BudgetStateBody::from).collect(),
         }
-    }
-}
-
-/// The text that is kept under an idempotency key: the answer's body.
-///
-/// # Errors
-/// Never in practice: every shape here can be written as JSON.
-pub fn to_text(outcome: &Outcome) -> Result<String, serde_json::Error> {
-    match outcome {
-        Outcome::Ruled(ruled) => serde_json::to_string(&PreflightAnswer::from(&**ruled)),
-        Outcome::Posted(posted) => serde_json::to_string(&PostedAnswer::from(&**posted)),
-        Outcome::Released(released) => serde_json::to_string(&ReleasedAnswer::from(released)),
-        Outcome::Extended(extended) => serde_json::to_string(&ExtendedAnswer::from(&**extended)),
-        Outcome::Repeated(text) => Ok(text.to_string()),
     }
 }

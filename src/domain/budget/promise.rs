@@ -154,3 +154,7 @@ impl LearnedHolds {
         self.0.values().any(|hold| hold.measure.saturating_of(actual) > hold.promise.held)
     }
 }
+
+#[cfg(test)]
+#[path = "tests/promise.rs"]
+mod tests;

@@ -150,3 +150,7 @@ impl Lessons {
         own.with_coarser().iter().find_map(|class| self.0.get(class)?.get(place)?.as_ref())
     }
 }
+
+#[cfg(test)]
+#[path = "lesson_tests.rs"]
+mod tests;

@@ -45,6 +45,20 @@ pub struct Remembered {
     pub outcome: Outcome,
 }
 
+impl Remembered {
+    /// The answer to whoever asks again under the same key.
+    ///
+    /// # Errors
+    /// [`Refusal::IdempotencyMismatch`] when something else was asked then.
+    pub fn answer_to(&self, idempotency: &Idempotency) -> Answer {
+        if self.fingerprint == idempotency.fingerprint {
+            Ok(self.outcome.clone())
+        } else {
+            Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
+        }
+    }
+}
+
 /// What a batch changed, to be written in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -165,11 +179,7 @@ impl Books {
         if let Some(idempotency) = &command.idempotency
             && let Some(remembered) = self.answers.get(&(idempotency.space.clone(), idempotency.key.clone()))
         {
-            return if remembered.fingerprint == idempotency.fingerprint {
-                Ok(remembered.outcome.clone())
-            } else {
-                Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
-            };
+            return remembered.answer_to(idempotency);
         }
         let (outcome, mut effects) = match &command.action {
             Action::Reserve(reserve) => self.reserve(reserve, now)?,

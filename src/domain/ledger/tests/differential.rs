@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::model::{Model, WORLD, said};
+use super::model::{Model, WORLD, lessons, said};
 use super::*;
 
 /// A step as twelve bytes: what each means is said in [`Life::command`]. Zeros are the simplest, so that failures shrink.
@@ -27,8 +27,8 @@ fn pick<T: Copy>(from: &[T], byte: u8) -> T {
 impl Life {
     fn new() -> Self {
         Self {
-            batched: World::new(WORLD),
-            single: World::new(WORLD),
+            batched: World { lessons: Arc::new(lessons()), ..World::new(WORLD) },
+            single: World { lessons: Arc::new(lessons()), ..World::new(WORLD) },
             model: Model::new(),
             known: Vec::new(),
             number: 0,
@@ -148,9 +148,19 @@ fn the_world_meets_every_verdict_and_every_refusal() {
     seen.extend(store.reservations.values().map(|one| one.state.name()));
     seen.extend(store.reservations.values().filter(|one| one.hold.flags.contains(Flags::CAPPED)).map(|_| "cap"));
     seen.extend(store.transfers.iter().flat_map(|transfer| transfer.priced.flags.names()));
-    for expected in
-        ["wait", "stop", "cap", "settled", "released", "expired", "late", "unconfirmed", "overrun", "capped"]
-    {
+    for expected in [
+        "wait",
+        "stop",
+        "cap",
+        "settled",
+        "released",
+        "expired",
+        "late",
+        "unconfirmed",
+        "overrun",
+        "capped",
+        "learned_overrun",
+    ] {
         assert!(seen.contains(expected), "{expected} never happened: {seen:?}");
     }
 }

@@ -1,17 +1,22 @@
 //! The books as a child would keep them: one list of everything that happened, added up anew for every question.
 //!
-//! Written from the design, not from the code: it shares prices and factors with the books, and nothing else. Days and hours
+//! Written from the design, not from the code: it shares prices and factors with the books, and nothing else. What was learned
+//! is two constants here. Days and hours
 //! are divisions, sliding windows are searched second by second, caps are found by trying every output.
 
 use std::collections::BTreeMap;
 
-use rust_decimal::Decimal;
+use rust_decimal::prelude::{FromPrimitive as _, ToPrimitive as _};
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::*;
-use crate::domain::amounts::Usd;
+use crate::domain::amounts::{Quantity, Usd};
+use crate::domain::budget::catalogue::HoldRule;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::Ruling;
+use crate::domain::learned::histogram::{Histogram, Ratio};
+use crate::domain::learned::lesson::{Class, Lessons};
 use crate::domain::ledger::outcome::BudgetState;
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
@@ -22,15 +27,47 @@ pub(super) const WORLD: &str = "
     tenant beta Etc/UTC
     tenant firm Etc/UTC strict
     tenant gone Etc/UTC archived
-    budget own tokens 120 day tenant=acme zone=tenant
-    budget quota w:1,0,1,1,5,5 400 hour provider=unit
+    budget own tokens 120 day tenant=acme zone=tenant reserve=p95
+    budget quota w:1,0,1,1,5,5 400 hour provider=unit reserve=p99
     budget run usd 60 once each=run
     budget soft tokens 50 hour soft
     budget slide requests 6 sliding:600 each=tenant
-    budget floor usd 90 day zone=tenant each=tenant floors=interactive:0.4
+    budget floor usd 90 day zone=tenant each=tenant floors=interactive:0.4 reserve=p99
     budget two usd 30 day model=two
-    budget grams gco2e 0.004 day each=feature
-    budget burst tokens 70 sliding:600 provider=unit";
+    budget grams gco2e 0.004 day each=feature reserve=p95
+    budget burst tokens 70 sliding:600 provider=unit reserve=p95";
+
+/// What the world has learned: of a thousand calls to `unit/one` 980 used a quarter of their output and 20 the half; those to
+/// `unit/two` used the half.
+pub(super) fn lessons() -> Lessons {
+    let class = |model: &str| {
+        let call = call(&format!("past/any unit/{model}"));
+        Class { tenant: Some(call.tenant), feature: Some(call.feature), provider: call.provider, model: call.model }
+    };
+    let used = |calls: &[(u64, u64)]| {
+        let mut output = Histogram::default();
+        for (count, millionths) in calls {
+            output.add(Ratio::from_millionths(*millionths).bucket(), *count);
+        }
+        output
+    };
+    let one = used(&[(980, 250_000), (20, 500_000)]);
+    Lessons::learn([(class("one"), one), (class("two"), used(&[(1_000, 500_000)]))])
+}
+
+/// The part of the output that is held by a rule; how many of a million calls go beyond; and the mean share of the rest that is
+/// used, in millionths: one call more than was seen used everything.
+fn lesson(model: &str, rule: HoldRule) -> Option<(u64, u64, u64)> {
+    match (model, rule) {
+        // 21 of 1,001 calls; (20 × 1/3 + 1) / 1,001. One in fifty is too often for p99, which holds the half.
+        ("one", HoldRule::P95) => Some((4, 20_980, 7_660)),
+        ("one", HoldRule::P99) | ("two", HoldRule::P95 | HoldRule::P99) => Some((2, 1_000, 1_000)),
+        _ => None,
+    }
+}
+
+/// Held, kept aside, at risk.
+type Kept = [Decimal; 3];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Window {
@@ -50,6 +87,7 @@ struct Rule {
     limit: Decimal,
     hard: bool,
     kept_for_interactive: Decimal,
+    holds: HoldRule,
 }
 
 fn number(count: Tokens) -> Decimal {
@@ -74,35 +112,44 @@ fn rules() -> Vec<Rule> {
         limit: limit.into(),
         hard: true,
         kept_for_interactive: Decimal::ZERO,
+        holds: HoldRule::Max,
     };
+    let p95 = |rule| Rule { holds: HoldRule::P95, ..rule };
+    let p99 = |rule| Rule { holds: HoldRule::P99, ..rule };
     vec![
-        rule("own", Window::TenantDay, 120, |call| (call.tenant.as_str() == "acme").then(String::new), all_tokens),
-        rule(
+        p95(rule("own", Window::TenantDay, 120, |call| (call.tenant.as_str() == "acme").then(String::new), all_tokens)),
+        p99(rule(
             "quota",
             Window::Hour,
             400,
             |call| (call.provider.as_str() == "unit").then(String::new),
             |call| number(call.usage.input) + Decimal::from(5) * number(call.usage.output),
-        ),
+        )),
         rule("run", Window::Once, 60, |call| Some(format!("{}/{}", call.tenant, call.run.as_ref()?)), dollars),
         Rule { hard: false, ..rule("soft", Window::Hour, 50, |_| Some(String::new()), all_tokens) },
         rule("slide", Window::Sliding, 6, |call| Some(call.tenant.to_string()), |call| call.requests.into()),
         Rule {
             kept_for_interactive: Decimal::from(36),
-            ..rule("floor", Window::TenantDay, 90, |call| Some(call.tenant.to_string()), dollars)
+            ..p99(rule("floor", Window::TenantDay, 90, |call| Some(call.tenant.to_string()), dollars))
         },
         rule("two", Window::UtcDay, 30, |call| (call.model.as_str() == "two").then(String::new), dollars),
         Rule {
             limit: Decimal::new(4, 3),
-            ..rule(
+            ..p95(rule(
                 "grams",
                 Window::UtcDay,
                 0,
                 |call| Some(format!("{}/{}", call.tenant, call.feature)),
                 |call| call.amounts.gco2e_usage_location.decimal() + call.amounts.gco2e_embodied.decimal(),
-            )
+            ))
         },
-        rule("burst", Window::Sliding, 70, |call| (call.provider.as_str() == "unit").then(String::new), all_tokens),
+        p95(rule(
+            "burst",
+            Window::Sliding,
+            70,
+            |call| (call.provider.as_str() == "unit").then(String::new),
+            all_tokens,
+        )),
     ]
 }
 
@@ -119,6 +166,8 @@ struct Hold {
     at: i64,
     expires: i64,
     priced: Priced,
+    /// Of the rules that hold less than all of it.
+    kept: BTreeMap<&'static str, Kept>,
     tier: ServiceTier,
     priority: Priority,
     state: State,
@@ -195,8 +244,8 @@ impl Model {
         }
     }
 
-    /// Posted and held of the budget that counts this call at this time, without one hold.
-    fn taken(&self, rule: &Rule, call: &Dimensions, now: i64, without: Option<ReservationId>) -> (Decimal, Decimal) {
+    /// Posted, and what is held, of the budget that counts this call at this time, without one hold.
+    fn taken(&self, rule: &Rule, call: &Dimensions, now: i64, without: Option<ReservationId>) -> (Decimal, Kept) {
         self.taken_later(rule, call, now, now, without)
     }
 
@@ -208,7 +257,7 @@ impl Model {
         now: i64,
         later: i64,
         without: Option<ReservationId>,
-    ) -> (Decimal, Decimal) {
+    ) -> (Decimal, Kept) {
         let key = (rule.key)(call);
         let by_now = |at: i64| rule.window != Window::Sliding || at.div_euclid(10) <= now.div_euclid(10);
         let counts = |other: &Dimensions, at: i64| {
@@ -217,9 +266,35 @@ impl Model {
         let posted =
             self.spent.iter().filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.what)).sum();
         let open = self.holds.iter().filter(|one| one.state == State::Open && Some(one.id) != without);
-        let held =
-            open.filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.priced.consumption)).sum();
+        let mut held = Kept::default();
+        for one in open.filter(|one| counts(&one.call, one.at)) {
+            held = plus(held, kept(rule, one));
+        }
         (posted, held)
+    }
+
+    /// What a rule keeps of a call that asked for so much and is granted this.
+    fn promise(&self, rule: &Rule, call: &Dimensions, at: i64, requested: Tokens, granted: &Priced) -> Kept {
+        let whole = (rule.measure)(&granted.consumption);
+        let all = [whole, Decimal::ZERO, Decimal::ZERO];
+        let is_unit = call.provider.as_str() == "unit";
+        let Some((part, beyond, mean)) = lesson(call.model.as_str(), rule.holds).filter(|_| is_unit) else {
+            return all;
+        };
+        let usage = granted.consumption.usage;
+        let likely = requested.count().div_ceil(part);
+        if likely >= usage.output.count() {
+            return all;
+        }
+        let cheaper = self.price(call, ServiceTier::Standard, at, &Usage { output: tokens(likely), ..usage }, 1);
+        let held = (rule.measure)(&cheaper.consumption);
+        let rest = whole - held;
+        if rest.is_zero() {
+            return all;
+        }
+        let (asked, left) = (requested.count() - likely, usage.output.count() - likely);
+        let mean = beyond.min((mean * asked).div_ceil(left));
+        [held, (rest * aside(rest, mean, rule.limit)).round_dp_with_strategy(12, UP), rest]
     }
 
     fn ceiling(rule: &Rule, priority: Priority) -> Decimal {
@@ -245,26 +320,35 @@ impl Model {
         priced: &Priced,
         priority: Priority,
         now: i64,
-        extended: Option<&Hold>,
+        asks: &Asks<'_>,
     ) -> Vec<Option<i64>> {
+        let extended = match asks {
+            Asks::New(_) => None,
+            Asks::More(hold) => Some(*hold),
+        };
         let mut found = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.hard && (rule.key)(call).is_some()) {
             let at = extended.filter(|_| rule.window != Window::Sliding).map_or(now, |hold| hold.at);
             let (posted, held) = self.taken(rule, call, at, extended.map(|hold| hold.id));
-            let (asked, ceiling) = ((rule.measure)(&priced.consumption), Self::ceiling(rule, priority));
-            if posted + held + asked <= ceiling {
+            let asked = match asks {
+                Asks::New(requested) => self.promise(rule, call, now, *requested, priced),
+                Asks::More(hold) => grown(rule, hold, priced),
+            };
+            let ceiling = Self::ceiling(rule, priority);
+            let claimed = |posted: Decimal, held: Kept| posted + claimed(plus(held, asked), rule.limit);
+            if claimed(posted, held) <= ceiling {
                 continue;
             }
-            let room = if asked > ceiling {
+            let room = if claimed(Decimal::ZERO, Kept::default()) > ceiling {
                 None
-            } else if posted + asked <= ceiling {
+            } else if claimed(posted, Kept::default()) <= ceiling {
                 Some(now + 5)
             } else if extended.is_some() && rule.window != Window::Sliding {
                 None
             } else {
                 Self::room(rule, call, now, &|later| {
                     let (posted, held) = self.taken_later(rule, call, now, later, extended.map(|hold| hold.id));
-                    posted + held + asked <= ceiling
+                    claimed(posted, held) <= ceiling
                 })
             };
             found.push(room);
@@ -276,7 +360,7 @@ impl Model {
         let mut states: Vec<String> = Vec::new();
         for rule in self.rules.iter().filter(|rule| (rule.key)(call).is_some()) {
             let (posted, held) = self.taken(rule, call, now(rule.window), None);
-            states.push(format!("{} {}+{}", rule.name, posted.normalize(), held.normalize()));
+            states.push(told(rule.name, posted, held[0], claimed(held, rule.limit) - held[0]));
         }
         states.sort();
         states.join(", ")
@@ -304,11 +388,12 @@ impl Model {
             self.price(call, reserve.service_tier, now, &usage, 1)
         };
         let asked = priced(reserve.usage.output);
-        let obstacles = self.obstacles(call, &asked, reserve.priority, now, None);
+        let asks = Asks::New(reserve.usage.output);
+        let obstacles = self.obstacles(call, &asked, reserve.priority, now, &asks);
         let capped = || {
             let outputs =
                 (reserve.min_output.count()..reserve.usage.output.count()).rev().map(|output| priced(tokens(output)));
-            outputs.into_iter().find(|priced| self.obstacles(call, priced, reserve.priority, now, None).is_empty())
+            outputs.into_iter().find(|priced| self.obstacles(call, priced, reserve.priority, now, &asks).is_empty())
         };
         let (said, granted) = if obstacles.is_empty() {
             ("allow".to_owned(), Some(asked))
@@ -324,7 +409,12 @@ impl Model {
         let shown = granted.unwrap_or(asked);
         if let Some(priced) = granted.filter(|_| reserve.hold) {
             let expires = now + i64::from(reserve.ttl_seconds);
+            let requested = reserve.usage.output;
+            let keeps = self.rules.iter().filter(|rule| (rule.key)(call).is_some());
+            let keeps = keeps.map(|rule| (rule.name, self.promise(rule, call, now, requested, &priced)));
+            let kept = keeps.filter(|(_, kept)| !kept[2].is_zero()).collect();
             self.holds.push(Hold {
+                kept,
                 id: reserve.id,
                 call: call.clone(),
                 at: now,
@@ -385,6 +475,10 @@ impl Model {
         {
             flags = flags.with(Flags::OVERRUN);
         }
+        let measure = |name: &str| self.rules.iter().find(|rule| rule.name == name).unwrap().measure;
+        if hold.kept.iter().any(|(name, kept)| measure(name)(now_used) > kept[0]) {
+            flags = flags.with(Flags::LEARNED_OVERRUN);
+        }
         if hold.priced.flags.contains(Flags::CAPPED) {
             flags = flags.with(Flags::CAPPED);
         }
@@ -413,23 +507,25 @@ impl Model {
         }
         let mut said = "allow".to_owned();
         let later = hold.expires.max(now + i64::from(extend.ttl_seconds));
-        let mut next = (hold.priced, later);
+        let mut next = (hold.priced, hold.kept.clone(), later);
         if extend.more_output != Tokens::ZERO {
             let held = hold.priced.consumption.usage;
             let usage = Usage { output: tokens(held.output.count() + extend.more_output.count()), ..held };
             let mut priced = self.price(&hold.call, hold.tier, hold.at, &usage, 1);
             priced.flags = priced.flags.with(hold.priced.flags);
-            let obstacles = self.obstacles(&hold.call, &priced, hold.priority, now, Some(hold));
-            next = (priced, later);
+            let obstacles = self.obstacles(&hold.call, &priced, hold.priority, now, &Asks::More(hold));
+            let rules = self.rules.iter().filter(|rule| hold.kept.contains_key(rule.name));
+            next = (priced, rules.map(|rule| (rule.name, grown(rule, hold, &priced))).collect(), later);
             if !obstacles.is_empty() {
                 said = Self::refusal(&obstacles, now);
-                next = (hold.priced, hold.expires);
+                next = (hold.priced, hold.kept.clone(), hold.expires);
             }
         }
         let (at, call) = (hold.at, hold.call.clone());
-        (self.holds[place].priced, self.holds[place].expires) = next;
+        let expires = next.2;
+        (self.holds[place].priced, self.holds[place].kept, self.holds[place].expires) = next;
         let budgets = self.budgets(&call, |window| if window == Window::Sliding { now } else { at });
-        Ok(format!("extended {said} to {} [{budgets}]", next.1))
+        Ok(format!("extended {said} to {expires} [{budgets}]"))
     }
 
     fn post(&mut self, post: &PostUsage, now: i64) -> Result<String, &'static str> {
@@ -447,6 +543,54 @@ impl Model {
     }
 }
 
+/// A hold that is asked for, or more of one that is there.
+enum Asks<'a> {
+    /// The output asked for.
+    New(Tokens),
+    More(&'a Hold),
+}
+
+const UP: RoundingStrategy = RoundingStrategy::AwayFromZero;
+
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
+fn plus(one: Kept, other: Kept) -> Kept {
+    [one[0] + other[0], one[1] + other[1], one[2] + other[2]]
+}
+
+/// What a rule keeps of a hold.
+fn kept(rule: &Rule, hold: &Hold) -> Kept {
+    let whole = [(rule.measure)(&hold.priced.consumption), Decimal::ZERO, Decimal::ZERO];
+    hold.kept.get(rule.name).copied().unwrap_or(whole)
+}
+
+/// The same once it has grown: all that it grew by is held.
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
+fn grown(rule: &Rule, hold: &Hold, priced: &Priced) -> Kept {
+    let [held, aside, rest] = kept(rule, hold);
+    [held + (rule.measure)(&priced.consumption) - (rule.measure)(&hold.priced.consumption), aside, rest]
+}
+
+/// All that nobody else may have: what is held, and what is kept aside with 2 % of the limit, but never more than the rest of
+/// all calls.
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
+fn claimed([held, aside, rest]: Kept, limit: Decimal) -> Decimal {
+    held + if rest.is_zero() { rest } else { rest.min(aside + limit / Decimal::from(50)) }
+}
+
+/// The share of a call's rest that is kept aside: `ln(1 + μ (exp(x) − 1)) / x`, where `x = ln(100) rest / (2 % of the limit)`.
+#[expect(clippy::float_arithmetic, reason = "the margin is a forecast")]
+fn aside(rest: Decimal, mean: u64, limit: Decimal) -> Decimal {
+    let float = |value: Decimal| value.to_f64().unwrap();
+    let mean = float(Decimal::new(i64::try_from(mean).unwrap(), 6));
+    let x = 100_f64.ln() * float(rest) / (float(limit) * 0.02);
+    let log = if x < 1.0 { f64::ln_1p(mean * x.exp_m1()) } else { x + f64::ln(mean + (1.0 - mean) * (-x).exp()) };
+    Decimal::from_f64(log / x).unwrap().round_dp_with_strategy(9, UP).min(Decimal::ONE)
+}
+
+fn told(name: &str, posted: Decimal, held: Decimal, aside: Decimal) -> String {
+    format!("{name} {}+{}~{}", posted.normalize(), held.normalize(), aside.normalize())
+}
+
 fn said_posted(what: &Consumption, flags: Flags) -> String {
     let flags: Vec<_> = flags.names().collect();
     format!("posted {} tokens ${} {}", all_tokens(what), what.amounts.usd, flags.join(" "))
@@ -455,7 +599,10 @@ fn said_posted(what: &Consumption, flags: Flags) -> String {
 /// What the books say, in the model's words.
 pub(super) fn said(answer: &Answer) -> String {
     let budgets = |states: &[BudgetState]| {
-        let one = |state: &BudgetState| format!("{} {}+{}", state.budget, state.counter.posted, state.counter.held);
+        let one = |state: &BudgetState| {
+            let numbers = [state.counter.posted, state.counter.held, state.margin()].map(Quantity::decimal);
+            told(state.budget.as_str(), numbers[0], numbers[1], numbers[2])
+        };
         let mut states: Vec<String> = states.iter().map(one).collect();
         states.sort();
         states.join(", ")
