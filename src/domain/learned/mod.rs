@@ -16,3 +16,7 @@ pub mod lesson;
 /// How many weeks are learned from, the one that is under way included: long enough for rare calls, short enough to follow a
 /// feature that changes.
 pub const WEEKS_LEARNED: u32 = 5;
+
+#[cfg(test)]
+#[path = "simulation_tests.rs"]
+mod tests;
