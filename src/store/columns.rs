@@ -272,6 +272,7 @@ columns!(
         recorded_at: DateTime<Utc>,
         period_at: DateTime<Utc>,
         reservation: Option<Uuid>,
+        priority: &'a str,
     }
 );
 
@@ -286,6 +287,7 @@ impl<'a> ReportColumns<'a> {
         self.recorded_at.push(transfer.recorded_at);
         self.period_at.push(transfer.period_at);
         self.reservation.push(transfer.reservation.map(|reservation| reservation.0));
+        self.priority.push(transfer.priority.name());
     }
 }
 
@@ -335,16 +337,17 @@ fn bind_counters(arguments: &mut PgArguments, books: &Books, changed: &BTreeSet<
     add(arguments, held)
 }
 
-/// One row of the roll-up for all transfers of one quarter of an hour, tenant, feature, provider, model and region.
+/// One row of the roll-up for all transfers of one quarter of an hour, tenant, feature, provider, model, region and priority.
 fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<(), StoreError> {
-    type Key<'a> = (&'a str, DateTime<Utc>, &'a str, &'a str, &'a str, &'a str);
+    type Key<'a> = (&'a str, DateTime<Utc>, &'a str, &'a str, &'a str, &'a str, &'a str);
     let mut rows: BTreeMap<Key<'_>, ([i64; 7], [Decimal; 4])> = BTreeMap::new();
     for transfer in transfers {
         let call = &transfer.call;
         let region = call.region.as_ref().map_or("", RegionId::as_str);
         let at = quarter(transfer.occurred_at);
-        let key =
-            (call.tenant.as_str(), at, call.feature.as_str(), call.provider.as_str(), call.model.as_str(), region);
+        let (tenant, feature) = (call.tenant.as_str(), call.feature.as_str());
+        let (provider, model) = (call.provider.as_str(), call.model.as_str());
+        let key = (tenant, at, feature, provider, model, region, transfer.priority.name());
         let (counts, decimals) = rows.entry(key).or_default();
         let consumption = &transfer.priced.consumption;
         let mut new_counts = [i64::from(consumption.requests); 7];
@@ -372,6 +375,7 @@ fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<()
     add(arguments, keys().map(|key| key.3).collect::<Vec<_>>())?;
     add(arguments, keys().map(|key| key.4).collect::<Vec<_>>())?;
     add(arguments, keys().map(|key| key.5).collect::<Vec<_>>())?;
+    add(arguments, keys().map(|key| key.6).collect::<Vec<_>>())?;
     for place in 0..7 {
         add(arguments, rows.values().filter_map(|(counts, _)| counts.get(place).copied()).collect::<Vec<_>>())?;
     }

@@ -86,6 +86,7 @@ proptest! {
                 transfer: TransferId(Uuid::from_u128(number + 1000)),
                 call: call("acme/chat unit/unheard run=r-2"),
                 requested_model: None,
+                priority: Priority::Standard,
                 service_tier: ServiceTier::Standard,
                 requests: 1,
                 usage: ReportedUsage::Buckets(usage([used, 1, 2, 3, 4, 5])),

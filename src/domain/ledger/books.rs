@@ -231,6 +231,10 @@ impl Books {
         if tenant.strict && !tariff.is_priced() {
             return Err(Refusal::UnpricedModel { provider: call.provider.clone(), model: call.model.clone() });
         }
+        if tenant.strict && !tariff.has_factors() {
+            let (provider, model, region) = (call.provider.clone(), call.model.clone(), call.region.clone());
+            return Err(Refusal::UnknownFactor { provider, model, region });
+        }
         let governing = self.catalogue.governing(call, now)?;
         let ask = Ask {
             usage: reserve.usage,
@@ -325,6 +329,7 @@ impl Books {
             kind: TransferKind::Settlement,
             call,
             requested_model: requested,
+            priority: reservation.priority,
             priced,
             report: settle.report.clone(),
             occurred_at: at,
@@ -443,6 +448,7 @@ impl Books {
             kind: TransferKind::Usage,
             call: call.clone(),
             requested_model: post.requested_model.clone().filter(|model| *model != call.model),
+            priority: post.priority,
             priced,
             report: post.report.clone(),
             occurred_at,
