@@ -50,8 +50,9 @@ struct Added {
     tokens: Histogram,
 }
 
-/// Reads the next page of the journal, up to what was called before `until` if one is given: transfers are numbered when they
-/// are asked for and seen when they are committed, so the newest are left for later.
+/// Reads the next page of the journal, up to what was asked for before `until` if one is given.
+///
+/// Transfers are numbered when they are asked for and seen when they are committed, so the newest are left for later.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.

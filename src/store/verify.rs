@@ -359,7 +359,8 @@ fn compare_counter(
     recomputed: Option<Counter>,
     findings: &mut Findings,
 ) {
-    let columns: [(&str, fn(Counter) -> Quantity); 4] = [
+    type Number = fn(Counter) -> Quantity;
+    let columns: [(&str, Number); 4] = [
         ("posted", |counter| counter.posted),
         ("held", |counter| counter.held),
         ("margin", |counter| counter.margin),

@@ -360,7 +360,7 @@ pub struct PostedAnswer {
     pub usage: UsageBuckets,
     /// What moved.
     pub amounts: AmountsBody,
-    /// What was held for it, if anything was.
+    /// The whole estimate that it settles, if one was held.
     pub held: Option<AmountsBody>,
     /// The price row's tier: total input tokens from which it holds. The estimate's may differ: see `held_tier_from`.
     pub price_tier_from: u64,

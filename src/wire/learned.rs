@@ -151,8 +151,9 @@ pub struct AccuracySumsBody {
     pub actual_tokens: u64,
 }
 
-/// The share of its estimate that so many calls stayed within: `"0.25"` is a quarter. At most 9 % too large, never too small.
-/// None if no call can tell, or if the call of that rank used more than four times its estimate.
+/// The share of its estimate that so many calls stayed within: `"0.25"` is a quarter.
+///
+/// At most 9 % too large, never too small. None if no call can tell, or if the call of that rank used more than four times its estimate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SharesBody {
     /// One call in two.

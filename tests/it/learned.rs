@@ -136,11 +136,13 @@ fn stand(answer: &Value) -> [String; 3] {
 #[tokio::test]
 async fn a_budget_says_what_its_reservations_hold() {
     let service = TestService::start().await;
-    let before = put_budget(&service, "plain", daily(None)).await;
-    assert!(before.get("reserve").is_none(), "a budget that says nothing reads as before: {before}");
-    let said = put_budget(&service, "plain", daily(Some("max"))).await;
-    assert!(said.get("reserve").is_none());
-    assert_eq!(put_budget(&service, "plain", daily(Some("p99"))).await["reserve"], "p99");
+    for rule in [None, Some("max")] {
+        put_budget(&service, "plain", daily(rule)).await;
+        let now = get(&service, "/v1/budgets/plain").await;
+        assert!(now.get("reserve").is_none(), "a budget that holds whole estimates reads as before: {now}");
+        assert_eq!(stand(&now), ["0", "-", "100000"]);
+    }
+    put_budget(&service, "plain", daily(Some("p99"))).await;
     let now = get(&service, "/v1/budgets/plain").await;
     assert_eq!((&now["reserve"], &now["counters"][0]["reserve"]), (&json!("p99"), &json!("p99")));
     assert_eq!(stand(&now), ["0", "0", "100000"]);

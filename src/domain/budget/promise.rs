@@ -156,5 +156,6 @@ impl LearnedHolds {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 #[path = "tests/promise.rs"]
 mod tests;

@@ -11,7 +11,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::catalogue::{Budget, Enforcement, Governing, Priority};
+use super::catalogue::{Budget, Enforcement, Governing, HoldRule, Priority};
 use super::counter::{Counter, Standing};
 use super::measure::Consumption;
 use super::promise::{LearnedHolds, Promise};
@@ -215,7 +215,7 @@ impl Ask<'_> {
     /// When an amount is beyond what the ledger can keep.
     pub fn learned_holds(&self, budgets: &[Governing], priced: &Priced) -> Result<LearnedHolds, Undecided> {
         let mut learned = LearnedHolds::default();
-        for one in budgets {
+        for one in budgets.iter().filter(|one| one.budget.reserve != HoldRule::Max) {
             learned.keep(&one.budget, self.promise(&one.budget, priced)?);
         }
         Ok(learned)

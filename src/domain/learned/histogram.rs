@@ -160,6 +160,7 @@ impl Histogram {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 mod tests {
     use proptest::prelude::*;
 
@@ -237,7 +238,7 @@ mod tests {
             let mut merged = histogram(second);
             merged.merge(&histogram(first));
             prop_assert_eq!(&merged, &whole);
-            prop_assert_eq!(whole.calls(), shares.len() as u64);
+            prop_assert_eq!(whole.calls(), u64::try_from(shares.len()).unwrap());
         }
 
         #[test]
@@ -246,7 +247,7 @@ mod tests {
         ) {
             let told = histogram(&shares).quantile(of_thousand).unwrap();
             shares.sort_unstable();
-            let rank = (shares.len() * of_thousand as usize).div_ceil(1_000).max(1);
+            let rank = (shares.len() * usize::try_from(of_thousand).unwrap()).div_ceil(1_000).max(1);
             let exact = shares[rank - 1];
             prop_assert!(told.0 >= exact && told.0 * 10 <= exact * 11 + 10, "{} told, {} exact", told.0, exact);
         }

@@ -152,5 +152,6 @@ impl Lessons {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 #[path = "lesson_tests.rs"]
 mod tests;

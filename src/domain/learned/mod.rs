@@ -18,5 +18,6 @@ pub mod lesson;
 pub const WEEKS_LEARNED: u32 = 5;
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 #[path = "simulation_tests.rs"]
 mod tests;
