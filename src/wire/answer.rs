@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::budget::ReserveName;
+use super::learned::ReserveName;
 use crate::domain::amounts::{Quantity, Tokens};
 use crate::domain::budget::catalogue::{Enforcement, HoldRule};
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};

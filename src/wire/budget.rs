@@ -12,10 +12,9 @@ use utoipa::ToSchema;
 
 use super::FieldError;
 use super::answer::EnforcementName;
+use super::learned::ReserveName;
 use crate::domain::amounts::Quantity;
-use crate::domain::budget::catalogue::{
-    Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, HoldRule, Priority,
-};
+use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
 use crate::domain::budget::measure::{BucketWeights, Measure};
 use crate::domain::budget::scope::{Each, Scope};
 use crate::domain::calendar::{AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone};
@@ -330,47 +329,6 @@ impl From<PriorityName> for Priority {
             PriorityName::Batch => Self::Batch,
             PriorityName::Standard => Self::Standard,
             PriorityName::Interactive => Self::Interactive,
-        }
-    }
-}
-
-/// What a reservation holds of its estimate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReserveName {
-    /// All of it: the requested maximum.
-    #[default]
-    Max,
-    /// With the output that 95 of 100 such calls stay within, as learned, and a margin for the rest.
-    P95,
-    /// With the output that 99 of 100 such calls stay within, as learned, and a margin for the rest.
-    P99,
-}
-
-impl ReserveName {
-    /// Whether it is the one that is meant when none is named.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-    fn is_default(&self) -> bool {
-        *self == Self::Max
-    }
-}
-
-impl From<ReserveName> for HoldRule {
-    fn from(name: ReserveName) -> Self {
-        match name {
-            ReserveName::Max => Self::Max,
-            ReserveName::P95 => Self::P95,
-            ReserveName::P99 => Self::P99,
-        }
-    }
-}
-
-impl From<HoldRule> for ReserveName {
-    fn from(rule: HoldRule) -> Self {
-        match rule {
-            HoldRule::Max => Self::Max,
-            HoldRule::P95 => Self::P95,
-            HoldRule::P99 => Self::P99,
         }
     }
 }

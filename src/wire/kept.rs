@@ -18,7 +18,7 @@ use super::answer::{
     AmountsBody, BudgetStateBody, EnforcementName, ExtendedAnswer, PostedAnswer, PreflightAnswer, ReasonBody,
     ReleasedAnswer, RetryBody, UsageBuckets, VerdictName, margin_body, reserve_body, retry_body,
 };
-use super::budget::ReserveName;
+use super::learned::ReserveName;
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::budget::counter::Counter;
 use crate::domain::calendar::{UnknownZone, Zone};

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::budget::MeasureBody;
 use super::{FieldError, optional};
 use crate::domain::amounts::Quantity;
-use crate::domain::budget::catalogue::BudgetNumber;
+use crate::domain::budget::catalogue::{BudgetNumber, HoldRule};
 use crate::domain::budget::measure::Measure;
 use crate::domain::budget::promise::{LearnedHold, LearnedHolds, Promise};
 use crate::domain::id::{FeatureId, ModelId, ProviderId, TenantId};
@@ -20,6 +20,47 @@ use crate::domain::learned::histogram::{Histogram, Ratio};
 pub const WEEKS_MAX: u32 = 260;
 /// Weeks when none are named: what a learned hold looks at.
 pub const WEEKS_DEFAULT: u32 = crate::domain::learned::WEEKS_LEARNED;
+
+/// What a reservation holds of its estimate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReserveName {
+    /// All of it: the requested maximum.
+    #[default]
+    Max,
+    /// With the output that 95 of 100 such calls stay within, as learned, and a margin for the rest.
+    P95,
+    /// With the output that 99 of 100 such calls stay within, as learned, and a margin for the rest.
+    P99,
+}
+
+impl ReserveName {
+    /// Whether it is the one that is meant when none is named.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::Max
+    }
+}
+
+impl From<ReserveName> for HoldRule {
+    fn from(name: ReserveName) -> Self {
+        match name {
+            ReserveName::Max => Self::Max,
+            ReserveName::P95 => Self::P95,
+            ReserveName::P99 => Self::P99,
+        }
+    }
+}
+
+impl From<HoldRule> for ReserveName {
+    fn from(rule: HoldRule) -> Self {
+        match rule {
+            HoldRule::Max => Self::Max,
+            HoldRule::P95 => Self::P95,
+            HoldRule::P99 => Self::P99,
+        }
+    }
+}
 
 /// What accuracy is told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::histogram::{Histogram, Ratio};
 use super::lesson::{Class, Lessons};
 use crate::domain::budget::catalogue::{HoldRule, Priority};
-use crate::domain::budget::promise::CONFIDENCE_PER_MILLE;
 use crate::domain::fixtures::{at, call, catalogue, rates, tokens, usage};
 use crate::domain::id::{ReservationId, TransferId};
 use crate::domain::ledger::books::{Books, Changes};
@@ -130,8 +129,8 @@ fn check(trace: &str, rule: &str, limit: u64, expect: (u64, u64, u64)) {
     let (open, held, margin) = fill(limit, rule, &lessons);
     assert_eq!((whole, open, held), expect, "{rule} {limit}");
     let above = trials(open, held, margin, &asked, TRIALS);
-    let allowed = TRIALS * (1_000 - CONFIDENCE_PER_MILLE) / 1_000;
-    assert!(above <= allowed, "{rule} {limit}: {above} of {TRIALS} trials overran the margin of {margin}");
+    // Forty would be within the confidence; calls are not as bad as the worst that the margin is made for.
+    assert_eq!(above, 0, "{rule} {limit}: so many of {TRIALS} trials overran the margin of {margin}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{get, world};
 #[tokio::test]
 async fn row_level_security_shows_a_tenant_only_its_own_rows() {
     let service = world().await;
+    service.app.learn(None).await.unwrap();
     let mut connection = service.db.pool().acquire().await.unwrap();
     // Everything there is to read, as the database lists it: a table that is added and forgotten fails here.
     let relations: Vec<String> = sqlx::query_scalar(
@@ -24,6 +25,8 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
         "budgets",
         "counters",
         "entries",
+        "learned_calls",
+        "learned_shares",
         "refusal_counts",
         "refusals",
         "reservations",
@@ -31,7 +34,7 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
         "transfers",
         "usage_rollup",
     ];
-    let everybodys = ["catalogue_head", "factors", "prices"];
+    let everybodys = ["catalogue_head", "factors", "learned_cursor", "prices"];
     for relation in &relations {
         let mut transaction = connection.begin().await.unwrap();
         confine(&mut transaction, &TenantId::parse("kathmandu").unwrap()).await.unwrap();

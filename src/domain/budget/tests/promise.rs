@@ -62,6 +62,37 @@ fn a_budget_that_counts_something_else_by_now_holds_the_whole() {
     assert!(learned.are_overrun_by(&priced(21)) && !learned.are_overrun_by(&priced(20)));
 }
 
+#[test]
+fn the_margin_holds_as_often_as_stated_for_the_worst_calls_there_are() {
+    // All or nothing: of each call's rest everything is used, one time in fifty.
+    const TRIALS: u64 = 20_000;
+    for (open, rest, limit) in [(20_u64, 500, 100_000), (100, 200, 100_000), (400, 100, 100_000), (60, 1_500, 100_000)]
+    {
+        let number = |value: u64| Quantity::new(value.into()).unwrap();
+        let promise = Promise::learned(Quantity::ZERO, number(rest), 20_000, number(limit)).unwrap();
+        let mut counter = Counter::default();
+        for _call in 0..open {
+            counter = counter.hold(promise).unwrap();
+        }
+        let aside = counter.kept_aside(number(limit));
+        let mut state = 11_u64;
+        let mut overruns = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            if (state >> 33) % 50 == 0 { rest } else { 0 }
+        };
+        let (mut above, mut above_the_mean) = (0_u64, 0_u64);
+        for _trial in 0..TRIALS {
+            let over: u64 = (0..open).map(|_| overruns()).sum();
+            above += u64::from(number(over) > aside);
+            above_the_mean += u64::from(over * 50 > open * rest);
+        }
+        let allowed = TRIALS * u64::from(1_000 - CONFIDENCE_PER_MILLE) / 1_000;
+        assert!(above <= allowed, "{open} calls of {rest}: {above} of {TRIALS} above {aside}");
+        assert!(above_the_mean * 10 > TRIALS, "{open} calls of {rest}: the mean alone is no margin");
+        assert!(aside.decimal() < Decimal::from(open * rest), "{open} calls of {rest}: all of it is no margin either");
+    }
+}
+
 proptest! {
     #[test]
     fn held_and_margin_are_never_more_than_the_whole_and_the_margin_never_less_than_the_mean(

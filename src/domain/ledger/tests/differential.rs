@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::model::{Model, WORLD, lessons, said};
+use super::learned::lessons;
+use super::model::{Model, WORLD, said};
 use super::*;
 
 /// A step as twelve bytes: what each means is said in [`Life::command`]. Zeros are the simplest, so that failures shrink.

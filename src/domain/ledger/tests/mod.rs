@@ -5,6 +5,7 @@
 
 mod differential;
 mod ends;
+mod learned;
 mod model;
 mod pains;
 mod reserving;

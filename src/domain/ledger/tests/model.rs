@@ -1,22 +1,20 @@
 //! The books as a child would keep them: one list of everything that happened, added up anew for every question.
 //!
 //! Written from the design, not from the code: it shares prices and factors with the books, and nothing else. What was learned
-//! is two constants here. Days and hours
+//! is constants, in `learned`. Days and hours
 //! are divisions, sliding windows are searched second by second, caps are found by trying every output.
 
 use std::collections::BTreeMap;
 
-use rust_decimal::prelude::{FromPrimitive as _, ToPrimitive as _};
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
+use super::learned::{Kept, UP, aside, claimed, lesson, plus};
 use super::*;
 use crate::domain::amounts::{Quantity, Usd};
 use crate::domain::budget::catalogue::HoldRule;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::Ruling;
-use crate::domain::learned::histogram::{Histogram, Ratio};
-use crate::domain::learned::lesson::{Class, Lessons};
 use crate::domain::ledger::outcome::BudgetState;
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
@@ -36,38 +34,6 @@ pub(super) const WORLD: &str = "
     budget two usd 30 day model=two
     budget grams gco2e 0.004 day each=feature reserve=p95
     budget burst tokens 70 sliding:600 provider=unit reserve=p95";
-
-/// What the world has learned: of a thousand calls to `unit/one` 980 used a quarter of their output and 20 the half; those to
-/// `unit/two` used the half.
-pub(super) fn lessons() -> Lessons {
-    let class = |model: &str| {
-        let call = call(&format!("past/any unit/{model}"));
-        Class { tenant: Some(call.tenant), feature: Some(call.feature), provider: call.provider, model: call.model }
-    };
-    let used = |calls: &[(u64, u64)]| {
-        let mut output = Histogram::default();
-        for (count, millionths) in calls {
-            output.add(Ratio::from_millionths(*millionths).bucket(), *count);
-        }
-        output
-    };
-    let one = used(&[(980, 250_000), (20, 500_000)]);
-    Lessons::learn([(class("one"), one), (class("two"), used(&[(1_000, 500_000)]))])
-}
-
-/// The part of the output that is held by a rule; how many of a million calls go beyond; and the mean share of the rest that is
-/// used, in millionths: one call more than was seen used everything.
-fn lesson(model: &str, rule: HoldRule) -> Option<(u64, u64, u64)> {
-    match (model, rule) {
-        // 21 of 1,001 calls; (20 × 1/3 + 1) / 1,001. One in fifty is too often for p99, which holds the half.
-        ("one", HoldRule::P95) => Some((4, 20_980, 7_660)),
-        ("one", HoldRule::P99) | ("two", HoldRule::P95 | HoldRule::P99) => Some((2, 1_000, 1_000)),
-        _ => None,
-    }
-}
-
-/// Held, kept aside, at risk.
-type Kept = [Decimal; 3];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Window {
@@ -550,13 +516,6 @@ enum Asks<'a> {
     More(&'a Hold),
 }
 
-const UP: RoundingStrategy = RoundingStrategy::AwayFromZero;
-
-#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
-fn plus(one: Kept, other: Kept) -> Kept {
-    [one[0] + other[0], one[1] + other[1], one[2] + other[2]]
-}
-
 /// What a rule keeps of a hold.
 fn kept(rule: &Rule, hold: &Hold) -> Kept {
     let whole = [(rule.measure)(&hold.priced.consumption), Decimal::ZERO, Decimal::ZERO];
@@ -568,23 +527,6 @@ fn kept(rule: &Rule, hold: &Hold) -> Kept {
 fn grown(rule: &Rule, hold: &Hold, priced: &Priced) -> Kept {
     let [held, aside, rest] = kept(rule, hold);
     [held + (rule.measure)(&priced.consumption) - (rule.measure)(&hold.priced.consumption), aside, rest]
-}
-
-/// All that nobody else may have: what is held, and what is kept aside with 2 % of the limit, but never more than the rest of
-/// all calls.
-#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
-fn claimed([held, aside, rest]: Kept, limit: Decimal) -> Decimal {
-    held + if rest.is_zero() { rest } else { rest.min(aside + limit / Decimal::from(50)) }
-}
-
-/// The share of a call's rest that is kept aside: `ln(1 + μ (exp(x) − 1)) / x`, where `x = ln(100) rest / (2 % of the limit)`.
-#[expect(clippy::float_arithmetic, reason = "the margin is a forecast")]
-fn aside(rest: Decimal, mean: u64, limit: Decimal) -> Decimal {
-    let float = |value: Decimal| value.to_f64().unwrap();
-    let mean = float(Decimal::new(i64::try_from(mean).unwrap(), 6));
-    let x = 100_f64.ln() * float(rest) / (float(limit) * 0.02);
-    let log = if x < 1.0 { f64::ln_1p(mean * x.exp_m1()) } else { x + f64::ln(mean + (1.0 - mean) * (-x).exp()) };
-    Decimal::from_f64(log / x).unwrap().round_dp_with_strategy(9, UP).min(Decimal::ONE)
 }
 
 fn told(name: &str, posted: Decimal, held: Decimal, aside: Decimal) -> String {
