@@ -70,7 +70,21 @@ impl<'a> Recount<'a> {
         self.count(call, at, |counter, budget| Ok(counter.post(budget.measure.saturating_of(moved))))
     }
 
-    /// Counts what an open reservation holds (its whole estimate, but for what is learned), in the period of the instant it was granted.
+    /// Counts what a transfer took back, in the period of its instant.
+    ///
+    /// # Errors
+    /// When it cannot be counted.
+    pub fn take_back(
+        &mut self,
+        call: &Dimensions,
+        at: DateTime<Utc>,
+        moved: &Consumption,
+    ) -> Result<(), CannotRecount> {
+        self.count(call, at, |counter, budget| Ok(counter.take_back(budget.measure.saturating_of(moved))))
+    }
+
+    /// Counts what an open reservation holds (its whole estimate, but for what is learned), in the period of the instant it was
+    /// granted.
     ///
     /// # Errors
     /// When it cannot be counted.

@@ -3,8 +3,24 @@
 use proptest::prelude::*;
 
 use super::learned::lessons;
-use super::model::{Model, WORLD, said};
+use super::model::{Model, said};
 use super::*;
+
+/// The same tenants and budgets as the model's rules, in the words of the fixtures.
+const WORLD: &str = "
+    tenant acme Asia/Tokyo
+    tenant beta Etc/UTC
+    tenant firm Etc/UTC strict
+    tenant gone Etc/UTC archived
+    budget own tokens 120 day tenant=acme zone=tenant reserve=p95
+    budget quota w:1,0,1,1,5,5 400 hour provider=unit reserve=p99
+    budget run usd 60 once each=run
+    budget soft tokens 50 hour soft
+    budget slide requests 6 sliding:600 each=tenant
+    budget floor usd 90 day zone=tenant each=tenant floors=interactive:0.4 reserve=p99
+    budget two usd 30 day model=two
+    budget grams gco2e 0.004 day each=feature reserve=p95
+    budget burst tokens 70 sliding:600 provider=unit reserve=p95";
 
 /// A step as twelve bytes: what each means is said in [`Life::command`]. Zeros are the simplest, so that failures shrink.
 type Step = [u8; 12];
@@ -58,7 +74,7 @@ impl Life {
         let (input, output) = (u64::from(input % 40), u64::from(output % 50));
         let outcome = pick(&CallOutcome::ALL, outcome);
         let ttl_seconds = pick(&[120, 30, 1, 700, 86_400], more);
-        let action = match kind % 10 {
+        let action = match kind % 11 {
             0..=3 => Action::Reserve(Box::new(Reserve {
                 allow_cap: flags & 1 == 1,
                 hold: flags & 0b1110 != 0b0010,
@@ -75,6 +91,31 @@ impl Life {
             })),
             6 => Action::Release(Release { tenant: tenant_of, ..release(target) }),
             7..=8 => Action::Extend(Extend { tenant: tenant_of, ..extend(target, ttl_seconds, u64::from(flags % 12)) }),
+            10 => {
+                let mut call = call(&Self::call(tenant, model));
+                if flags & 0b100 != 0 {
+                    (call.tenant, call.feature) = (TenantId::nobody(), FeatureId::nothing());
+                }
+                let back = pick(&[0, 5, 900, 50_000, -1], when);
+                let amounts = Amounts {
+                    tokens: tokens(input.saturating_add(output)),
+                    usd: Usd::new(input.into()).unwrap(),
+                    ..Amounts::default()
+                };
+                Action::Adjust(Box::new(Adjust {
+                    transfer: transfer_id(number),
+                    kind: if flags & 1 == 1 {
+                        Adjustment::TrueUp { corrects: None }
+                    } else {
+                        Adjustment::Correction { corrects: transfer_id(target) }
+                    },
+                    direction: if flags & 0b10 == 0 { Direction::Forward } else { Direction::Reverse },
+                    call,
+                    priority: Priority::Standard,
+                    consumption: Consumption { requests: 1, usage: usage([input, 0, 0, 0, output, 0]), amounts },
+                    occurred_at: self.batched.now.checked_sub_signed(TimeDelta::seconds(back)).unwrap(),
+                }))
+            }
             _ => {
                 let back = pick(
                     &[None, Some(0), Some(5), Some(-300), Some(900), Some(50_000), Some(-301), Some(34_560_001)],
@@ -136,7 +177,7 @@ fn the_world_meets_every_verdict_and_every_refusal() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()[0]
     };
-    for _batch in 0..150 {
+    for _batch in 0..400 {
         let steps: Vec<Step> = (0..4).map(|_| std::array::from_fn(|_| byte())).collect();
         // Mostly short, so that much is still open when it is ended.
         let pause = if byte() % 4 == 0 { byte() } else { byte() % 4 };

@@ -19,22 +19,6 @@ use crate::domain::ledger::outcome::BudgetState;
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
 
-/// The same tenants and budgets as [`rules`], in the words of the fixtures.
-pub(super) const WORLD: &str = "
-    tenant acme Asia/Tokyo
-    tenant beta Etc/UTC
-    tenant firm Etc/UTC strict
-    tenant gone Etc/UTC archived
-    budget own tokens 120 day tenant=acme zone=tenant reserve=p95
-    budget quota w:1,0,1,1,5,5 400 hour provider=unit reserve=p99
-    budget run usd 60 once each=run
-    budget soft tokens 50 hour soft
-    budget slide requests 6 sliding:600 each=tenant
-    budget floor usd 90 day zone=tenant each=tenant floors=interactive:0.4 reserve=p99
-    budget two usd 30 day model=two
-    budget grams gco2e 0.004 day each=feature reserve=p95
-    budget burst tokens 70 sliding:600 provider=unit reserve=p95";
-
 #[derive(Clone, Copy, PartialEq)]
 enum Window {
     Hour,
@@ -96,7 +80,13 @@ fn rules() -> Vec<Rule> {
         rule("slide", Window::Sliding, 6, |call| Some(call.tenant.to_string()), |call| call.requests.into()),
         Rule {
             kept_for_interactive: Decimal::from(36),
-            ..p99(rule("floor", Window::TenantDay, 90, |call| Some(call.tenant.to_string()), dollars))
+            ..p99(rule(
+                "floor",
+                Window::TenantDay,
+                90,
+                |call| Some(call.tenant.to_string()).filter(|tenant| tenant != "-"),
+                dollars,
+            ))
         },
         rule("two", Window::UtcDay, 30, |call| (call.model.as_str() == "two").then(String::new), dollars),
         Rule {
@@ -143,6 +133,7 @@ struct Spent {
     call: Dimensions,
     at: i64,
     what: Consumption,
+    sign: Decimal,
 }
 
 pub(super) struct Model {
@@ -177,6 +168,7 @@ impl Model {
             Action::Release(release) => self.release(release),
             Action::Extend(extend) => self.extend(extend, at),
             Action::PostUsage(post) => self.post(post, at),
+            Action::Adjust(adjust) => self.adjust(adjust, at),
         };
         match said {
             Ok(said) => {
@@ -229,8 +221,12 @@ impl Model {
         let counts = |other: &Dimensions, at: i64| {
             (rule.key)(other) == key && Self::within(rule.window, call, at, later) && by_now(at)
         };
-        let posted =
-            self.spent.iter().filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.what)).sum();
+        let posted = self
+            .spent
+            .iter()
+            .filter(|one| counts(&one.call, one.at))
+            .map(|one| one.sign * (rule.measure)(&one.what))
+            .sum();
         let open = self.holds.iter().filter(|one| one.state == State::Open && Some(one.id) != without);
         let mut held = Kept::default();
         for one in open.filter(|one| counts(&one.call, one.at)) {
@@ -452,7 +448,7 @@ impl Model {
         let said = said_posted(&priced.consumption, priced.flags.with(flags));
         // An expired hold may be settled once, and then it has ended like any other.
         self.holds[place].state = State::Ended;
-        self.spent.push(Spent { call: call.clone(), at, what: priced.consumption });
+        self.spent.push(Spent { call: call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
         Ok(format!("{said} [{}]", self.budgets(&call, |_| at)))
     }
 
@@ -504,14 +500,28 @@ impl Model {
         }
         let ReportedUsage::Buckets(usage) = &post.usage else { unreachable!("the model reads no raw usage") };
         let priced = self.price(&post.call, post.service_tier, at, usage, post.requests);
-        self.spent.push(Spent { call: post.call.clone(), at, what: priced.consumption });
+        self.spent.push(Spent { call: post.call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
         Ok(format!("{} [{}]", said_posted(&priced.consumption, priced.flags), self.budgets(&post.call, |_| at)))
     }
 }
 
-/// A hold that is asked for, or more of one that is there.
+impl Model {
+    fn adjust(&mut self, adjust: &Adjust, now: i64) -> Result<String, &'static str> {
+        if !["acme", "beta", "firm", "gone", "-"].contains(&adjust.call.tenant.as_str()) {
+            return Err("unknown tenant");
+        }
+        let at = adjust.occurred_at.timestamp();
+        if at > now {
+            return Err("out of range");
+        }
+        let sign = if adjust.direction == Direction::Forward { Decimal::ONE } else { Decimal::NEGATIVE_ONE };
+        self.spent.push(Spent { call: adjust.call.clone(), at, what: adjust.consumption, sign });
+        Ok(format!("{} [{}]", said_posted(&adjust.consumption, Flags::NONE), self.budgets(&adjust.call, |_| at)))
+    }
+}
+
+/// A hold that is asked for, with its output, or more of one that is there.
 enum Asks<'a> {
-    /// The output asked for.
     New(Tokens),
     More(&'a Hold),
 }
