@@ -78,7 +78,7 @@ fn the_margin_holds_as_often_as_stated_for_the_worst_calls_there_are() {
         let mut state = 11_u64;
         let mut overruns = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if (state >> 33) % 50 == 0 { rest } else { 0 }
+            if (state >> 33).is_multiple_of(50) { rest } else { 0 }
         };
         let (mut above, mut above_the_mean) = (0_u64, 0_u64);
         for _trial in 0..TRIALS {
