@@ -12,6 +12,7 @@
 //! | [`ingest`] | spans of instrumented applications, posted as usage |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`learned`] | what calls really use of what they ask for: learn, tell |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
@@ -24,6 +25,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
 pub mod ingest;
+pub mod learned;
 pub mod ledger;
 pub mod rates;
 pub mod signals;

@@ -12,6 +12,7 @@
 //! | [`rates`] | the price book and the factor book |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
+//! | [`learned`] | what calls really use of what they ask for |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`usage`] | sums of what was used |
 //! | [`signals`] | what providers said, and the quotas that are closed by it |
@@ -28,6 +29,7 @@ mod columns;
 pub mod embedded;
 pub mod housekeeping;
 pub mod lane;
+pub mod learned;
 pub mod ledger;
 pub mod migrations;
 pub mod naive;

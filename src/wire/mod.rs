@@ -14,6 +14,7 @@
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
+//! | [`learned`] | how estimates compare with what was used |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`signal`] | a provider's answer, what it means, and the rules that ship |
@@ -33,6 +34,7 @@ pub mod estimate;
 pub mod event;
 pub mod factor;
 pub mod kept;
+pub mod learned;
 pub mod ledger;
 pub mod page;
 pub mod price;

@@ -17,6 +17,7 @@ mod examples;
 mod faults;
 mod ingest;
 mod lane;
+mod learned;
 mod openapi;
 mod pages;
 mod pains;

@@ -6,6 +6,7 @@
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
 //! | [`otlp`] | `/v1/otlp/v1/traces` |
+//! | [`usage_accuracy`] | `/v1/usage/accuracy` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
 //! | [`signals`] | `/v1/signals` |
@@ -29,6 +30,7 @@ pub mod reservations;
 pub mod signals;
 pub mod tenants;
 pub mod usage;
+pub mod usage_accuracy;
 mod usage_lines;
 pub mod verdicts;
 
@@ -59,6 +61,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(reservations::routes())
         .merge(usage::routes())
         .merge(otlp::routes())
+        .merge(usage_accuracy::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
         .merge(signals::routes())
