@@ -15,6 +15,7 @@
 //! Deliberately absent: SQL (the store's), HTTP, files and progress bars (the shell's), the clock.
 
 pub mod csv_file;
+pub mod focus;
 
 pub mod parquet_file;
 pub mod stream;
