@@ -29,6 +29,14 @@ use crate::wire::export::JournalMark;
 /// instant of recording says on which side of it a transfer is.
 pub const MARK_WINDOW: TimeDelta = TimeDelta::hours(1);
 
+/// Whether a database has books.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn has_books(pool: &PgPool) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar("select to_regclass('catalogue_head') is not null").fetch_one(pool).await?)
+}
+
 /// Which part of the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Slice {
