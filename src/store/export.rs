@@ -135,6 +135,7 @@ pub struct JournalRow {
     pub agent: Option<String>,
     /// A JSON object, as text.
     pub labels: Option<String>,
+    pub priority: String,
     pub requests: i32,
     /// In the order of [`crate::domain::usage::Bucket::ALL`].
     pub buckets: [i64; 6],
@@ -341,6 +342,7 @@ fn journal_row(row: &PgRow) -> Result<JournalRow, StoreError> {
         run: row.try_get(10)?,
         agent: row.try_get(11)?,
         labels: row.try_get(12)?,
+        priority: row.try_get(41)?,
         requests: row.try_get(13)?,
         buckets,
         tokens,
