@@ -1,6 +1,7 @@
 //! `/v1/exports`: files that tie to the trial balance, in every format, for any period, and only for who may have them.
 
 mod focus;
+mod pages;
 mod parquet;
 mod transfers;
 
