@@ -65,8 +65,8 @@ pub struct ExportArgs {
     #[arg(long, value_name = "TENANT")]
     tenant: Option<TenantId>,
     /// Of focus: the version of the specification
-    #[arg(long = "focus-version", value_name = "VERSION", default_value = "1.4", value_parser = ["1.4", "1.2"])]
-    version: String,
+    #[arg(long, value_name = "VERSION", default_value = "1.4", value_parser = ["1.4", "1.2"])]
+    focus_version: String,
     /// Of focus: the length of a charge period
     #[arg(long, default_value = "day")]
     grain: GrainArg,
@@ -134,7 +134,7 @@ impl ExportArgs {
             }
             What::Focus => {
                 anyhow::ensure!(self.cursor.is_none(), "--cursor is for transfers: charges of a period are told whole");
-                let version = if self.version == "1.2" { FocusVersion::V1_2 } else { FocusVersion::V1_4 };
+                let version = if self.focus_version == "1.2" { FocusVersion::V1_2 } else { FocusVersion::V1_4 };
                 let grain = match self.grain {
                     GrainArg::Day => Grain::Day,
                     GrainArg::Hour => Grain::Hour,
