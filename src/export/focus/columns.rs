@@ -60,6 +60,7 @@ macro_rules! focus_columns {
             Column::text("x_PriceIsFallback"),
             Column::text("x_UsageIsEstimated"),
             Column::decimal("x_RoundingRemainder"),
+            Column::integer("x_Tokens"),
             Column::integer("x_Requests"),
             Column::integer("x_Transfers"),
             Column::decimal("x_EnergyKwh"),

@@ -186,6 +186,7 @@ struct Figures {
     list: i128,
     quantity: Option<i128>,
     pricing_quantity: Option<i128>,
+    tokens: i64,
     unit_price: Option<i128>,
     grams: [i128; 3],
 }
@@ -203,6 +204,10 @@ impl Row<'_> {
             Meter::Requests => (Some(in_pico), Some(in_pico)),
             Meter::Difference => (None, None),
         };
+        let tokens = match self.line.meter {
+            Meter::Tokens(_) | Meter::Difference => i64::try_from(signed(i128::from(self.line.quantity))?),
+            Meter::Requests => Ok(0),
+        };
         let [location, market, embodied] = self.line.grams;
         let grams = |nano: i128| signed(nano.checked_mul(PICO_PER_NANO).ok_or_else(too_large)?);
         Ok(Figures {
@@ -210,18 +215,18 @@ impl Row<'_> {
             list: signed(self.line.list)?,
             quantity,
             pricing_quantity,
+            tokens: tokens.map_err(|_| too_large())?,
             unit_price: self.line.unit_price,
             grams: [grams(location)?, grams(market)?, grams(embodied)?],
         })
     }
 
     /// What stands in the file, in every unit.
-    fn sums(&self, figures: &Figures) -> Sums {
+    fn sums(figures: &Figures) -> Sums {
         let decimal = |pico: i128| Decimal::try_from_i128_with_scale(pico, 12).unwrap_or_default();
-        let is_tokens = matches!(self.line.meter, Meter::Tokens(_));
         let [location, market, embodied] = figures.grams;
         Sums {
-            tokens: figures.quantity.filter(|_| is_tokens).map_or(Decimal::ZERO, decimal),
+            tokens: Decimal::from(figures.tokens),
             usd: decimal(figures.billed),
             gco2e_usage_location: decimal(location),
             gco2e_usage_market: decimal(market),
@@ -242,7 +247,7 @@ impl Row<'_> {
         }
         self.own_cells(table, &figures, terms)?;
         table.end_row()?;
-        Ok(self.sums(&figures))
+        Ok(Self::sums(&figures))
     }
 
     /// What people call the tenant. The validator of 1.2 takes ASCII only: then a name that is not is the tenant's id.
@@ -381,6 +386,7 @@ impl Row<'_> {
             yes(row.flags.contains(Flags::UNPRICED)),
             yes(row.flags.contains(Flags::UNCONFIRMED)),
             Cell::Decimal(remainder),
+            Cell::Integer(figures.tokens),
             count(requests),
             count(transfers),
             energy.map_or(Cell::Null, Cell::Decimal),

@@ -25,7 +25,7 @@ pub enum Meter {
     Tokens(Bucket),
     /// Calls: the fee of each, or calls that used no token.
     Requests,
-    /// Dollars that the price row does not explain.
+    /// Dollars that the price row does not explain; of a charge without a price row all of it, and its tokens.
     Difference,
 }
 
@@ -79,18 +79,23 @@ impl Line {
 /// Splits a charge. There is always a line. None where a number is beyond what can be computed.
 #[must_use]
 pub fn split(charge: &Charge, prices: Option<&UnitPrices>, profile: Profile) -> Option<Vec<Line>> {
+    let Some(prices) = prices else {
+        // Without a price nothing can be told apart: one line has it all.
+        let tokens = charge.buckets.into_iter().try_fold(0_u64, u64::checked_add)?;
+        let whole = Line { billed: charge.usd, grams: charge.grams, ..Line::new(Meter::Difference, tokens, None, 0) };
+        return Some(vec![whole]);
+    };
     let mut lines = Vec::with_capacity(7);
     for (place, (bucket, tokens)) in Bucket::ALL.into_iter().zip(charge.buckets).enumerate() {
         if tokens > 0 {
-            let unit_price = prices.and_then(|prices| prices.per_million.get(place).copied());
+            let unit_price = prices.per_million.get(place).copied();
             let exact = unit_price.unwrap_or(0).checked_mul(i128::from(tokens))?;
             lines.push(Line::new(Meter::Tokens(bucket), tokens, unit_price, divide_half_even(exact, PER_MILLION)));
         }
     }
-    let per_request = prices.map(|prices| prices.per_request);
-    if lines.is_empty() || per_request.is_some_and(|fee| fee > 0) {
-        let fees = per_request.unwrap_or(0).checked_mul(i128::from(charge.requests))?;
-        lines.push(Line::new(Meter::Requests, charge.requests, per_request, fees));
+    if lines.is_empty() || prices.per_request > 0 {
+        let fees = prices.per_request.checked_mul(i128::from(charge.requests))?;
+        lines.push(Line::new(Meter::Requests, charge.requests, Some(prices.per_request), fees));
     }
     settle_remainder(charge, &mut lines)?;
     let weights: Vec<u128> = lines.iter().map(|line| weight(line, profile)).collect();
@@ -234,21 +239,21 @@ mod tests {
     }
 
     #[test]
-    fn without_a_price_the_quantities_stay_and_the_dollars_are_a_difference() {
+    fn without_a_price_one_line_has_it_all() {
         let lines = split(&charge([10, 0, 0, 0, 20, 0], 42), None, Profile::Extended1).unwrap();
-        assert_eq!(lines.iter().map(|line| (line.unit_price, line.list)).collect::<Vec<_>>(), [(None, 0); 3]);
-        assert_eq!(lines[2].billed, 42);
+        let whole = Line { billed: 42, grams: [1_000, 500, 7], ..Line::new(Meter::Difference, 30, None, 0) };
+        assert_eq!(lines, [whole]);
     }
 
     #[test]
     fn a_method_that_does_not_weigh_the_prompt_puts_all_grams_on_the_output() {
         let shares = |profile| {
-            let lines = split(&charge([1000, 1000, 0, 0, 0, 1], 0), None, profile).unwrap();
+            let lines = split(&charge([1000, 1000, 0, 0, 0, 1], 0), Some(&PRICES), profile).unwrap();
             lines.iter().map(|line| line.grams[0]).collect::<Vec<_>>()
         };
         assert_eq!(shares(Profile::EcoLogits0113), [0, 0, 1_000]);
         assert_eq!(shares(Profile::Extended1), [905, 91, 4]);
-        let only_prompt = split(&charge([5, 0, 0, 0, 0, 0], 0), None, Profile::EcoLogits0113).unwrap();
+        let only_prompt = split(&charge([5, 0, 0, 0, 0, 0], 0), Some(&PRICES), Profile::EcoLogits0113).unwrap();
         assert_eq!(only_prompt[0].grams, [1_000, 500, 7], "no weight at all: the first line has it");
     }
 
@@ -274,7 +279,9 @@ mod tests {
                     prop_assert_eq!(lines.iter().map(|line| line.grams[kind]).sum::<i128>(), total);
                     prop_assert!(lines.iter().all(|line| line.grams[kind] >= 0));
                 }
-                for (bucket, tokens) in Bucket::ALL.into_iter().zip(buckets) {
+                let tokens: u64 = lines.iter().filter(|line| line.meter != Meter::Requests).map(|line| line.quantity).sum();
+                prop_assert_eq!(tokens, buckets.iter().sum::<u64>());
+                for (bucket, tokens) in Bucket::ALL.into_iter().zip(buckets).filter(|_| priced) {
                     let counted: u64 =
                         lines.iter().filter(|line| line.meter == Meter::Tokens(bucket)).map(|line| line.quantity).sum();
                     prop_assert_eq!(counted, tokens);

@@ -58,6 +58,7 @@ async fn every_unit_of_every_shape_ties_to_the_trial_balance() {
                 assert_eq!(file.sum(column), expected, "{path} {unit}");
             }
             assert_eq!(tokens(&file), balance[0].1, "{path}");
+            assert_eq!(file.sum("x_Tokens"), balance[0].1, "{path}");
             assert_eq!(file.sum("x_Transfers").to_string(), file.header("x-export-transfers"), "{path}");
         }
     }
@@ -198,6 +199,28 @@ async fn what_is_taken_back_is_a_negative_correction() {
     let transfers = export(&service, "/v1/exports/transfers").await;
     assert_eq!(transfers.column("kind"), ["correction", "usage"]);
     assert_eq!(transfers.column("corrects")[0], transfers.column("transfer")[1]);
+}
+
+#[tokio::test]
+async fn a_true_up_without_a_price_is_one_row_of_difference() {
+    let service = empty_world().await;
+    post(&service, json!({"usage": {"input": 1000, "output": 10}})).await;
+    let mut connection = service.db.pool().acquire().await.unwrap();
+    let trued_up = sqlx::query(
+        "insert into transfers
+        select (jsonb_populate_record(transfers, jsonb_build_object(
+            'id', '00000000-0000-7000-8000-000000000001', 'kind', 'true_up', 'price', null, 'usd', 1.5
+        ))).*
+        from transfers",
+    );
+    trued_up.execute(&mut *connection).await.unwrap();
+    let rows = rows(&export(&service, "/v1/exports/focus?period=2026-03").await);
+    let differences: Vec<_> = rows.iter().filter(|row| row["ChargeCategory"] == "Adjustment").collect();
+    let [difference] = differences[..] else { panic!("{rows:#?}") };
+    assert_eq!((&difference["BilledCost"], &difference["x_Tokens"]), (&json!("1.5"), &json!("1010")));
+    for empty in ["ConsumedQuantity", "PricingQuantity", "SkuId", "SkuPriceId", "SkuMeter", "ListUnitPrice"] {
+        assert_eq!(difference[empty], "", "{empty}");
+    }
 }
 
 #[tokio::test]
