@@ -248,12 +248,13 @@ mod tests {
     #[test]
     fn a_method_that_does_not_weigh_the_prompt_puts_all_grams_on_the_output() {
         let shares = |profile| {
-            let lines = split(&charge([1000, 1000, 0, 0, 0, 1], 0), Some(&PRICES), profile).unwrap();
+            let lines = split(&charge([1000, 1000, 0, 0, 0, 1], 3_315_000_000), Some(&PRICES), profile).unwrap();
             lines.iter().map(|line| line.grams[0]).collect::<Vec<_>>()
         };
         assert_eq!(shares(Profile::EcoLogits0113), [0, 0, 1_000]);
         assert_eq!(shares(Profile::Extended1), [905, 91, 4]);
-        let only_prompt = split(&charge([5, 0, 0, 0, 0, 0], 0), Some(&PRICES), Profile::EcoLogits0113).unwrap();
+        let only_prompt =
+            split(&charge([5, 0, 0, 0, 0, 0], 15_000_000), Some(&PRICES), Profile::EcoLogits0113).unwrap();
         assert_eq!(only_prompt[0].grams, [1_000, 500, 7], "no weight at all: the first line has it");
     }
 
