@@ -13,6 +13,7 @@
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`learned`] | what calls really use of what they ask for: learn, tell |
+//! | [`exports`] | whole periods, taken out |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
@@ -24,6 +25,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod exports;
 pub mod ingest;
 pub mod learned;
 pub mod ledger;
@@ -44,6 +46,7 @@ use crate::domain::access::Denied;
 use crate::domain::id::{BudgetId, ReservationId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::signal::RuleBook;
+use crate::export::ExportError;
 use crate::ingest::mapping::Mapping;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
@@ -68,6 +71,8 @@ pub struct App {
     pub otlp: Arc<Mapping>,
     /// What providers' answers mean.
     pub rules: Arc<RuleBook>,
+    /// What takes whole periods out.
+    pub exports: exports::Exports,
 }
 
 /// Why a use case could not be done.
@@ -88,6 +93,12 @@ pub enum AppError {
     /// A field is wrong.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// A file cannot be begun.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// As many exports run as may.
+    #[error("{} exports are running: come back when one has ended", exports::EXPORTS_MAX)]
+    TooManyExports,
     /// No such tenant.
     #[error("tenant `{0}` is not known")]
     UnknownTenant(TenantId),

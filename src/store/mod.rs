@@ -13,6 +13,7 @@
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`learned`] | what calls really use of what they ask for |
+//! | [`export`] | a slice of the journal in one snapshot, row by row |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`usage`] | sums of what was used |
 //! | [`signals`] | what providers said, and the quotas that are closed by it |
@@ -27,6 +28,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
+pub mod export;
 pub mod housekeeping;
 pub mod lane;
 pub mod learned;

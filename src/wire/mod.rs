@@ -15,6 +15,7 @@
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
 //! | [`learned`] | how estimates compare with what was used |
+//! | [`export`] | what is asked of an export, and its cursors |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`signal`] | a provider's answer, what it means, and the rules that ship |
@@ -32,6 +33,7 @@ pub mod call;
 pub mod catalogue;
 pub mod estimate;
 pub mod event;
+pub mod export;
 pub mod factor;
 pub mod kept;
 pub mod learned;

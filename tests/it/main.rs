@@ -14,6 +14,7 @@ mod cli_help;
 mod demo;
 mod embedded;
 mod examples;
+mod exports;
 mod faults;
 mod ingest;
 mod lane;
