@@ -260,7 +260,9 @@ mod tests {
             let again = recalled(today, then).recorded(&tokens, None, posted).unwrap();
             assert_eq!(again.ranges, RangeMethod::Recomputed, "{today} for {then}");
             assert_eq!(again.usage_location.mid, posted.usage_location);
-            assert!(again.usage_location.min < posted.usage_location && posted.usage_location < again.usage_location.max);
+            assert!(
+                again.usage_location.min < posted.usage_location && posted.usage_location < again.usage_location.max
+            );
             assert!(again.embodied.min < posted.embodied && posted.embodied < again.embodied.max);
         }
     }
