@@ -11,6 +11,7 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`exports`] | whole periods, taken out |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -21,6 +22,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod exports;
 pub mod ledger;
 pub mod rates;
 pub mod start;
@@ -37,6 +39,7 @@ use crate::clock::Clock;
 use crate::domain::access::Denied;
 use crate::domain::id::{BudgetId, ReservationId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
+use crate::export::ExportError;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
 use crate::wire::FieldError;
@@ -56,6 +59,8 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Proofs of reservations.
     pub grants: Arc<GrantSigner>,
+    /// What takes whole periods out.
+    pub exports: exports::Exports,
 }
 
 /// Why a use case could not be done.
@@ -76,6 +81,12 @@ pub enum AppError {
     /// A field is wrong.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// A file cannot be begun.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// As many exports run as may.
+    #[error("{} exports are running: come back when one has ended", exports::EXPORTS_MAX)]
+    TooManyExports,
     /// No such tenant.
     #[error("tenant `{0}` is not known")]
     UnknownTenant(TenantId),

@@ -12,6 +12,7 @@
 //! | [`rates`] | the price book and the factor book |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
+//! | [`export`] | a slice of the journal in one snapshot, row by row |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`usage`] | sums of what was used |
 //! | [`verdicts`] | what was refused, and why |
@@ -25,6 +26,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
+pub mod export;
 pub mod housekeeping;
 pub mod lane;
 pub mod ledger;

@@ -13,6 +13,7 @@
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
+//! | [`export`] | what is asked of an export, and its cursors |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdict`] | what was refused, and why |
@@ -27,6 +28,7 @@ pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod export;
 pub mod factor;
 pub mod ledger;
 pub mod page;

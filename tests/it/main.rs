@@ -13,6 +13,7 @@ mod cli_help;
 mod demo;
 mod embedded;
 mod examples;
+mod exports;
 mod faults;
 mod lane;
 mod openapi;

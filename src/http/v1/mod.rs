@@ -12,12 +12,14 @@
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`calendar`] | `/v1/calendar/period` |
+//! | [`exports`] | `/v1/exports/transfers`, `/v1/exports/focus` |
 //! | [`about`] | `/v1/about` |
 
 pub mod about;
 pub mod budgets;
 pub mod calendar;
 pub mod estimate;
+pub mod exports;
 pub mod factors;
 pub mod ledger;
 pub mod preflight;
@@ -61,6 +63,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(factors::routes())
         .merge(estimate::routes())
         .merge(calendar::routes())
+        .merge(exports::routes())
         .merge(about::routes())
 }
 
