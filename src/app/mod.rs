@@ -12,6 +12,7 @@
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`exports`] | whole periods, taken out |
+//! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -25,6 +26,7 @@ pub mod estimate;
 pub mod exports;
 pub mod ledger;
 pub mod rates;
+pub mod reports;
 pub mod start;
 pub mod usage;
 pub mod verdicts;

@@ -114,11 +114,8 @@ impl Ranged {
     /// [`BadAmount::TooLarge`] when a sum has more digits than can be kept.
     pub fn add(&mut self, entry: Entry, bounds: Bounds<Decimal>) -> Result<(), BadAmount> {
         let sum = |sum: Decimal, more: Decimal| sum.checked_add(entry.signed(more)).ok_or(BadAmount::TooLarge);
-        *self = Self {
-            min: sum(self.min, bounds.min)?,
-            mid: sum(self.mid, bounds.mid)?,
-            max: sum(self.max, bounds.max)?,
-        };
+        *self =
+            Self { min: sum(self.min, bounds.min)?, mid: sum(self.mid, bounds.mid)?, max: sum(self.max, bounds.max)? };
         Ok(())
     }
 
@@ -190,8 +187,7 @@ pub(super) mod tests {
     pub(in crate::export) fn posted(text: &str, buckets: [u64; 6], when: &str) -> Emission {
         let (call, usage, at) = (call(text), usage(buckets), at(when));
         let book = &rates().factors;
-        let inputs =
-            book.resolve(Profile::Extended1, &call.provider, &call.model, call.region.as_ref(), None, at);
+        let inputs = book.resolve(Profile::Extended1, &call.provider, &call.model, call.region.as_ref(), None, at);
         Emission {
             entry: Entry::Activity,
             tenant: call.tenant,

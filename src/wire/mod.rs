@@ -29,6 +29,7 @@ pub mod call;
 pub mod catalogue;
 pub mod estimate;
 pub mod export;
+pub mod export_report;
 pub mod factor;
 pub mod ledger;
 pub mod page;

@@ -171,11 +171,7 @@ fn figures(range: &Ranged) -> [String; 3] {
 }
 
 fn kilograms(grams: &Ranged) -> Result<[String; 3], BadAmount> {
-    Ok([
-        number(to_kilograms(grams.mid)?),
-        number(to_kilograms(grams.min)?),
-        number(to_kilograms(grams.max)?),
-    ])
+    Ok([number(to_kilograms(grams.mid)?), number(to_kilograms(grams.min)?), number(to_kilograms(grams.max)?)])
 }
 
 /// Exact: the point moves, no digit is lost.

@@ -12,6 +12,7 @@
 
 mod cells;
 mod schema;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use rust_decimal::Decimal;
 
 pub use cells::COLUMNS;
 pub use schema::SCHEMA;
+pub use writer::GhgWriter;
 
 use super::emission::{Emission, Entry, Ranged, Recaller, decimals};
 use crate::domain::amounts::BadAmount;

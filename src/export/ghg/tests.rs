@@ -94,7 +94,10 @@ fn a_line_has_every_figure_with_its_range_method_factor_and_source() {
     assert_eq!(decimal(line, "total_lb_kgco2e"), kilograms + decimal(line, "embodied_kgco2e"));
     let market = table(GhgOptions { basis: ReportingBasis::Market, ..options(Cut::Month) }, &calls);
     assert_eq!(decimal(&market[0], "reported_kgco2e"), decimal(line, "total_mb_kgco2e"));
-    assert!(decimal(line, "total_mb_kgco2e") < decimal(line, "total_lb_kgco2e"), "the contract is cleaner than the grid");
+    assert!(
+        decimal(line, "total_mb_kgco2e") < decimal(line, "total_lb_kgco2e"),
+        "the contract is cleaner than the grid"
+    );
 }
 
 #[test]
@@ -103,9 +106,7 @@ fn lines_are_cut_at_the_zones_months_and_days_and_at_the_ends_of_the_period() {
         posted("acme/chat openai/gpt-4o", [1, 0, 0, 0, 1, 0], "2026-11-30T14:59:59Z"),
         posted("acme/chat openai/gpt-4o", [1, 0, 0, 0, 1, 0], "2026-11-30T15:00:00Z"),
     ];
-    let starts = |cut| {
-        table(options(cut), &calls).iter().map(|line| line["period_start"].clone()).collect::<Vec<_>>()
-    };
+    let starts = |cut| table(options(cut), &calls).iter().map(|line| line["period_start"].clone()).collect::<Vec<_>>();
     assert_eq!(starts(Cut::Month), ["2026-10-31T15:00:00Z", "2026-11-30T15:00:00Z"]);
     assert_eq!(starts(Cut::Day), ["2026-11-29T15:00:00Z", "2026-11-30T15:00:00Z"]);
     assert_eq!(starts(Cut::Period), ["2026-10-31T15:00:00Z"]);

@@ -16,12 +16,14 @@
 pub mod names;
 mod syntax;
 pub mod units;
+mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 pub use units::{Bundle, Commodity};
+pub use writer::JournalWriter;
 
 /// Who reads the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +136,7 @@ pub struct Movement {
 }
 
 /// The tags a transaction may have, in order. They are declared, because `ledger --pedantic` asks for it.
-pub const TAGS: [&str; 27] = [
+pub const TAGS: [&str; 26] = [
     "transfers",
     "kind",
     "model",
@@ -142,7 +144,6 @@ pub const TAGS: [&str; 27] = [
     "region",
     "run",
     "agent",
-    "priority",
     "outcome",
     "requests",
     "input",

@@ -14,6 +14,7 @@
 //! the standard knows no contracts; a unit of which there are none has no figure, it is not zero.
 
 mod manifest;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::{Decimal, RoundingStrategy};
 
 pub use manifest::manifest;
+pub use writer::{SciFormat, SciWriter};
 
 use super::emission::{Emission, Entry, Ranged, Recaller, decimals};
 use crate::domain::amounts::BadAmount;
