@@ -1,5 +1,8 @@
 //! `/v1/exports`: files that tie to the trial balance, in every format, for any period, and only for who may have them.
 
+mod ghg;
+mod plaintext;
+mod sci;
 mod transfers;
 
 use axum::body::Body;
