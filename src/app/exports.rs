@@ -10,19 +10,23 @@ use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::AppError;
-use super::usage::start_of_day;
+use super::usage::{bucket_starts, start_of_day};
 use crate::clock::Clock;
-use crate::domain::calendar::Zone;
+use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::TenantId;
 use crate::export::ExportError;
 use crate::export::csv_file::CsvFile;
+use crate::export::focus::terms::Terms;
+use crate::export::focus::{self, ChargePeriod, FocusWriter};
 use crate::export::parquet_file::ParquetFile;
 use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender};
 use crate::export::table::{Column, Table};
 use crate::export::transfers::{self, TransfersWriter};
 use crate::store::catalogue_reads::get_tenant;
 use crate::store::export::{Slice, SliceBalance, Snapshot};
-use crate::wire::export::{ExportCursor, ExportIdentity, SpanAsked, TableFormat, TransfersExportQuery};
+use crate::wire::export::{
+    ExportCursor, ExportIdentity, FocusExportQuery, Grain, SpanAsked, TableFormat, TransfersExportQuery,
+};
 use crate::wire::usage::Bound;
 use crate::wire::{FieldError, in_calendar};
 
@@ -66,6 +70,8 @@ pub(super) struct Question<'a> {
     pub(super) export: &'static str,
     pub(super) tenant: Option<&'a TenantId>,
     pub(super) span: SpanAsked,
+    /// Whether it needs a first and a last instant: then the current month if none is named.
+    pub(super) bounded: bool,
     /// Everything else that changes the file, but the zone.
     pub(super) shape: String,
     pub(super) cursor: Option<&'a str>,
@@ -91,6 +97,7 @@ impl Exports {
             export: "transfers",
             tenant,
             span: SpanAsked::parse(period, from, to, zone)?,
+            bounded: false,
             shape: query.format.name().to_owned(),
             cursor: query.cursor.as_deref(),
             resume: query.resume.as_deref(),
@@ -101,6 +108,41 @@ impl Exports {
         tokio::spawn(async move {
             let Plan { mut snapshot, slice, balance, permit, .. } = plan;
             let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+            end(ended, sender, snapshot).await;
+            drop(permit);
+        });
+        Ok(begun)
+    }
+
+    /// Begins an export of charges, of one tenant or of all.
+    ///
+    /// # Errors
+    /// Names the field that is wrong; [`AppError::TooManyExports`]; when the database does not answer.
+    pub async fn focus(&self, tenant: Option<&TenantId>, query: &FocusExportQuery) -> Result<Begun, AppError> {
+        let skip = check_skip(query.format, query.resume.is_some(), query.skip)?;
+        let texts = [&query.period, &query.from, &query.to, &query.zone].map(Option::as_deref);
+        let [period, from, to, zone] = texts;
+        let (version, grain) = (query.version.name(), query.grain.name());
+        let question = Question {
+            export: "focus",
+            tenant,
+            span: SpanAsked::parse(period, from, to, zone)?,
+            bounded: true,
+            shape: format!("{} {version} {grain}", query.format.name()),
+            cursor: None,
+            resume: query.resume.as_deref(),
+        };
+        let mut plan = self.plan(&question).await?;
+        let periods = charge_periods(&plan, query.grain)?;
+        let starts: Vec<DateTime<Utc>> = periods.iter().map(|period| period.start).collect();
+        let (prices, factors) = plan.snapshot.rates().await?;
+        let table = table(query.format, focus::columns::columns(query.version), skip)?;
+        let writer = FocusWriter::new(table, query.version, periods, Terms::new(&prices, &factors)?);
+        let (begun, sender) = plan.begin(query.format);
+        tokio::spawn(async move {
+            let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+            let rows = snapshot.charges(&slice, &starts, focus::FLAGS);
+            let ended = stream::write(rows, writer, &balance, &sender).await;
             end(ended, sender, snapshot).await;
             drop(permit);
         });
@@ -121,7 +163,16 @@ impl Exports {
                 Zone::parse(&found.timezone).map_err(|error| FieldError::new("zone", error))?
             }
         };
-        let (from, to) = span(&question.span, zone)?;
+        let (mut from, mut to) = span(&question.span, zone)?;
+        if question.bounded {
+            let month = PeriodSpec::MONTH.holding(zone, now).map_err(|error| FieldError::new("from", error))?;
+            match (from, to) {
+                (None, None) => (from, to) = (Some(month.start), month.end),
+                (Some(_), Some(_)) => {}
+                (Some(_), None) => return Err(FieldError::new("to", "is needed beside from").into()),
+                (None, Some(_)) => return Err(FieldError::new("from", "is needed beside to").into()),
+            }
+        }
         let of = ExportIdentity {
             export: question.export.to_owned(),
             tenant: question.tenant.map(ToString::to_string),
@@ -181,6 +232,24 @@ fn span(asked: &SpanAsked, zone: Zone) -> Result<(Option<DateTime<Utc>>, Option<
         return Err(FieldError::new("to", format!("{to} is not after from, which is {from}")));
     }
     Ok((from, to))
+}
+
+/// The charge periods of a plan, in their billing periods.
+fn charge_periods(plan: &Plan, grain: Grain) -> Result<Vec<ChargePeriod>, FieldError> {
+    let (Some(from), Some(to)) = (plan.slice.from, plan.slice.to) else { return Ok(Vec::new()) };
+    let spec = match grain {
+        Grain::Day => PeriodSpec::DAY,
+        Grain::Hour => PeriodSpec::Hour,
+    };
+    let too_many = |error: FieldError| FieldError { field: "period".to_owned(), ..error };
+    let starts = bucket_starts(spec, plan.zone, from, to).map_err(too_many)?;
+    let ends = starts.iter().skip(1).copied().chain([to]);
+    let periods = starts.iter().zip(ends).map(|(start, end)| {
+        let month = PeriodSpec::MONTH.holding(plan.zone, *start).map_err(|error| FieldError::new("from", error))?;
+        let billing_end = month.end.unwrap_or(to);
+        Ok(ChargePeriod { start: *start, end, billing_start: month.start, billing_end })
+    });
+    periods.collect()
 }
 
 /// How many rows are left out.

@@ -122,7 +122,7 @@ fn span(
 }
 
 fn question<'a>(export: &'static str, tenant: Option<&'a TenantId>, span: SpanAsked, shape: String) -> Question<'a> {
-    Question { export, tenant, span, shape, cursor: None, resume: None }
+    Question { export, tenant, span, shape, bounded: false, cursor: None, resume: None }
 }
 
 /// What a journal says before its first transaction.

@@ -20,6 +20,7 @@
 
 pub mod csv_file;
 pub mod emission;
+pub mod focus;
 pub mod ghg;
 pub mod parquet_file;
 pub mod plaintext;

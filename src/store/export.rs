@@ -17,10 +17,12 @@ use sqlx::query::Query;
 use sqlx::{Postgres, Row, Transaction};
 use uuid::Uuid;
 
-use super::{StoreError, confine};
-use crate::domain::amounts::Amounts;
+use super::{StoreError, confine, rates};
+use crate::domain::carbon::{Factor, FactorId, Profile};
 use crate::domain::id::TenantId;
 use crate::domain::ledger::transfer::TransferKind;
+use crate::domain::price::{PriceId, PriceRow};
+use crate::domain::tariff::Flags;
 use crate::wire::export::JournalMark;
 
 /// How far the clocks of replicas may differ, plus the longest a batch takes to commit. Further from a mark than this the
@@ -58,18 +60,6 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// These amounts, all counted up.
-    #[must_use]
-    pub fn of(amounts: &Amounts) -> Self {
-        Self {
-            tokens: amounts.tokens.decimal(),
-            usd: amounts.usd.decimal(),
-            gco2e_usage_location: amounts.gco2e_usage_location.decimal(),
-            gco2e_usage_market: amounts.gco2e_usage_market.decimal(),
-            gco2e_embodied: amounts.gco2e_embodied.decimal(),
-        }
-    }
-
     /// Each unit with its name in the trial balance.
     #[must_use]
     pub const fn units(&self) -> [(&'static str, Decimal); 5] {
@@ -160,6 +150,55 @@ pub struct JournalRow {
     pub corrects: Option<Uuid>,
 }
 
+/// Transfers of one charge period, account, price and set of factors, added up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeRow {
+    /// Which charge period: the place in the list that was asked for, from zero.
+    pub slot: usize,
+    /// Whose calls.
+    pub tenant: String,
+    /// What people call the tenant; none where the catalogue has lost it.
+    pub tenant_name: Option<String>,
+    /// What they were for.
+    pub feature: String,
+    /// Who served them.
+    pub provider: String,
+    /// With what.
+    pub model: String,
+    /// Where.
+    pub region: Option<String>,
+    /// Their labels: a JSON object, as text.
+    pub labels: Option<String>,
+    /// Why the transfers were made.
+    pub kind: TransferKind,
+    /// Whether they went back: from what was consumed to what supplied it.
+    pub returned: bool,
+    /// The price row.
+    pub price: Option<PriceId>,
+    /// The tier of that row.
+    pub price_tier_from: u64,
+    /// The carbon method.
+    pub carbon_profile: Profile,
+    /// The row of the model's parameters.
+    pub model_factor: Option<FactorId>,
+    /// The row of the grid.
+    pub grid_factor: Option<FactorId>,
+    /// The row of contracts.
+    pub market_factor: Option<FactorId>,
+    /// What is remarkable, of the flags that were asked for.
+    pub flags: Flags,
+    /// How many transfers.
+    pub transfers: u64,
+    /// How many calls.
+    pub requests: u64,
+    /// Tokens, in the order of [`crate::domain::usage::Bucket::ALL`].
+    pub buckets: [u64; 6],
+    /// Dollars.
+    pub usd: Decimal,
+    /// Grams: location-based, market-based, embodied.
+    pub grams: [Decimal; 3],
+}
+
 /// One snapshot of the books, for one export. Confined to a tenant's rows if it is opened for one.
 pub struct Snapshot {
     transaction: Transaction<'static, Postgres>,
@@ -218,6 +257,32 @@ impl Snapshot {
         );
         let rows = bind(sqlx::query(statement), slice).fetch(&mut *self.transaction);
         Box::pin(rows.map(|row| journal_row(&row?)))
+    }
+
+    /// The transfers of a slice, added up by charge period. `starts` are the first instants of the periods, ascending;
+    /// `flags` are those that tell charges apart.
+    pub fn charges(
+        &mut self,
+        slice: &Slice,
+        starts: &[DateTime<Utc>],
+        flags: Flags,
+    ) -> BoxStream<'_, Result<ChargeRow, StoreError>> {
+        let statement = concat!(
+            include_str!("sql/export_charges.sql"),
+            include_str!("sql/export_slice.sql"),
+            include_str!("sql/export_charges_order.sql")
+        );
+        let query = bind(sqlx::query(statement), slice).bind(starts.to_vec());
+        let rows = query.bind(i32::try_from(flags.bits()).unwrap_or(i32::MAX)).fetch(&mut *self.transaction);
+        Box::pin(rows.map(|row| charge_row(&row?)))
+    }
+
+    /// Every price row and every factor row, as of this snapshot.
+    ///
+    /// # Errors
+    /// When the database does not answer, or a row cannot be read.
+    pub async fn rates(&mut self) -> Result<(Vec<PriceRow>, Vec<Factor>), StoreError> {
+        rates::rows(&mut self.transaction).await
     }
 
     /// Ends it.
@@ -294,5 +359,44 @@ pub(super) fn journal_row(row: &PgRow) -> Result<JournalRow, StoreError> {
         period_at: row.try_get(38)?,
         reservation: row.try_get(39)?,
         corrects: row.try_get(40)?,
+    })
+}
+
+fn charge_row(row: &PgRow) -> Result<ChargeRow, StoreError> {
+    let count = |place: usize, column: &str| {
+        let count: i64 = row.try_get(place)?;
+        u64::try_from(count).map_err(|_| StoreError::Row(column.to_owned()))
+    };
+    let mut buckets = [0; 6];
+    for (place, bucket) in (19..).zip(&mut buckets) {
+        *bucket = count(place, "tokens")?;
+    }
+    let slot: i32 = row.try_get(0)?;
+    let flags: i32 = row.try_get(16)?;
+    let profile: &str = row.try_get(12)?;
+    Ok(ChargeRow {
+        // `width_bucket` counts from one.
+        slot: usize::try_from(slot.saturating_sub(1)).map_err(|_| StoreError::Row("period_at".to_owned()))?,
+        tenant: row.try_get(1)?,
+        tenant_name: row.try_get(2)?,
+        feature: row.try_get(3)?,
+        provider: row.try_get(4)?,
+        model: row.try_get(5)?,
+        region: row.try_get(6)?,
+        labels: row.try_get(7)?,
+        kind: kind(row.try_get(8)?)?,
+        returned: row.try_get(9)?,
+        price: row.try_get::<Option<i64>, _>(10)?.map(PriceId),
+        price_tier_from: count(11, "price_tier_from")?,
+        carbon_profile: Profile::parse(profile).map_err(|_| StoreError::Row("carbon_profile".to_owned()))?,
+        model_factor: row.try_get::<Option<i64>, _>(13)?.map(FactorId),
+        grid_factor: row.try_get::<Option<i64>, _>(14)?.map(FactorId),
+        market_factor: row.try_get::<Option<i64>, _>(15)?.map(FactorId),
+        flags: Flags::from_bits(u32::try_from(flags).map_err(|_| StoreError::Row("flags".to_owned()))?),
+        transfers: count(17, "transfers")?,
+        requests: count(18, "requests")?,
+        buckets,
+        usd: row.try_get(25)?,
+        grams: [row.try_get(26)?, row.try_get(27)?, row.try_get(28)?],
     })
 }

@@ -14,7 +14,7 @@ use super::super::state::HttpState;
 use super::super::{Auth, ValidQuery};
 use crate::app::exports::Begun;
 use crate::domain::access::{Action as Access, confine};
-use crate::wire::export::TransfersExportQuery;
+use crate::wire::export::{FocusExportQuery, TransfersExportQuery};
 use crate::wire::optional;
 
 /// By which the next export takes only what is new, or this one goes on if it was cut.
@@ -23,7 +23,7 @@ const EXPORT_CURSOR: HeaderName = HeaderName::from_static("x-export-cursor");
 const EXPORT_TRANSFERS: HeaderName = HeaderName::from_static("x-export-transfers");
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(export_transfers))
+    OpenApiRouter::new().routes(routes!(export_transfers)).routes(routes!(export_focus))
 }
 
 /// Export transfers
@@ -53,6 +53,36 @@ async fn export_transfers(
 ) -> Result<Response, Problem> {
     let tenant = confine(&caller, Access::Export, optional("tenant", query.tenant.as_deref())?)?;
     let begun = state.app.exports.transfers(tenant.as_ref(), &query).await?;
+    file(begun)
+}
+
+/// Export charges after FOCUS
+///
+/// A row for each token bucket and price of a day or an hour, tenant, feature, model, region and set of labels, after the
+/// `FinOps` Open Cost and Usage Specification 1.4 or 1.2, with grams of CO2e in columns of ours. `BilledCost` adds up to the
+/// trial balance of the period; an export whose sums do not is cut off, never ended.
+#[utoipa::path(
+    get,
+    path = "/v1/exports/focus",
+    tag = "exports",
+    params(FocusExportQuery),
+    responses((
+        status = 200,
+        description = "The file, in pieces.",
+        content((String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet")),
+        headers(
+            ("x-export-cursor" = String, description = "For `resume` of this export."),
+            ("x-export-transfers" = u64, description = "How many transfers the file covers."),
+        ),
+    ))
+)]
+async fn export_focus(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidQuery(query): ValidQuery<FocusExportQuery>,
+) -> Result<Response, Problem> {
+    let tenant = confine(&caller, Access::Export, optional("tenant", query.tenant.as_deref())?)?;
+    let begun = state.app.exports.focus(tenant.as_ref(), &query).await?;
     file(begun)
 }
 
