@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::AppError;
@@ -22,8 +23,9 @@ use crate::export::parquet_file::ParquetFile;
 use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender};
 use crate::export::table::{Column, Table};
 use crate::export::transfers::{self, TransfersWriter};
+use crate::store::StoreError;
 use crate::store::catalogue_reads::get_tenant;
-use crate::store::export::{Slice, SliceBalance, Snapshot};
+use crate::store::export::{Slice, SliceBalance, Snapshot, has_books};
 use crate::wire::export::{
     ExportCursor, ExportIdentity, FocusExportQuery, Grain, SpanAsked, TableFormat, TransfersExportQuery,
 };
@@ -83,6 +85,22 @@ impl Exports {
     #[must_use]
     pub fn new(pool: PgPool, clock: Clock) -> Self {
         Self { pool, clock, running: Arc::new(Semaphore::new(EXPORTS_MAX)) }
+    }
+
+    /// On connections of its own, for the command line. None if there are no books in this database.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn connect(options: &PgConnectOptions, clock: Clock) -> Result<Option<Self>, StoreError> {
+        let named = options.clone().application_name("counterfoil export");
+        let pool = PgPoolOptions::new().max_connections(1).connect_with(named).await?;
+        let there = has_books(&pool).await?;
+        Ok(there.then(|| Self::new(pool, clock)))
+    }
+
+    /// Gives the connections back.
+    pub async fn close(self) {
+        self.pool.close().await;
     }
 
     /// Begins an export of transfers, of one tenant or of all.

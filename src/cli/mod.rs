@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mod@bench`] | measures the service against a naive baseline |
 //! | [`demo`] | the whole of it at work, on a real trace |
+//! | [`mod@export`] | takes whole periods out, as files |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
 //! | [`verify`] | recomputes the books and compares |
@@ -14,6 +15,7 @@ pub mod bench;
 pub mod boot;
 pub mod client;
 pub mod demo;
+pub mod export;
 pub mod migrate;
 pub mod openapi;
 pub mod serve;
@@ -47,7 +49,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
-    // These three are described by their arguments' own docs, which `--help` shows whole.
+    // These four are described by their arguments' own docs, which `--help` shows whole.
+    Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     Openapi(openapi::OpenapiArgs),
@@ -64,6 +67,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args, &environment).await,
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
+        Command::Export(args) => export::run(&args, &environment).await,
         Command::Verify(args) => verify::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,
         Command::Openapi(args) => openapi::run(&args),

@@ -1,6 +1,6 @@
 //! A table as comma-separated values (RFC 4180): a header, `\n` after each row, quotes where they are needed.
 //!
-//! Nothing is an empty field. A text that is empty would look the same; no column has both.
+//! Nothing is an empty field.
 //! Rows that the caller has already ([`CsvFile::after`]) are counted and not written, nor is the header.
 
 use chrono::SecondsFormat;

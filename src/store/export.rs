@@ -29,6 +29,14 @@ use crate::wire::export::JournalMark;
 /// instant of recording says on which side of it a transfer is.
 pub const MARK_WINDOW: TimeDelta = TimeDelta::hours(1);
 
+/// Whether a database has books.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn has_books(pool: &PgPool) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar("select to_regclass('catalogue_head') is not null").fetch_one(pool).await?)
+}
+
 /// Which part of the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Slice {
@@ -127,6 +135,7 @@ pub struct JournalRow {
     pub agent: Option<String>,
     /// A JSON object, as text.
     pub labels: Option<String>,
+    pub priority: String,
     pub requests: i32,
     /// In the order of [`crate::domain::usage::Bucket::ALL`].
     pub buckets: [i64; 6],
@@ -333,6 +342,7 @@ pub(super) fn journal_row(row: &PgRow) -> Result<JournalRow, StoreError> {
         run: row.try_get(10)?,
         agent: row.try_get(11)?,
         labels: row.try_get(12)?,
+        priority: row.try_get(41)?,
         requests: row.try_get(13)?,
         buckets,
         tokens,

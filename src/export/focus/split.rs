@@ -257,11 +257,11 @@ mod tests {
         fn lines_add_up_to_the_charge_whatever_it_is(
             transfers in 0..=u64::MAX,
             requests in 0..=u64::MAX >> 20,
-            buckets in prop::array::uniform6(prop_oneof![Just(0), 0..1_000_u64, 0..=1_000_000_000_000_000]),
+            buckets in prop::array::uniform6(prop_oneof![Just(0_u64), 0..1_000_u64, 0..=1_000_000_000_000_000_u64]),
             usd in -(10_i128.pow(28))..10_i128.pow(28),
             grams in prop::array::uniform3(0..10_i128.pow(28)),
             per_million in prop::array::uniform6(0..10_i128.pow(18)),
-            per_request in prop_oneof![Just(0), 0..10_i128.pow(12)],
+            per_request in prop_oneof![Just(0_i128), 0..10_i128.pow(12)],
             priced in any::<bool>(),
         ) {
             let charge = Charge { transfers, requests, buckets, usd, grams };

@@ -39,6 +39,7 @@ select
     recorded_at,
     period_at,
     reservation,
-    corrects
+    corrects,
+    priority
 from transfers
 where

@@ -49,6 +49,7 @@ async fn a_row_says_what_the_ledger_says_of_the_transfer() {
             "provider",
             "model",
             "carbon_profile",
+            "priority",
             "outcome",
             "period_at",
             "occurred_at",
