@@ -87,7 +87,7 @@ for files, program in JOURNALS:
         """a balance is asserted that is not there"""
         block = text.rstrip("\n").split("\n")
         place = max(at for at, line in enumerate(block) if " USD" in line)
-        block[place] = re.sub(r"(\d)(?=( ~ 0)? USD$)", lambda m: last_digit(m[1]), block[place])
+        block[place] = re.sub(r"(\d)(?=( ~ 0)? USD$)", lambda m: last_digit(m[1]), block[place], count=1)
         return "\n".join(block) + "\n"
 
     @error(files, program)
