@@ -117,6 +117,9 @@ pub enum GhgError {
     Calendar(#[from] CalendarError),
 }
 
+/// The first instant of a stretch of time and the first after it, as far as it has them.
+type Stretch = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// What tells lines apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -246,7 +249,7 @@ impl GhgTable {
     }
 
     /// The stretch of the period that holds an instant.
-    fn stretch(&self, at: DateTime<Utc>) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), GhgError> {
+    fn stretch(&self, at: DateTime<Utc>) -> Result<Stretch, GhgError> {
         let GhgOptions { start, end, zone, .. } = self.options;
         let spec = match self.options.cut {
             Cut::Period => return Ok((start, end)),
