@@ -176,7 +176,7 @@ impl Recaller {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use rust_decimal::dec;
 
     use super::*;
@@ -184,7 +184,7 @@ pub(super) mod tests {
     use crate::domain::fixtures::{at, call, rates, usage};
 
     /// A call as it would have been posted: the fixtures' books priced it.
-    pub(in crate::export) fn posted(text: &str, buckets: [u64; 6], when: &str) -> Emission {
+    pub(crate) fn posted(text: &str, buckets: [u64; 6], when: &str) -> Emission {
         let (call, usage, at) = (call(text), usage(buckets), at(when));
         let book = &rates().factors;
         let inputs = book.resolve(Profile::Extended1, &call.provider, &call.model, call.region.as_ref(), None, at);
