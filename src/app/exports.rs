@@ -159,8 +159,10 @@ impl Exports {
         let (begun, sender) = plan.begin(query.format);
         tokio::spawn(async move {
             let Plan { mut snapshot, slice, balance, permit, .. } = plan;
-            let rows = snapshot.charges(&slice, &starts, focus::FLAGS);
-            let ended = stream::write(rows, writer, &balance, &sender).await;
+            let ended = match snapshot.charges(&slice, &starts, focus::FLAGS).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
             end(ended, sender, snapshot).await;
             drop(permit);
         });
@@ -236,8 +238,11 @@ fn go_on(
     Ok(ExportCursor { of, since: Some(given.until), until: snapshot.mark().clone() })
 }
 
+/// The first instant of a span, and the first after it.
+type Ends = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// The instants of a span.
-fn span(asked: &SpanAsked, zone: Zone) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), FieldError> {
+fn span(asked: &SpanAsked, zone: Zone) -> Result<Ends, FieldError> {
     let instant = |field: &str, bound: Option<Bound>| match bound {
         None => Ok(None),
         Some(Bound::Instant(at)) => in_calendar(field, Some(at)),
@@ -287,7 +292,7 @@ pub(super) fn check_skip(format: TableFormat, resumes: bool, skip: Option<u64>) 
 /// An empty table.
 pub(super) fn table(format: TableFormat, columns: &'static [Column], skip: u64) -> Result<Table, AppError> {
     Ok(match format {
-        TableFormat::Csv => Table::Csv(CsvFile::after(skip, columns)),
+        TableFormat::Csv => Table::Csv(Box::new(CsvFile::after(skip, columns))),
         TableFormat::Parquet => Table::Parquet(Box::new(ParquetFile::new(columns)?)),
     })
 }

@@ -15,8 +15,8 @@ use parquet::schema::parser::parse_message_type;
 use super::ExportError;
 use super::table::{Cell, Column, Kind};
 
-/// Rows of a group. Of the widest table a group is about 10 MB before it is compressed.
-pub const ROWS_PER_GROUP: usize = 16_384;
+/// Rows of a group. Of the widest table a group is about 5 MB before it is compressed.
+pub const ROWS_PER_GROUP: usize = 8_192;
 
 /// What was gathered of one column. A level of 1 says that there is a value, of 0 that there is none.
 struct Gathered {
@@ -68,8 +68,9 @@ impl Gathered {
         let levels = Some(self.levels.as_slice());
         match (column.untyped(), &mut self.values) {
             (ColumnWriter::ByteArrayColumnWriter(writer), Values::Text { bytes, ends }) => {
-                // One allocation for all texts of a group; each value is a window into it.
-                let bytes = Bytes::from(std::mem::take(bytes));
+                // One allocation for all texts of a group, as long as the last one; each value is a window into it.
+                let next = Vec::with_capacity(bytes.len());
+                let bytes = Bytes::from(std::mem::replace(bytes, next));
                 let mut start = 0;
                 let mut values = Vec::with_capacity(ends.len());
                 for end in ends.drain(..) {
@@ -83,7 +84,8 @@ impl Gathered {
                 values.clear();
             }
             (ColumnWriter::FixedLenByteArrayColumnWriter(writer), Values::Decimal(bytes)) => {
-                let bytes = Bytes::from(std::mem::take(bytes));
+                let next = Vec::with_capacity(bytes.len());
+                let bytes = Bytes::from(std::mem::replace(bytes, next));
                 let starts = (0..bytes.len()).step_by(DECIMAL_BYTES);
                 let window = |start: usize| bytes.slice(start..bytes.len().min(start.saturating_add(DECIMAL_BYTES)));
                 let values: Vec<FixedLenByteArray> =

@@ -120,7 +120,7 @@ pub fn write_pico(out: &mut String, pico: i128) {
 /// A file in the making.
 pub enum Table {
     /// Comma-separated values.
-    Csv(CsvFile),
+    Csv(Box<CsvFile>),
     /// Apache Parquet.
     Parquet(Box<ParquetFile>),
 }

@@ -221,8 +221,13 @@ impl Snapshot {
     /// When the database does not answer.
     pub async fn open(pool: &PgPool, tenant: Option<&TenantId>, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let mut transaction = pool.begin_with("begin isolation level repeatable read, read only").await?;
-        let seen: String =
-            sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(&mut *transaction).await?;
+        // An export takes one core of the database at most, and leaves the others to verdicts.
+        let seen: String = sqlx::query_scalar(
+            "select pg_current_snapshot()::text
+            from set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
         let mark = JournalMark::new(now, &seen).map_err(|error| StoreError::Row(error.to_string()))?;
         if let Some(tenant) = tenant {
             confine(&mut transaction, tenant).await?;
@@ -246,7 +251,11 @@ impl Snapshot {
     /// # Errors
     /// When the database does not answer, or a sum has more digits than can be told.
     pub async fn balance(&mut self, slice: &Slice) -> Result<SliceBalance, StoreError> {
-        let statement = concat!(include_str!("sql/export_balance.sql"), include_str!("sql/export_slice.sql"));
+        let statement = concat!(
+            include_str!("sql/export_balance.sql"),
+            include_str!("sql/export_slice.sql"),
+            include_str!("sql/export_balance_legs.sql")
+        );
         let row = bind(sqlx::query(statement), slice).fetch_one(&mut *self.transaction).await?;
         let transfers: i64 = row.try_get(0)?;
         Ok(SliceBalance {
@@ -270,12 +279,20 @@ impl Snapshot {
 
     /// The transfers of a slice, added up by charge period. `starts` are the first instants of the periods, ascending;
     /// `flags` are those that tell charges apart.
-    pub fn charges(
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn charges(
         &mut self,
         slice: &Slice,
         starts: &[DateTime<Utc>],
         flags: Flags,
-    ) -> BoxStream<'_, Result<ChargeRow, StoreError>> {
+    ) -> Result<BoxStream<'_, Result<ChargeRow, StoreError>>, StoreError> {
+        // The planner expects a charge for every few transfers, and would sort all of them on disk; there are far fewer, and a
+        // hash of them that does not fit spills. Measured on a million transfers: 2.0 s instead of 5.6 s.
+        sqlx::query("select set_config('enable_sort', 'off', true), set_config('work_mem', '16MB', true)")
+            .execute(&mut *self.transaction)
+            .await?;
         let statement = concat!(
             include_str!("sql/export_charges.sql"),
             include_str!("sql/export_slice.sql"),
@@ -283,7 +300,7 @@ impl Snapshot {
         );
         let query = bind(sqlx::query(statement), slice).bind(starts.to_vec());
         let rows = query.bind(i32::try_from(flags.bits()).unwrap_or(i32::MAX)).fetch(&mut *self.transaction);
-        Box::pin(rows.map(|row| charge_row(&row?)))
+        Ok(Box::pin(rows.map(|row| charge_row(&row?))))
     }
 
     /// Every price row and every factor row, as of this snapshot.

@@ -227,7 +227,7 @@ impl Row<'_> {
 
     fn write(&self, table: &mut Table, version: FocusVersion, terms: &Terms) -> Result<Sums, ExportError> {
         let figures = self.figures()?;
-        self.cost_cells(table, &figures)?;
+        self.cost_cells(table, &figures, version)?;
         self.sku_cells(table)?;
         let provider = Cell::Text(&self.row.provider);
         table.cell(provider)?;
@@ -241,8 +241,17 @@ impl Row<'_> {
         Ok(self.sums(&figures))
     }
 
+    /// What people call the tenant. The validator of 1.2 takes ASCII only: then a name that is not is the tenant's id.
+    fn account_name(&self, version: FocusVersion) -> &str {
+        let name = self.row.tenant_name.as_deref().unwrap_or(&self.row.tenant);
+        match version {
+            FocusVersion::V1_2 if !name.is_ascii() => &self.row.tenant,
+            FocusVersion::V1_2 | FocusVersion::V1_4 => name,
+        }
+    }
+
     /// From `BilledCost` to `RegionName`.
-    fn cost_cells(&self, table: &mut Table, figures: &Figures) -> Result<(), ExportError> {
+    fn cost_cells(&self, table: &mut Table, figures: &Figures, version: FocusVersion) -> Result<(), ExportError> {
         let (row, period) = (self.row, self.period);
         let (meter, ..) = names(self.line.meter);
         let decimal = |pico: Option<i128>| pico.map_or(Cell::Null, Cell::Decimal);
@@ -260,7 +269,7 @@ impl Row<'_> {
         let cells = [
             Cell::Decimal(figures.billed),
             Cell::Text(&row.tenant),
-            Cell::Text(row.tenant_name.as_deref().unwrap_or(&row.tenant)),
+            Cell::Text(self.account_name(version)),
             Cell::Text("Tenant"),
             Cell::Text("USD"),
             Cell::Instant(period.billing_end),

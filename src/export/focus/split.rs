@@ -270,8 +270,8 @@ mod tests {
                 let lines = split(&charge, priced.then_some(&prices), profile).unwrap();
                 prop_assert!(!lines.is_empty());
                 prop_assert_eq!(lines.iter().map(|line| line.billed).sum::<i128>(), usd);
-                for kind in 0..3 {
-                    prop_assert_eq!(lines.iter().map(|line| line.grams[kind]).sum::<i128>(), grams[kind]);
+                for (kind, total) in grams.into_iter().enumerate() {
+                    prop_assert_eq!(lines.iter().map(|line| line.grams[kind]).sum::<i128>(), total);
                     prop_assert!(lines.iter().all(|line| line.grams[kind] >= 0));
                 }
                 for (bucket, tokens) in Bucket::ALL.into_iter().zip(buckets) {

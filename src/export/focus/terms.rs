@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::split::UnitPrices;
-use crate::domain::carbon::{Factor, FactorId, MarketMethod};
+use crate::domain::carbon::{Accounting, Factor, FactorId, MarketMethod};
 use crate::domain::price::{PriceId, PriceRow, UsdPerMillion};
 use crate::export::ExportError;
 use crate::export::table::pico;
@@ -61,7 +61,7 @@ impl GridTerms {
 pub struct Terms {
     prices: BTreeMap<(PriceId, u64), PriceTerms>,
     grids: BTreeMap<FactorId, GridTerms>,
-    markets: BTreeMap<FactorId, &'static str>,
+    markets: BTreeMap<FactorId, MarketMethod>,
 }
 
 impl Terms {
@@ -98,7 +98,7 @@ impl Terms {
                     let source = &grid.source;
                     let found = GridTerms { set: source.set.clone(), tier: source.tier, g_per_kwh: grid.g_per_kwh };
                     terms.grids.insert(grid.id, found);
-                    terms.markets.insert(grid.id, grid.accounting.word());
+                    terms.markets.insert(grid.id, method(grid.accounting));
                 }
                 Factor::Model(_) | Factor::Serving(_) | Factor::Region(_) => {}
             }
@@ -121,6 +121,15 @@ impl Terms {
     /// How the market-based figure was made.
     #[must_use]
     pub fn market_method(&self, id: Option<FactorId>) -> &'static str {
-        id.and_then(|id| self.markets.get(&id).copied()).unwrap_or(MarketMethod::LocationFallback.word())
+        id.and_then(|id| self.markets.get(&id).copied()).unwrap_or(MarketMethod::LocationFallback).word()
+    }
+}
+
+const fn method(accounting: Accounting) -> MarketMethod {
+    match accounting {
+        Accounting::MarketContract => MarketMethod::Contract,
+        Accounting::MarketSupplier => MarketMethod::Supplier,
+        Accounting::Residual => MarketMethod::Residual,
+        Accounting::Location => MarketMethod::LocationFallback,
     }
 }

@@ -1,6 +1,6 @@
 //! Exports: whole periods as files, streamed.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +9,7 @@ use futures::stream;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::limits::EXPORT_PIECE_BYTES_MAX;
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, ValidQuery};
@@ -95,9 +96,15 @@ pub(super) fn file(begun: Begun) -> Result<Response, Problem> {
     headers.insert(CONTENT_DISPOSITION, text(&format!("attachment; filename=\"{}\"", begun.file_name))?);
     headers.insert(EXPORT_CURSOR, text(&begun.cursor.to_string())?);
     headers.insert(EXPORT_TRANSFERS, begun.transfers.into());
-    let pieces = stream::unfold(begun.chunks, async |mut chunks| {
-        let chunk = chunks.recv().await?;
-        Some((chunk.map(|chunk| chunk.bytes), chunks))
+    let pieces = stream::unfold((begun.chunks, Bytes::new()), async |(mut chunks, mut rest)| {
+        if rest.is_empty() {
+            match chunks.recv().await? {
+                Ok(chunk) => rest = chunk.bytes,
+                Err(error) => return Some((Err(error), (chunks, rest))),
+            }
+        }
+        let piece = rest.split_to(rest.len().min(EXPORT_PIECE_BYTES_MAX));
+        Some((Ok(piece), (chunks, rest)))
     });
     Ok((headers, Body::from_stream(pieces)).into_response())
 }

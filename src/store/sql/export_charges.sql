@@ -1,5 +1,5 @@
 -- Transfers that one charge period, one account, one price and one set of factors have in common, added up.
-with charges as (
+with charges as materialized (
     select
         width_bucket(transfers.period_at, $12::timestamptz[]) as slot,
         transfers.tenant,

@@ -155,6 +155,17 @@ async fn what_has_no_price_of_its_own_or_no_tokens_is_shown_as_such() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_not_ascii_stands_in_1_4_and_is_the_id_in_1_2() {
+    let service = empty_world().await;
+    service.call("PUT", "/v1/tenants/tokyo", json!({"name": "東京", "timezone": "Asia/Tokyo"})).await.ok();
+    post(&service, json!({"usage": {"input": 1}})).await;
+    for (version, name) in [("1.4", "東京"), ("1.2", "tokyo")] {
+        let file = export(&service, &format!("/v1/exports/focus?period=2026-03&version={version}")).await;
+        assert_eq!(file.column("BillingAccountName"), [name], "{version}");
+    }
+}
+
+#[tokio::test]
 async fn books_that_do_not_tie_give_no_whole_file() {
     let service = world().await;
     // A transfer between two accounts that consume: it supplies nothing, and is told as a charge.

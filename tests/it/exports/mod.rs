@@ -2,6 +2,7 @@
 
 mod focus;
 mod ghg;
+mod pages;
 mod parquet;
 mod plaintext;
 mod sci;
