@@ -15,6 +15,7 @@ use crate::domain::amounts::{BadAmount, Grams};
 use crate::domain::carbon::recorded::Bounds;
 use crate::domain::carbon::{CarbonGrams, CarbonInputs, FactorBook, RecordedCarbon, RecordedFactors};
 use crate::domain::id::{FeatureId, ModelId, ProviderId, RegionId, TenantId};
+use crate::domain::ledger::transfer::TransferKind;
 use crate::domain::tariff::Flags;
 use crate::domain::usage::Usage;
 
@@ -32,6 +33,10 @@ pub enum Entry {
     Reversal,
     /// Says anew what a reversal took back.
     Restatement,
+    /// Makes up for what a provider reports beyond the journal.
+    TrueUp,
+    /// Takes back what a provider does not report. All its figures are below zero.
+    TrueDown,
 }
 
 impl Entry {
@@ -42,26 +47,42 @@ impl Entry {
             Self::Activity => "activity",
             Self::Reversal => "reversal",
             Self::Restatement => "restatement",
+            Self::TrueUp | Self::TrueDown => "true_up",
         }
     }
 
-    /// What a transfer is, by whether its amounts went back to their supplier and whether it names what it corrects.
+    /// What a transfer is, by its kind and by whether its amounts went back to their supplier.
     #[must_use]
-    pub const fn of(gives_back: bool, corrects: bool) -> Self {
-        match (gives_back, corrects) {
-            (true, _) => Self::Reversal,
-            (false, true) => Self::Restatement,
-            (false, false) => Self::Activity,
+    pub const fn of(kind: TransferKind, gives_back: bool) -> Self {
+        match (kind, gives_back) {
+            (TransferKind::TrueUp, false) => Self::TrueUp,
+            (TransferKind::TrueUp, true) => Self::TrueDown,
+            (TransferKind::Correction, false) => Self::Restatement,
+            (TransferKind::Settlement | TransferKind::Usage, false) => Self::Activity,
+            (TransferKind::Correction | TransferKind::Settlement | TransferKind::Usage, true) => Self::Reversal,
+        }
+    }
+
+    /// Whether its figures count down.
+    #[must_use]
+    pub const fn counts_down(self) -> bool {
+        match self {
+            Self::Activity | Self::Restatement | Self::TrueUp => false,
+            Self::Reversal | Self::TrueDown => true,
         }
     }
 
     /// The figure as this entry counts it.
     #[must_use]
     pub fn signed(self, amount: Decimal) -> Decimal {
-        match self {
-            Self::Activity | Self::Restatement => amount,
-            Self::Reversal => Decimal::ZERO.checked_sub(amount).unwrap_or_default(),
-        }
+        if self.counts_down() { Decimal::ZERO.checked_sub(amount).unwrap_or_default() } else { amount }
+    }
+
+    /// Calls, as this entry counts them on top of others.
+    #[must_use]
+    pub fn count(self, sum: i64, calls: u32) -> i64 {
+        let calls = i64::from(calls);
+        if self.counts_down() { sum.saturating_sub(calls) } else { sum.saturating_add(calls) }
     }
 }
 
@@ -94,6 +115,16 @@ pub struct Emission {
     pub flags: Flags,
     /// The instant it is counted at.
     pub at: DateTime<Utc>,
+}
+
+impl Emission {
+    /// Whether it is an adjustment that names no row: whoever adjusts says what moves. Its range is then that of the rows
+    /// that hold for its calls by their date.
+    #[must_use]
+    pub fn names_no_rows(&self) -> bool {
+        let RecordedFactors { model, grid, market, .. } = self.factors;
+        self.entry != Entry::Activity && model.is_none() && grid.is_none() && market.is_none()
+    }
 }
 
 /// Figures with their bounds, signed, added bound by bound: errors of one model are the same in every call.
@@ -136,7 +167,7 @@ pub fn decimals(bounds: Bounds<Grams>) -> Bounds<Decimal> {
 }
 
 /// What calls must have in common to stand on the same rows.
-type Kind = (RecordedFactors, ProviderId, ModelId, Option<RegionId>, i64);
+type Kind = (RecordedFactors, ProviderId, ModelId, Option<RegionId>, i64, bool);
 
 /// Makes ranges again.
 #[derive(Debug)]
@@ -159,14 +190,19 @@ impl Recaller {
     pub fn recall(&mut self, emission: &Emission) -> Result<(RecordedCarbon, Arc<CarbonInputs>), BadAmount> {
         let Emission { factors, provider, model, region, at, .. } = emission;
         let hour = at.timestamp().div_euclid(HOUR_S);
-        let kind = (*factors, provider.clone(), model.clone(), region.clone(), hour);
+        let kind = (*factors, provider.clone(), model.clone(), region.clone(), hour, emission.names_no_rows());
         let inputs = if let Some(inputs) = self.known.get(&kind) {
             Arc::clone(inputs)
         } else {
             if self.known.len() >= REMEMBERED_MAX {
                 self.known.clear();
             }
-            let inputs = Arc::new(self.book.recall(*factors, provider, model, region.as_ref(), *at));
+            let inputs = if emission.names_no_rows() {
+                self.book.resolve(factors.profile, provider, model, region.as_ref(), None, *at)
+            } else {
+                self.book.recall(*factors, provider, model, region.as_ref(), *at)
+            };
+            let inputs = Arc::new(inputs);
             self.known.insert(kind, Arc::clone(&inputs));
             inputs
         };
@@ -211,10 +247,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_entry_is_what_its_accounts_and_its_reference_say() {
-        assert_eq!(Entry::of(false, false), Entry::Activity);
-        assert_eq!(Entry::of(true, true), Entry::Reversal);
-        assert_eq!(Entry::of(false, true), Entry::Restatement);
+    fn an_entry_is_what_its_kind_and_its_accounts_say() {
+        for (kind, gives_back, word, sign) in [
+            (TransferKind::Settlement, false, "activity", 1),
+            (TransferKind::Usage, false, "activity", 1),
+            (TransferKind::Correction, true, "reversal", -1),
+            (TransferKind::Correction, false, "restatement", 1),
+            (TransferKind::TrueUp, false, "true_up", 1),
+            (TransferKind::TrueUp, true, "true_up", -1),
+        ] {
+            let entry = Entry::of(kind, gives_back);
+            assert_eq!((entry.word(), entry.signed(Decimal::ONE), entry.count(5, 1)), (word, sign.into(), 5 + sign));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::plaintext::{Bundle, Movement, names};
 use crate::domain::amounts::{Grams, Tokens};
 use crate::domain::calendar::Zone;
 use crate::domain::carbon::{CarbonGrams, FactorId, Profile, RecordedFactors};
+use crate::domain::id::{FeatureId, TenantId};
 use crate::domain::tariff::Flags;
 use crate::domain::usage::{Bucket, Usage};
 use crate::store::StoreError;
@@ -148,9 +149,9 @@ pub fn emission(row: &JournalRow) -> Result<Emission, StoreError> {
     let timed = row.requests == 1 && !flags.contains(Flags::UNCONFIRMED);
     let latency = row.latency_ms.filter(|_| timed).and_then(|ms| u64::try_from(ms).ok());
     Ok(Emission {
-        entry: Entry::of(gives_back(row), row.corrects.is_some()),
-        tenant: row.tenant.parse().map_err(|_| bad("tenant"))?,
-        feature: row.feature.parse().map_err(|_| bad("feature"))?,
+        entry: Entry::of(row.kind, gives_back(row)),
+        tenant: TenantId::stored(&row.tenant).map_err(|_| bad("tenant"))?,
+        feature: FeatureId::stored(&row.feature).map_err(|_| bad("feature"))?,
         provider: row.provider.parse().map_err(|_| bad("provider"))?,
         model: row.model.parse().map_err(|_| bad("model"))?,
         region: row.region.as_deref().map(str::parse).transpose().map_err(|_| bad("region"))?,

@@ -335,8 +335,7 @@ pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, slice: &Slice) -
 }
 
 fn kind(text: &str) -> Result<TransferKind, StoreError> {
-    let kinds = [TransferKind::Settlement, TransferKind::Usage];
-    kinds.into_iter().find(|kind| kind.name() == text).ok_or_else(|| StoreError::Row("kind".to_owned()))
+    TransferKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| StoreError::Row("kind".to_owned()))
 }
 
 pub(super) fn journal_row(row: &PgRow) -> Result<JournalRow, StoreError> {

@@ -124,6 +124,7 @@ impl FileWriter<ChargeRow> for FocusWriter {
 const fn charge_class(kind: TransferKind) -> Option<&'static str> {
     match kind {
         TransferKind::Settlement | TransferKind::Usage => None,
+        TransferKind::Correction | TransferKind::TrueUp => Some("Correction"),
     }
 }
 

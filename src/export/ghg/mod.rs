@@ -195,15 +195,11 @@ impl GhgTable {
             model: emission.model.to_string(),
             region: emission.region.as_ref().map(ToString::to_string),
             entry: emission.entry,
-            factors: emission.factors,
+            factors: if emission.names_no_rows() { named(&rows, emission.factors) } else { emission.factors },
         };
         let line = self.lines.entry(key).or_insert_with(|| Line::new(&rows));
         let (entry, usage) = (emission.entry, &emission.usage);
-        let requests = i64::from(emission.requests);
-        line.requests = match entry {
-            Entry::Activity | Entry::Restatement => line.requests.saturating_add(requests),
-            Entry::Reversal => line.requests.saturating_sub(requests),
-        };
+        line.requests = entry.count(line.requests, emission.requests);
         for (sum, tokens) in [
             (&mut line.input, usage.input),
             (&mut line.cached, usage.cache_read),
@@ -263,6 +259,17 @@ impl GhgTable {
             (end, of_stretch) => end.or(of_stretch),
         };
         Ok((Some(from), until))
+    }
+}
+
+/// The rows that the figures of an adjustment are read by.
+fn named(rows: &CarbonInputs, of: RecordedFactors) -> RecordedFactors {
+    let resolved = &rows.resolved;
+    RecordedFactors {
+        profile: of.profile,
+        model: resolved.model.as_ref().map(|row| row.id),
+        grid: resolved.grid.as_ref().map(|row| row.id),
+        market: resolved.market.as_ref().map(|row| row.id),
     }
 }
 

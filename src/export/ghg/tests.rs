@@ -160,6 +160,18 @@ fn what_no_row_is_known_of_is_declared_and_of_the_lowest_tier() {
 }
 
 #[test]
+fn an_adjustment_that_names_no_rows_is_read_by_those_of_its_date() {
+    let call = posted("acme/chat openai/gpt-4o region=us-east", [1_000, 0, 0, 0, 500, 0], "2026-11-05T10:00:00Z");
+    let unnamed = RecordedFactors { model: None, grid: None, market: None, ..call.factors };
+    let back = Emission { entry: Entry::Reversal, factors: unnamed, ..call.clone() };
+    let lines = table(options(Cut::Month), &[call, back]);
+    assert_eq!((lines[1]["factor_row"].as_str(), lines[1]["range_method"].as_str()), ("11", "recomputed"));
+    for column in ["energy_kwh_max", "lb_usage_kgco2e_min", "embodied_kgco2e"] {
+        assert_eq!(decimal(&lines[0], column), -decimal(&lines[1], column), "{column} is taken back");
+    }
+}
+
+#[test]
 fn a_row_that_the_book_does_not_have_leaves_the_posted_figure_alone() {
     let mut call = posted("acme/chat openai/gpt-4o", [0, 0, 0, 0, 100, 0], "2026-11-05T10:00:00Z");
     call.factors.grid = Some(FactorId(9_999));

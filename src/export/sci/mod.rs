@@ -25,7 +25,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 pub use manifest::manifest;
 pub use writer::{SciFormat, SciWriter};
 
-use super::emission::{Emission, Entry, Ranged, Recaller, decimals};
+use super::emission::{Emission, Ranged, Recaller, decimals};
 use crate::domain::amounts::BadAmount;
 use crate::domain::carbon::{FactorBook, RangeMethod};
 
@@ -153,11 +153,7 @@ impl SciTable {
         let key = (emission.tenant.to_string(), emission.feature.to_string());
         let feature = self.features.entry(key).or_default();
         let entry = emission.entry;
-        let requests = i64::from(emission.requests);
-        feature.requests = match entry {
-            Entry::Activity | Entry::Restatement => feature.requests.saturating_add(requests),
-            Entry::Reversal => feature.requests.saturating_sub(requests),
-        };
+        feature.requests = entry.count(feature.requests, emission.requests);
         let output = entry.signed(emission.usage.output_total()?.decimal());
         feature.output = feature.output.checked_add(output).ok_or(BadAmount::TooLarge)?;
         feature.energy.add(entry, carbon.energy_kwh)?;

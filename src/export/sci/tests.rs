@@ -2,6 +2,7 @@ use rust_decimal::dec;
 
 use super::*;
 use crate::domain::fixtures::{at, rates};
+use crate::export::emission::Entry;
 use crate::export::emission::tests::posted;
 
 fn table(emissions: &[Emission]) -> SciTable {
