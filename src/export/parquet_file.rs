@@ -11,6 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::ColumnPath;
 
 use super::ExportError;
 use super::table::{Cell, Column, Kind};
@@ -123,13 +124,17 @@ impl ParquetFile {
     /// When two columns have one name.
     pub fn new(columns: &'static [Column]) -> Result<Self, ExportError> {
         let schema = parse_message_type(&message(columns)).map_err(|error| fail(&error))?;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_created_by(concat!("counterfoil ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_offset_index_disabled(true)
-            .build();
-        let writer = SerializedFileWriter::new(Vec::new(), schema.into(), properties.into());
+            .set_offset_index_disabled(true);
+        // The least and greatest text of a group would keep all texts of the group in memory until the file ends.
+        for column in columns.iter().filter(|column| matches!(column.kind, Kind::Text | Kind::Decimal)) {
+            let path = ColumnPath::from(column.name);
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
+        let writer = SerializedFileWriter::new(Vec::new(), schema.into(), properties.build().into());
         Ok(Self {
             writer: writer.map_err(|error| fail(&error))?,
             columns: columns.iter().map(|column| Gathered::new(column.kind)).collect(),

@@ -224,7 +224,7 @@ impl Snapshot {
         // An export takes one core of the database at most, and leaves the others to verdicts.
         let seen: String = sqlx::query_scalar(
             "select pg_current_snapshot()::text
-            from set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)",
+            from set_config('max_parallel_workers_per_gather', '0', true) as cores, set_config('jit', 'off', true) as jit",
         )
         .fetch_one(&mut *transaction)
         .await?;

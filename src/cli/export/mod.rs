@@ -70,7 +70,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "TENANT")]
     tenant: Option<TenantId>,
     /// Of focus: the version of the specification
-    #[arg(long = "focus-version", value_name = "VERSION", default_value = "1.4", value_parser = ["1.4", "1.2"])]
+    #[arg(long, value_name = "VERSION", default_value = "1.4", value_parser = ["1.4", "1.2"])]
     focus_version: String,
     /// Of focus: the length of a charge period
     #[arg(long, default_value = "day")]

@@ -120,11 +120,14 @@ impl FileWriter<ChargeRow> for FocusWriter {
     }
 }
 
-/// `Correction` for what changes a period that was told before.
-const fn charge_class(kind: TransferKind) -> Option<&'static str> {
+/// `Correction` for what changes charges that were told before: a correction always, a true-up where the period that it is
+/// about is closed.
+const fn charge_class(kind: TransferKind, flags: Flags) -> Option<&'static str> {
     match kind {
         TransferKind::Settlement | TransferKind::Usage => None,
-        TransferKind::Correction | TransferKind::TrueUp => Some("Correction"),
+        TransferKind::Correction => Some("Correction"),
+        TransferKind::TrueUp if flags.contains(Flags::PERIOD_CLOSED) => Some("Correction"),
+        TransferKind::TrueUp => None,
     }
 }
 
@@ -276,7 +279,7 @@ impl Row<'_> {
             Cell::Instant(period.billing_end),
             Cell::Instant(period.billing_start),
             Cell::Text(category),
-            Cell::optional(charge_class(row.kind)),
+            Cell::optional(charge_class(row.kind, row.flags)),
             Cell::Text(&description),
             Cell::Text("Usage-Based"),
             Cell::Instant(period.end),

@@ -166,6 +166,41 @@ async fn a_name_that_is_not_ascii_stands_in_1_4_and_is_the_id_in_1_2() {
 }
 
 #[tokio::test]
+async fn what_is_taken_back_is_a_negative_correction() {
+    let service = empty_world().await;
+    post(&service, json!({"usage": {"input": 1000, "output": 10}})).await;
+    let mut connection = service.db.pool().acquire().await.unwrap();
+    let taken_back = sqlx::query(
+        "insert into transfers
+        select (jsonb_populate_record(transfers, jsonb_build_object(
+            'id', '00000000-0000-7000-8000-000000000001', 'kind', 'correction', 'direction', -1, 'corrects', id,
+            'debit_account', credit_account, 'credit_account', debit_account
+        ))).*
+        from transfers",
+    );
+    taken_back.execute(&mut *connection).await.unwrap();
+    let file = export(&service, "/v1/exports/focus?period=2026-03").await;
+    let told: Vec<_> = rows(&file)
+        .iter()
+        .map(|row| {
+            (row["ChargeClass"].as_str().unwrap().to_owned(), row["ConsumedQuantity"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let row = |class: &str, quantity: &str| (class.to_owned(), quantity.to_owned());
+    assert_eq!(
+        told,
+        [row("Correction", "-1000.0"), row("Correction", "-10.0"), row("", "1000.0"), row("", "10.0")],
+        "by kind, within one price"
+    );
+    for (_, column) in COLUMNS {
+        assert_eq!(file.sum(column), Decimal::ZERO, "{column}");
+    }
+    let transfers = export(&service, "/v1/exports/transfers").await;
+    assert_eq!(transfers.column("kind"), ["correction", "usage"]);
+    assert_eq!(transfers.column("corrects")[0], transfers.column("transfer")[1]);
+}
+
+#[tokio::test]
 async fn books_that_do_not_tie_give_no_whole_file() {
     let service = world().await;
     // A transfer between two accounts that consume: it supplies nothing, and is told as a charge.
