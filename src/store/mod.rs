@@ -15,6 +15,7 @@
 //! | [`export`] | a slice of the journal in one snapshot, row by row |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`usage`] | sums of what was used |
+//! | [`signals`] | what providers said, and the quotas that are closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
 //! | [`migrations`] | the schema, brought up to date |
@@ -38,6 +39,7 @@ pub mod rates;
 pub mod reservations;
 mod rows;
 pub mod scratch;
+pub mod signals;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;

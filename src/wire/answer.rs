@@ -145,7 +145,7 @@ pub struct RetryBody {
 /// One reason for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonBody {
-    /// A stable code: `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
+    /// A stable code: `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
     /// `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
     #[schema(example = "near_limit")]
     pub code: String,
@@ -162,6 +162,9 @@ impl From<&Reason> for ReasonBody {
         let number = |quantity: Option<Quantity>| quantity.unwrap_or_default();
         let (asked, available) = (number(reason.asked), number(reason.available));
         let detail = match reason.code {
+            ReasonCode::ClosedByProvider => {
+                format!("the provider has said that quota {budget} is gone until it resets")
+            }
             ReasonCode::LargerThanLimit => {
                 format!(
                     "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
@@ -226,6 +229,9 @@ pub struct BudgetStateBody {
     pub timezone: String,
     /// Hard or soft.
     pub enforcement: EnforcementName,
+    /// The provider has said that the quota is gone, until this instant; not there for one that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<DateTime<Utc>>,
 }
 
 impl From<&BudgetState> for BudgetStateBody {
@@ -244,6 +250,7 @@ impl From<&BudgetState> for BudgetStateBody {
             resets_at_local: state.period.end.map(|end| state.zone.to_local_rfc3339(end)),
             timezone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
+            closed_until: state.closed_until,
         }
     }
 }

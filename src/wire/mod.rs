@@ -17,7 +17,9 @@
 //! | [`export`] | what is asked of an export, and its cursors |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
+//! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
+//! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
@@ -29,6 +31,7 @@ pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod event;
 pub mod export;
 pub mod export_report;
 pub mod factor;
@@ -38,6 +41,7 @@ pub mod page;
 pub mod price;
 pub mod rates;
 pub mod reservation;
+pub mod signal;
 pub mod usage;
 pub mod verdict;
 

@@ -5,8 +5,10 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`otlp`] | `/v1/otlp/v1/traces` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
+//! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
@@ -24,11 +26,14 @@ pub mod exports;
 pub mod exports_reports;
 pub mod factors;
 pub mod ledger;
+pub mod otlp;
 pub mod preflight;
 pub mod prices;
 pub mod reservations;
+pub mod signals;
 pub mod tenants;
 pub mod usage;
+mod usage_lines;
 pub mod verdicts;
 
 use axum::http::HeaderMap;
@@ -57,8 +62,10 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(otlp::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
+        .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(prices::routes())
