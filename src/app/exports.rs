@@ -39,7 +39,7 @@ pub const EXPORTS_MAX: usize = 2;
 #[derive(Clone)]
 pub struct Exports {
     pool: PgPool,
-    clock: Clock,
+    pub(super) clock: Clock,
     running: Arc<Semaphore>,
 }
 
@@ -300,10 +300,15 @@ pub(super) fn table(format: TableFormat, columns: &'static [Column], skip: u64) 
 impl Plan {
     /// The head of the answer, and where the chunks go.
     pub(super) fn begin(&self, format: TableFormat) -> (Begun, ChunkSender) {
+        self.begin_as(format.name(), format.media_type())
+    }
+
+    /// The same for a file that is no table: what its name ends with, and its media type.
+    pub(super) fn begin_as(&self, extension: &str, media_type: &'static str) -> (Begun, ChunkSender) {
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let begun = Begun {
-            file_name: file_name(&self.cursor.of, self.zone, format),
-            media_type: format.media_type(),
+            file_name: file_name(&self.cursor.of, self.zone, extension),
+            media_type,
             cursor: self.cursor.clone(),
             transfers: self.balance.transfers,
             chunks,
@@ -329,8 +334,8 @@ pub(super) async fn end(ended: Result<(), ExportError>, out: ChunkSender, snapsh
 }
 
 /// `transfers_acme_2026-11-01_2026-12-01.csv`, in local days.
-fn file_name(of: &ExportIdentity, zone: Zone, format: TableFormat) -> String {
+fn file_name(of: &ExportIdentity, zone: Zone, extension: &str) -> String {
     let day = |at: Option<DateTime<Utc>>| at.map_or_else(|| "open".to_owned(), |at| zone.local(at).date.to_string());
     let tenant = of.tenant.as_deref().unwrap_or("all");
-    format!("{}_{tenant}_{}_{}.{}", of.export, day(of.from), day(of.to), format.name())
+    format!("{}_{tenant}_{}_{}.{}", of.export, day(of.from), day(of.to), extension)
 }

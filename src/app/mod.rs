@@ -14,6 +14,7 @@
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`learned`] | what calls really use of what they ask for: learn, tell |
 //! | [`exports`] | whole periods, taken out |
+//! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
@@ -30,6 +31,7 @@ pub mod ingest;
 pub mod learned;
 pub mod ledger;
 pub mod rates;
+pub mod reports;
 pub mod signals;
 pub mod start;
 pub mod usage;

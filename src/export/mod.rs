@@ -6,6 +6,10 @@
 //! | [`table`] | columns and cells: the logical rows that CSV and Parquet have in common |
 //! | [`csv_file`], [`parquet_file`] | the two ways a table is written |
 //! | [`transfers`] | the journal for a warehouse, row by row |
+//! | [`plaintext`] | journals of hledger, ledger and beancount |
+//! | [`ghg`] | greenhouse-gas activity data |
+//! | [`sci`] | carbon intensity per functional unit, and a manifest that computes it again |
+//! | [`emission`], [`rows`] | rows of the journal as the three above need them |
 //! | [`focus`] | charges for finance, after FOCUS 1.4 and 1.2 |
 //!
 //! Invariants: what an export has written adds up to the trial balance of its slice, in every unit, to the last digit, or
@@ -15,9 +19,13 @@
 //! Deliberately absent: SQL (the store's), HTTP, files and progress bars (the shell's), the clock.
 
 pub mod csv_file;
+pub mod emission;
 pub mod focus;
-
+pub mod ghg;
 pub mod parquet_file;
+pub mod plaintext;
+pub mod rows;
+pub mod sci;
 pub mod stream;
 pub mod table;
 pub mod transfers;
@@ -72,6 +80,12 @@ pub enum ExportError {
         /// What the books hold.
         expected: Decimal,
     },
+    /// A journal cannot be finished.
+    #[error(transparent)]
+    Journal(#[from] plaintext::JournalError),
+    /// Lines of activity data cannot be made.
+    #[error(transparent)]
+    Ghg(#[from] ghg::GhgError),
     /// What wrote the file ended before its end.
     #[error("the export was given up")]
     GivenUp,

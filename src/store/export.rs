@@ -92,7 +92,7 @@ impl Sums {
         })
     }
 
-    fn from_row(row: &PgRow, first: usize) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: &PgRow, first: usize) -> Result<Self, StoreError> {
         let at = |place: usize| row.try_get::<Decimal, _>(first.saturating_add(place));
         Ok(Self {
             tokens: at(0)?,
@@ -321,7 +321,7 @@ impl Snapshot {
 }
 
 /// The parameters of `sql/export_slice.sql`.
-fn bind<'q>(query: Query<'q, Postgres, PgArguments>, slice: &Slice) -> Query<'q, Postgres, PgArguments> {
+pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, slice: &Slice) -> Query<'q, Postgres, PgArguments> {
     let tenant = slice.tenant.as_ref().map(ToString::to_string);
     let query = query.bind(tenant).bind(slice.from).bind(slice.to);
     [&slice.since, &slice.until].into_iter().fold(query, |query, mark| {
@@ -338,7 +338,7 @@ fn kind(text: &str) -> Result<TransferKind, StoreError> {
     TransferKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| StoreError::Row("kind".to_owned()))
 }
 
-fn journal_row(row: &PgRow) -> Result<JournalRow, StoreError> {
+pub(super) fn journal_row(row: &PgRow) -> Result<JournalRow, StoreError> {
     let mut buckets = [0; 6];
     for (place, bucket) in (14..).zip(&mut buckets) {
         *bucket = row.try_get(place)?;

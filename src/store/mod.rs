@@ -29,6 +29,7 @@ pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
 pub mod export;
+pub mod export_accounts;
 pub mod housekeeping;
 pub mod lane;
 pub mod learned;

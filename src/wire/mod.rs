@@ -34,6 +34,7 @@ pub mod catalogue;
 pub mod estimate;
 pub mod event;
 pub mod export;
+pub mod export_report;
 pub mod factor;
 pub mod kept;
 pub mod learned;

@@ -3,9 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | [`partial`] | a file in the making, and how it goes on after it was cut |
+//! | [`reports`] | the options of journals, activity data and intensities |
 //! | this one | the command, the progress bar, the report |
 
 mod partial;
+mod reports;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -17,13 +19,16 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::partial::Partial;
+use self::reports::{Report, ReportArgs, Span};
 use crate::app::exports::{Begun, Exports};
+use crate::app::reports::Dialect;
 use crate::clock::Clock;
 use crate::config::{Environment, StoreArgs, StoreChoice};
 use crate::domain::id::TenantId;
 use crate::store::embedded::Ownership;
 use crate::store::open::open_store;
 use crate::wire::export::{FocusExportQuery, FocusVersion, Grain, TableFormat, TransfersExportQuery};
+use crate::wire::export_report::SciFormatWord;
 
 /// Take a whole period out of the books, as a file that ties to the trial balance
 ///
@@ -73,7 +78,9 @@ pub struct ExportArgs {
     /// Of transfers: the cursor that the export before printed, to take only what is new
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
-    /// Go on with FILE.part, if there is one
+    #[command(flatten)]
+    report: ReportArgs,
+    /// Of transfers and focus: go on with FILE.part, if there is one
     #[arg(long)]
     resume: bool,
 }
@@ -85,6 +92,16 @@ enum What {
     Transfers,
     /// Charges for finance, after the FinOps Open Cost and Usage Specification
     Focus,
+    /// A journal of hledger, with opening balances and assertions
+    Hledger,
+    /// A journal of ledger
+    Ledger,
+    /// A file of beancount
+    Beancount,
+    /// Greenhouse-gas activity data, as CSV
+    Ghg,
+    /// Software carbon intensity: CSV, or by a name that ends in .yml a manifest of the Impact Framework
+    Sci,
 }
 
 /// How a file is written.
@@ -106,7 +123,30 @@ enum GrainArg {
 }
 
 impl ExportArgs {
+    /// Which of the exports it is that are no tables, if it is one.
+    fn report(&self) -> Option<Report> {
+        let extension = self.out.extension().and_then(|extension| extension.to_str());
+        let is_manifest = matches!(extension, Some("yml" | "yaml"));
+        match self.what {
+            What::Transfers | What::Focus => None,
+            What::Hledger => Some(Report::Journal(Dialect::Hledger)),
+            What::Ledger => Some(Report::Journal(Dialect::Ledger)),
+            What::Beancount => Some(Report::Journal(Dialect::Beancount)),
+            What::Ghg => Some(Report::Ghg),
+            What::Sci if is_manifest => Some(Report::Sci(SciFormatWord::Manifest)),
+            What::Sci => Some(Report::Sci(SciFormatWord::Csv)),
+        }
+    }
+
     fn format(&self) -> anyhow::Result<TableFormat> {
+        if self.report().is_some() {
+            anyhow::ensure!(self.format != Some(Format::Parquet), "only transfers and focus are written as Parquet");
+            anyhow::ensure!(
+                !self.resume && self.cursor.is_none(),
+                "its last lines are sums of all rows: export it anew"
+            );
+            return Ok(TableFormat::Csv);
+        }
         match self.format {
             Some(Format::Csv) => Ok(TableFormat::Csv),
             Some(Format::Parquet) => Ok(TableFormat::Parquet),
@@ -123,8 +163,12 @@ impl ExportArgs {
         let (resume, skip) = (partial.cursor().map(str::to_owned), partial.rows());
         let tenant = self.tenant.as_ref();
         let (period, from, to, zone) = (self.period.clone(), self.from.clone(), self.to.clone(), self.zone.clone());
-        let begun = match self.what {
-            What::Transfers => {
+        let begun = match (self.report(), self.what) {
+            (Some(report), _) => {
+                let span = Span { period, from, to, zone };
+                self.report.begin(exports, report, tenant, span).await?
+            }
+            (None, What::Transfers) => {
                 // What is gone on with knows since when it is.
                 let cursor = self.cursor.clone().filter(|_| resume.is_none());
                 let tenant_named = tenant.map(ToString::to_string);
@@ -132,7 +176,7 @@ impl ExportArgs {
                     TransfersExportQuery { format, period, from, to, zone, tenant: tenant_named, cursor, resume, skip };
                 exports.transfers(tenant, &query).await?
             }
-            What::Focus => {
+            (None, _) => {
                 anyhow::ensure!(self.cursor.is_none(), "--cursor is for transfers: charges of a period are told whole");
                 let version = if self.focus_version == "1.2" { FocusVersion::V1_2 } else { FocusVersion::V1_4 };
                 let grain = match self.grain {

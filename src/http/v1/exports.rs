@@ -89,7 +89,7 @@ async fn export_focus(
 
 /// The answer whose body is the file. A piece that is an error ends the connection, so that no client takes the file for
 /// whole.
-fn file(begun: Begun) -> Result<Response, Problem> {
+pub(super) fn file(begun: Begun) -> Result<Response, Problem> {
     let text = |text: &str| HeaderValue::from_str(text).map_err(Problem::internal);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(begun.media_type));

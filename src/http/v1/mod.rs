@@ -15,6 +15,7 @@
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`calendar`] | `/v1/calendar/period` |
+//! | [`exports_reports`] | `/v1/exports/hledger`, `ledger`, `beancount`, `ghg`, `sci` |
 //! | [`exports`] | `/v1/exports/transfers`, `/v1/exports/focus` |
 //! | [`about`] | `/v1/about` |
 
@@ -23,6 +24,7 @@ pub mod budgets;
 pub mod calendar;
 pub mod estimate;
 pub mod exports;
+pub mod exports_reports;
 pub mod factors;
 pub mod ledger;
 pub mod otlp;
@@ -74,6 +76,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(estimate::routes())
         .merge(calendar::routes())
         .merge(exports::routes())
+        .merge(exports_reports::routes())
         .merge(about::routes())
 }
 

@@ -1,8 +1,11 @@
 //! `/v1/exports`: files that tie to the trial balance, in every format, for any period, and only for who may have them.
 
 mod focus;
+mod ghg;
 mod pages;
 mod parquet;
+mod plaintext;
+mod sci;
 mod transfers;
 
 use axum::body::Body;
