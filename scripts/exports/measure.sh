@@ -47,6 +47,7 @@ for transfers in "$@"; do
         cross join lateral (
             select timestamptz '2026-06-01 00:00Z' + copy * (interval '29 days' * 2000 / $transfers)
                 + random() * interval '59 minutes'
+            where seed.id is not null -- so that it is drawn for each row
         ) as drawn (at)
         -- As in a UUID of version 7, milliseconds come first.
         cross join lateral (
