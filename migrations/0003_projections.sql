@@ -86,6 +86,9 @@ create index projections_latest on projections (budget, counter_key, period_star
 -- What waits for its truth: what ends a period, the oldest first.
 create index projections_unscored on projections (period_end) where scored_at is null;
 
+-- The last hours of all tenants together: the roll-up's own key begins with the tenant.
+create index usage_rollup_quarter on usage_rollup using brin (quarter) with (pages_per_range = 32, autosummarize = on);
+
 grant select on planned_usage, projections to counterfoil_tenant;
 alter table planned_usage enable row level security;
 alter table projections enable row level security;
