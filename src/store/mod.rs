@@ -14,6 +14,7 @@
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`series`] | what a budget's measure used, hour by hour |
+//! | [`projections`] | projections that were made, and what came true of them |
 //! | [`planned_usage`] | work that was announced |
 //! | [`usage`] | sums of what was used |
 //! | [`verdicts`] | what was refused, and why |
@@ -34,6 +35,7 @@ pub mod migrations;
 pub mod naive;
 pub mod open;
 pub mod planned_usage;
+pub mod projections;
 pub mod rates;
 pub mod reservations;
 mod rows;
