@@ -16,6 +16,7 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
 #![deny(
@@ -38,6 +39,7 @@ pub mod carbon;
 pub mod estimate;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod forecast;
 pub mod id;
 pub mod ledger;
 pub mod price;
