@@ -165,7 +165,7 @@ impl App {
 }
 
 /// The zone that bounds the periods of a budget's counters of one tenant.
-fn zone_of(budget: &Budget, catalogue: &Catalogue, tenant: Option<&TenantId>) -> Option<Zone> {
+pub(in crate::app) fn zone_of(budget: &Budget, catalogue: &Catalogue, tenant: Option<&TenantId>) -> Option<Zone> {
     match budget.clock {
         BudgetClock::Fixed(zone) => Some(zone),
         BudgetClock::Tenant => {

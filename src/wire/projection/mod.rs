@@ -2,6 +2,10 @@
 //!
 //! | room | shapes |
 //! |---|---|
+//! | [`answer`] | a projection, with its path, its people and the fair split |
+//! | [`figure`] | figures of a forecast as decimals |
 //! | [`planned`] | work that is announced |
 
+pub mod answer;
+pub mod figure;
 pub mod planned;
