@@ -384,7 +384,12 @@ pub async fn first_refusal(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    Ok(sqlx::query_scalar(include_str!("sql/first_refusal.sql")).bind(budget).bind(from).bind(to).fetch_one(connection).await?)
+    Ok(sqlx::query_scalar(include_str!("sql/first_refusal.sql"))
+        .bind(budget)
+        .bind(from)
+        .bind(to)
+        .fetch_one(connection)
+        .await?)
 }
 
 fn projection_from_row(row: &PgRow) -> Result<StoredProjection, StoreError> {

@@ -19,5 +19,6 @@ mod openapi;
 mod pages;
 mod pains;
 mod preflight;
+mod projections;
 mod support;
 mod tidy;

@@ -8,13 +8,12 @@ use chrono::{DateTime, Utc};
 use super::asked::Asked;
 use super::subject::real;
 use crate::domain::budget::scope::Each;
-use crate::domain::forecast::{
-    Confidence, Projection, Reason, WorkWeek, empty_end_shares, fair_split, who_is_at_work,
-};
+use crate::domain::forecast::{Confidence, Projection, Reason, WorkWeek, empty_end_shares, fair_split, who_is_at_work};
 use crate::domain::id::{FeatureId, TenantId};
 use crate::wire::projection::answer::{
     BandBody, CaveatBody, DRIVERS_MAX, DriverBody, EmptyEndBody, ExhaustsAtBody, ExhaustsAtLocalBody, FactorRangeBody,
-    FairShareBody, PATH_HOURS_MAX, PathHourBody, ProjectionBody, SummaryBody, TenantAtWorkBody, WatermarkBody, ZoneBody,
+    FairShareBody, PATH_HOURS_MAX, PathHourBody, ProjectionBody, SummaryBody, TenantAtWorkBody, WatermarkBody,
+    ZoneBody,
 };
 use crate::wire::projection::figure::{figure, hours, share};
 
@@ -49,11 +48,15 @@ const fn words(reason: Reason) -> &'static str {
     match reason {
         Reason::NoHistory => "nothing was ever used: nothing is expected",
         Reason::NewTenant => "a fifth or more is expected of tenants younger than three days, by a straight line",
-        Reason::YoungTenant => "a fifth or more is expected of tenants younger than two weeks, whose weekdays are not known",
+        Reason::YoungTenant => {
+            "a fifth or more is expected of tenants younger than two weeks, whose weekdays are not known"
+        }
         Reason::ShortHistory => "there are less than four weeks of history",
         Reason::LevelShift => "the level has just changed, and is taken from the last days",
         Reason::Bursty => "use comes in bursts: one week says little about the next",
-        Reason::FarAway => "the end is more than ten days away, where the unknown level outweighs the hours of the week",
+        Reason::FarAway => {
+            "the end is more than ten days away, where the unknown level outweighs the hours of the week"
+        }
         Reason::FactorRange => "the range of the emission factors is wider than that of the use",
         Reason::BeyondHorizon => "the reset is further away than is looked ahead",
     }
