@@ -159,7 +159,8 @@ impl App {
             .filter_map(|(key, counters)| state(budget, &catalogue, key, &counters, &given_back, at).transpose());
         let states = states.collect::<Result<Vec<BudgetState>, AppError>>()?;
         let (states, next_cursor) = page.cut(states, |state| state.key.as_str().to_owned());
-        let counters = states.iter().map(BudgetStateBody::from).collect();
+        let mut counters: Vec<BudgetStateBody> = states.iter().map(BudgetStateBody::from).collect();
+        self.projections.tell(&mut counters);
         Ok(BudgetNowBody { budget: stored.row, at, counters, next_cursor })
     }
 }

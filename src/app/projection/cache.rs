@@ -3,9 +3,9 @@
 //! Pre-flight answers say when a budget is expected to run out from here, and never from the database. The worker fills it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::forecast::{ErrorBook, ErrorClass, PastError, log_error};
 use crate::domain::id::BudgetId;
@@ -30,13 +30,14 @@ pub struct Latest {
     pub used: f64,
 }
 
-/// By budget and key: the words of the answers that it is looked up for.
-type ByCounter = BTreeMap<(BudgetId, String), Latest>;
+/// By budget and key, in the words of the answers that it is looked up for.
+type ByCounter = BTreeMap<String, BTreeMap<String, Latest>>;
 
 #[derive(Debug, Default)]
 struct Known {
     latest: Arc<ByCounter>,
     book: Arc<ErrorBook>,
+    learnt_at: Option<DateTime<Utc>>,
 }
 
 /// What is known here. Cheap to clone.
@@ -47,39 +48,56 @@ impl Projections {
     /// How wrong projections were: the built-in errors, until some of one's own are known.
     #[must_use]
     pub fn book(&self) -> Arc<ErrorBook> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).book)
+        Arc::clone(&self.read().book)
     }
 
     /// The latest projection of a counter.
     #[must_use]
     pub fn latest(&self, budget: &BudgetId, key: &str) -> Option<Latest> {
-        let latest = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).latest);
-        latest.get(&(budget.clone(), key.to_owned())).copied()
+        self.read().latest.get(budget.as_str()).and_then(|keys| keys.get(key)).copied()
     }
 
-    /// Replaces what is known of the counters.
-    pub fn replace(&self, latest: BTreeMap<(BudgetId, String), Latest>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).latest = Arc::new(latest);
+    /// Replaces what is known of the counters, and says of how many.
+    pub(super) fn replace<'a>(&self, all: impl Iterator<Item = (&'a str, &'a str, Latest)>) -> usize {
+        let mut latest = ByCounter::new();
+        let mut known = 0;
+        for (budget, key, one) in all {
+            latest.entry(budget.to_owned()).or_default().insert(key.to_owned(), one);
+            known += 1;
+        }
+        self.write().latest = Arc::new(latest);
+        known
+    }
+
+    /// Whether scores are to be learnt from again: never yet, or longer ago than that.
+    pub(super) fn learns_at(&self, now: DateTime<Utc>, after: TimeDelta) -> bool {
+        self.read().learnt_at.is_none_or(|at| now.signed_duration_since(at) >= after)
     }
 
     /// Replaces what was learnt.
-    pub fn learn(&self, learnt: &[Learnt]) {
+    pub(super) fn learn(&self, learnt: &[Learnt], now: DateTime<Utc>) {
         let book = Arc::new(book(learnt));
-        self.0.write().unwrap_or_else(PoisonError::into_inner).book = book;
+        let mut known = self.write();
+        known.book = book;
+        known.learnt_at = Some(now);
     }
 
     /// Says in each state of a budget when it is expected to run out, where that is known for its open period.
     pub fn tell(&self, states: &mut [BudgetStateBody]) {
-        let latest = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).latest);
-        if latest.is_empty() {
-            return;
-        }
+        let latest = Arc::clone(&self.read().latest);
         for state in states {
-            let Ok(budget) = BudgetId::parse(&state.budget) else { continue };
-            let found = latest.get(&(budget, state.key.clone()));
+            let found = latest.get(state.budget.as_str()).and_then(|keys| keys.get(state.key.as_str()));
             let of_period = found.filter(|latest| latest.period_start == state.period_start);
             state.exhausts_at = of_period.map(|latest| latest.exhausts_at);
         }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

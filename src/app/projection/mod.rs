@@ -6,6 +6,8 @@
 //! | [`asked`] | from the books to a question |
 //! | [`range`] | the range of the emission factors behind a carbon budget |
 //! | [`shown`] | from a projection to its answer |
+//! | [`round`] | the worker's round: make, keep, score, learn |
+//! | [`score`] | what came true |
 //! | [`cache`] | what this replica knows of projections without asking |
 //! | [`planned`] | announced work: add, list, withdraw |
 
@@ -13,6 +15,8 @@ pub mod asked;
 pub mod cache;
 pub mod planned;
 pub mod range;
+pub mod round;
+pub mod score;
 pub mod shown;
 pub mod subject;
 
