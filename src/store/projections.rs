@@ -279,8 +279,8 @@ pub struct AccuracyRow {
     pub brier: f64,
     /// The same of a yes or no: 1 where p50 named an instant, else 0.
     pub brier_yes_no: f64,
-    /// Projections that wait for their truth.
-    pub open: i64,
+    /// Projections that wait for their truth, or whose truth cannot be known.
+    pub unscored: i64,
 }
 
 /// How right projections made since an instant were, by method and class; of one budget if one is named.
@@ -312,7 +312,7 @@ pub async fn accuracy(
             coverage: row.try_get("coverage")?,
             brier: row.try_get("brier")?,
             brier_yes_no: row.try_get("brier_yes_no")?,
-            open: row.try_get("open")?,
+            unscored: row.try_get("unscored")?,
         })
     };
     rows.iter().map(one).collect()

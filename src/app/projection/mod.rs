@@ -9,16 +9,22 @@
 //! | [`round`] | the worker's round: make, keep, score, learn |
 //! | [`score`] | what came true |
 //! | [`cache`] | what this replica knows of projections without asking |
+//! | [`what_if`] | the same projection with something changed |
+//! | [`fair_split`] | the fair split of a shared budget, applied |
+//! | [`accuracy`] | how right projections were |
 //! | [`planned`] | announced work: add, list, withdraw |
 
+pub mod accuracy;
 pub mod asked;
 pub mod cache;
+pub mod fair_split;
 pub mod planned;
 pub mod range;
 pub mod round;
 pub mod score;
 pub mod shown;
 pub mod subject;
+pub mod what_if;
 
 pub use cache::Projections;
 

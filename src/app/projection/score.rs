@@ -39,7 +39,9 @@ pub(super) async fn score_of(
         for one in projections {
             let truth = match &used {
                 // A budget that counts otherwise since is another one.
-                Some((budget, end, used)) if one.made_at >= budget.counted_from && one.posted + one.held < one.limit => {
+                Some((budget, end, used))
+                    if one.made_at >= budget.counted_from && one.posted + one.held < one.limit =>
+                {
                     Some((truth(app, budget, one, used, *end).await?, used))
                 }
                 Some(_) | None => None,

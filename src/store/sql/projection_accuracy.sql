@@ -14,7 +14,7 @@ select
     coalesce(
         avg(abs((p50 is not null)::integer - (exhausted_at is not null)::integer)) filter (where covered is not null), 0
     )::float8 as brier_yes_no,
-    count(*) filter (where scored_at is null) as open
+    count(*) filter (where covered is null) as unscored
 from projections
 where ($1::integer is null or budget = $1) and ($2::text is null or tenant = $2) and made_at >= $3
 group by method, method_version, class
