@@ -181,7 +181,7 @@ fn history_start(subjects: &[Subject], now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// The hours that a row has no value for are zeros.
-fn dense(hours: &[i32], values: &[f64], into: &mut Vec<f64>) {
+pub(super) fn dense(hours: &[i32], values: &[f64], into: &mut Vec<f64>) {
     for (hour, value) in hours.iter().zip(values) {
         let Ok(place) = usize::try_from(*hour) else { continue };
         if into.len() <= place {
