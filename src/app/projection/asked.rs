@@ -248,7 +248,7 @@ fn planned_for(subject: &Subject, announced: &[PlannedUsageRow]) -> (Vec<Planned
     for row in announced.iter().filter(|row| is_counted(subject, row)) {
         match (quantity(&subject.budget.measure, row), TenantId::parse(&row.tenant)) {
             (Some(quantity), Ok(tenant)) => {
-                planned.push(Planned { tenant, feature: None, from: row.start, until: row.end, quantity })
+                planned.push(Planned { tenant, feature: None, from: row.start, until: row.end, quantity });
             }
             (None, _) => uncounted += 1,
             (Some(_), Err(_)) => {}

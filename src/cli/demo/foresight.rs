@@ -141,8 +141,8 @@ fn weeks_before(now: DateTime<Utc>) -> anyhow::Result<Value> {
             let weekend = matches!(local.weekday, Weekday::Sat | Weekday::Sun);
             let at_work = !weekend && (9..18).contains(&local.hour);
             // A little more and less from hour to hour, the same each time.
-            let wave = u64::from(at.timestamp().rem_euclid(7 * 3_600).unsigned_abs() % 5 != 0);
-            let requests = (if at_work { calls } else { calls / IDLE }) + wave * calls / 20;
+            let wave = at.timestamp().div_euclid(3_600).rem_euclid(5).unsigned_abs();
+            let requests = (if at_work { calls } else { calls / IDLE }) + wave * calls / 50;
             items.push(json!({
                 "tenant": tenant, "feature": "assistant", "provider": "mistral", "model": "mistral-small-latest",
                 "occurred_at": at + TimeDelta::minutes(30), "requests": requests.max(1),
