@@ -20,10 +20,11 @@ use crate::wire::projection::what_if::ApplyFairSplitBody;
 
 impl App {
     /// Applies the fair split of a shared budget as it is at this moment: a budget for each tenant that uses it, on the shared
-    /// budget's clock. One that is there keeps all but its limit. A repeat under the same key is the first answer.
+    /// budget's clock. One that is there keeps all but its limit. Where
+    /// nobody shares it nothing is written. A repeat under the same key is the first answer.
     ///
     /// # Errors
-    /// [`AppError::UnknownBudget`]; names `id` where nothing is shared, and `key`; [`AppError::IdTaken`] when the id of a
+    /// [`AppError::UnknownBudget`]; names `key`; [`AppError::IdTaken`] when the id of a
     /// tenant's budget is that of another one.
     pub async fn apply_fair_split(
         &self,
@@ -39,8 +40,7 @@ impl App {
         // Who is not expected to use anything is left without a budget of its own: a limit of nothing would lock it out.
         let split: Vec<FairShareBody> = split.into_iter().filter(|share| share.demand > Decimal::ZERO).collect();
         if split.is_empty() {
-            let detail = format!("{id} is not shared by tenants that use it: there is nothing to split");
-            return Err(FieldError::new("id", detail).into());
+            return Ok(AppliedBody { budget: id.to_string(), written: 0, unchanged: 0, items: split });
         }
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;

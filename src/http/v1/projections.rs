@@ -131,7 +131,8 @@ async fn project_what_if(
 ///
 /// Writes the `fair_split` of its projection, as it is at this moment: a budget for each tenant that uses it, with the id
 /// `<budget>.<tenant>`, the shared budget's scope, measure, window and clock. One that an earlier split wrote keeps all but its
-/// limit. All are written, or none.
+/// limit. All are written, or none; of a budget that nobody
+/// shares nothing is.
 #[utoipa::path(
     post,
     path = "/v1/budgets/{id}/projection/apply-fair-split",
