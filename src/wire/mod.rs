@@ -16,7 +16,9 @@
 //! | [`estimate`] | what a call would cost, and why |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
+//! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
+//! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
@@ -29,6 +31,7 @@ pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod event;
 pub mod factor;
 pub mod kept;
 pub mod ledger;
@@ -37,6 +40,7 @@ pub mod price;
 pub mod projection;
 pub mod rates;
 pub mod reservation;
+pub mod signal;
 pub mod usage;
 pub mod verdict;
 
