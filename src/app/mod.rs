@@ -15,6 +15,7 @@
 //! | [`learned`] | what calls really use of what they ask for: learn, tell |
 //! | [`exports`] | whole periods, taken out |
 //! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
+//! | [`projection`] | when budgets run out, and how right that was |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
@@ -30,6 +31,7 @@ pub mod exports;
 pub mod ingest;
 pub mod learned;
 pub mod ledger;
+pub mod projection;
 pub mod rates;
 pub mod reports;
 pub mod signals;
@@ -63,6 +65,8 @@ pub struct App {
     pub lane: Lane,
     /// The catalogue and the rates that this replica knows.
     pub snapshots: Snapshots,
+    /// The latest projections that this replica knows.
+    pub projections: projection::Projections,
     /// The only reader of time.
     pub clock: Clock,
     /// Who is calling.

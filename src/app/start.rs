@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::App;
 use super::exports::Exports;
+use super::projection::Projections;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
 use crate::domain::id::FeatureId;
@@ -87,7 +88,8 @@ pub async fn start(
     let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
     let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
     let exports = Exports::new(pool.clone(), clock.clone());
-    Ok(App { pool, lane, snapshots, clock, verifier, grants, otlp, rules, exports })
+    let projections = Projections::default();
+    Ok(App { pool, lane, snapshots, projections, clock, verifier, grants, otlp, rules, exports })
 }
 
 /// What the attributes of spans mean where nobody says otherwise.

@@ -71,7 +71,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
         Command::Bench(args) => bench::run(args, &environment).await,
-        Command::Backtest(args) => backtest::run(&args, &environment),
+        Command::Backtest(args) => backtest::run(&args, &environment).await,
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
         Command::Export(args) => export::run(&args, &environment).await,

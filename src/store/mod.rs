@@ -15,6 +15,9 @@
 //! | [`learned`] | what calls really use of what they ask for |
 //! | [`export`] | a slice of the journal in one snapshot, row by row |
 //! | [`ledger`] | the journal, account balances, the trial balance |
+//! | [`series`] | what a budget's measure used, hour by hour |
+//! | [`projections`] | projections that were made, and what came true of them |
+//! | [`planned_usage`] | work that was announced |
 //! | [`usage`] | sums of what was used |
 //! | [`signals`] | what providers said, and the quotas that are closed by it |
 //! | [`verdicts`] | what was refused, and why |
@@ -37,10 +40,13 @@ pub mod ledger;
 pub mod migrations;
 pub mod naive;
 pub mod open;
+pub mod planned_usage;
+pub mod projections;
 pub mod rates;
 pub mod reservations;
 mod rows;
 pub mod scratch;
+pub mod series;
 pub mod signals;
 pub mod usage;
 pub mod verdicts;

@@ -24,6 +24,7 @@
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
+//! | [`projection`] | projections of budgets, and the work that is announced |
 //! | [`rates`] | rows of both books, one or many |
 
 pub mod about;
@@ -41,6 +42,7 @@ pub mod learned;
 pub mod ledger;
 pub mod page;
 pub mod price;
+pub mod projection;
 pub mod rates;
 pub mod reservation;
 pub mod signal;

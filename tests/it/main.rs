@@ -23,6 +23,7 @@ mod openapi;
 mod pages;
 mod pains;
 mod preflight;
+mod projections;
 mod signals;
 mod support;
 mod tidy;

@@ -12,6 +12,8 @@
 //! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
+//! | [`projections`] | `/v1/budgets/{id}/projection` and its what-if and fair split, `/v1/projections/accuracy` |
+//! | [`planned_usage`] | `/v1/planned-usage` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`calendar`] | `/v1/calendar/period` |
@@ -28,8 +30,10 @@ pub mod exports_reports;
 pub mod factors;
 pub mod ledger;
 pub mod otlp;
+pub mod planned_usage;
 pub mod preflight;
 pub mod prices;
+pub mod projections;
 pub mod reservations;
 pub mod signals;
 pub mod tenants;
@@ -71,6 +75,8 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
+        .merge(projections::routes())
+        .merge(planned_usage::routes())
         .merge(prices::routes())
         .merge(factors::routes())
         .merge(estimate::routes())
