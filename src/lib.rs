@@ -10,6 +10,7 @@
 //! | [`auth`] | who is calling |
 //! | [`lane`] | the hot path: queue → batch → load, decide, save → answers |
 //! | [`app`] | what people do: one use case per file |
+//! | [`courier`] | takes a signed message to an address outside |
 //! | [`http`] | translates requests and answers, nothing else |
 //! | [`worker`] | housekeeping, once in a while |
 //! | [`telemetry`] | what the service says about itself: logs, spans, metrics |
@@ -22,6 +23,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod courier;
 pub mod domain;
 pub mod http;
 pub mod lane;

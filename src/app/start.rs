@@ -9,8 +9,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::task::TaskTracker;
 
 use super::App;
+use super::alerts::hub::EventHub;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
+use crate::courier::Courier;
 use crate::lane::{Lane, Snapshots};
 use crate::store::{MIGRATOR, StoreError, catalogue, rates};
 
@@ -81,5 +83,5 @@ pub async fn start(
     let snapshots = Snapshots::load(&mut connection).await?;
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
-    Ok(App { pool, lane, snapshots, clock, verifier, grants })
+    Ok(App { pool, lane, snapshots, clock, verifier, grants, events: EventHub::default(), courier: Courier::default() })
 }

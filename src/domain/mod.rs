@@ -16,6 +16,7 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`alert`] | what people should hear of, once for each cause until it clears |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
 #![deny(
@@ -30,6 +31,7 @@
 )]
 
 pub mod access;
+pub mod alert;
 pub mod alternatives;
 pub mod amounts;
 pub mod budget;

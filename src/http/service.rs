@@ -21,6 +21,8 @@ const CONTRACT: Contract = Contract {
         ("usage", "Post and query what was used."),
         ("ledger", "The books: transfers, accounts, the trial balance."),
         ("verdicts", "What was refused, and why."),
+        ("events", "What people should hear of: alerts raised and cleared, as a list and as a stream."),
+        ("webhooks", "Endpoints that events are sent to, signed."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
         ("prices", "The price book: dated, sourced, append-only."),
@@ -30,7 +32,7 @@ const CONTRACT: Contract = Contract {
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),
     ],
-    posts_that_only_read: &["estimateCall", "findPeriod"],
+    posts_that_only_read: &["estimateCall", "findPeriod", "resumeWebhook", "testWebhook"],
     public: &["checkHealth", "checkReadiness", "readMetrics", "readGrantKeys"],
 };
 

@@ -124,7 +124,9 @@ impl From<AppError> for Problem {
             AppError::Field(field) => field.into(),
             AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
-            AppError::IdTaken(_) => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::IdTaken(_) | AppError::WebhookTaken(_) => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::UnknownWebhook(_) => Self::with_detail(ProblemCode::UnknownWebhook, error),
+            AppError::NoRandomness => Self::internal(error),
             AppError::UnknownReservation(_) => Self::with_detail(ProblemCode::UnknownReservation, error),
         }
     }

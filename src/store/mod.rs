@@ -10,6 +10,8 @@
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
+//! | [`alerts`] | what alerts are told from, what is firing, what was told |
+//! | [`webhooks`] | endpoints, and the outbox of what is still to be sent to them |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`ledger`] | the journal, account balances, the trial balance |
@@ -21,6 +23,7 @@
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
+pub mod alerts;
 pub mod catalogue;
 pub mod catalogue_reads;
 mod columns;
@@ -38,6 +41,7 @@ pub mod scratch;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;
+pub mod webhooks;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;

@@ -16,6 +16,8 @@
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdict`] | what was refused, and why |
+//! | [`event`] | what alerts told |
+//! | [`webhook`] | endpoints that events are sent to |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
@@ -27,6 +29,7 @@ pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod event;
 pub mod factor;
 pub mod ledger;
 pub mod page;
@@ -35,6 +38,7 @@ pub mod rates;
 pub mod reservation;
 pub mod usage;
 pub mod verdict;
+pub mod webhook;
 
 use std::fmt::Display;
 use std::str::FromStr;

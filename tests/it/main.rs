@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alerts;
 mod bench;
 mod books;
 mod catalogue;

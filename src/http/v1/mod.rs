@@ -12,12 +12,15 @@
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`calendar`] | `/v1/calendar/period` |
+//! | [`events`] | `/v1/events`, `/v1/alerts` |
+//! | [`webhooks`] | `/v1/webhooks` and its resume, test |
 //! | [`about`] | `/v1/about` |
 
 pub mod about;
 pub mod budgets;
 pub mod calendar;
 pub mod estimate;
+pub mod events;
 pub mod factors;
 pub mod ledger;
 pub mod preflight;
@@ -26,6 +29,7 @@ pub mod reservations;
 pub mod tenants;
 pub mod usage;
 pub mod verdicts;
+pub mod webhooks;
 
 use axum::http::HeaderMap;
 use axum::http::header::RETRY_AFTER;
@@ -55,6 +59,8 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(usage::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
+        .merge(events::routes())
+        .merge(webhooks::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(prices::routes())

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: resets (boundaries are computed) and expiry (it counts by the clock, lanes write it down).
 
+pub mod alerts;
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
