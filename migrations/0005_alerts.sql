@@ -83,8 +83,9 @@ create table deliveries (
     webhook text not null,
     place bigint not null,
     grp text not null,
-    queued_at timestamptz not null,
     attempts integer not null default 0,
+    -- When it was tried first: it is given up a while later, however long it had waited for its turn.
+    tried_since timestamptz,
     next_attempt_at timestamptz not null,
     -- While it is on its way: until when nobody else sends it.
     claimed_until timestamptz,

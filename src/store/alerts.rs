@@ -333,8 +333,8 @@ async fn queue(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "insert into deliveries (webhook, place, grp, queued_at, next_attempt_at)
-        select webhook.id, event.place, event.grp, $2, $2
+        "insert into deliveries (webhook, place, grp, next_attempt_at)
+        select webhook.id, event.place, event.grp, $2
         from events as event
         join webhooks as webhook
             on webhook.enabled

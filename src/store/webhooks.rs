@@ -215,7 +215,7 @@ pub async fn resume(connection: &mut PgConnection, id: &WebhookId, now: DateTime
         .bind(id.as_str())
         .execute(&mut *connection)
         .await?;
-    sqlx::query("update deliveries set next_attempt_at = $2, queued_at = $2, attempts = 0 where webhook = $1")
+    sqlx::query("update deliveries set next_attempt_at = $2, tried_since = null, attempts = 0 where webhook = $1")
         .bind(id.as_str())
         .bind(now)
         .execute(connection)
@@ -236,8 +236,8 @@ pub struct Claimed {
     pub event: EventBody,
     /// How often it was tried before.
     pub attempts: u32,
-    /// Since when it waits.
-    pub queued_at: DateTime<Utc>,
+    /// Since when it is tried.
+    pub tried_since: DateTime<Utc>,
     /// How the endpoint has fared.
     pub health: Health,
 }
@@ -271,13 +271,14 @@ pub async fn claim(
         ), chosen as (
             select webhook, place from due where turn <= $3 order by next_attempt_at, place limit $4
         ), claimed as (
-            update deliveries as delivery set claimed_until = $2, attempts = delivery.attempts + 1
+            update deliveries as delivery
+            set claimed_until = $2, attempts = delivery.attempts + 1, tried_since = coalesce(delivery.tried_since, $1)
             from chosen
             where delivery.webhook = chosen.webhook and delivery.place = chosen.place
                 and (delivery.claimed_until is null or delivery.claimed_until <= $1)
-            returning delivery.webhook, delivery.place, delivery.attempts, delivery.queued_at
+            returning delivery.webhook, delivery.place, delivery.attempts, delivery.tried_since
         )
-        select claimed.webhook, claimed.place, claimed.attempts, claimed.queued_at, event.doc, webhook.url, webhook.secret,
+        select claimed.webhook, claimed.place, claimed.attempts, claimed.tried_since, event.doc, webhook.url, webhook.secret,
             webhook.failures, webhook.failing_since
         from claimed
         join events as event on event.place = claimed.place
@@ -302,7 +303,7 @@ fn claimed(row: &PgRow) -> Result<Claimed, StoreError> {
         place: row.try_get("place")?,
         event: super::alerts::doc(row)?,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-        queued_at: row.try_get("queued_at")?,
+        tried_since: row.try_get("tried_since")?,
         health: Health {
             failures: u32::try_from(failures).unwrap_or(u32::MAX),
             failing_since: row.try_get("failing_since")?,

@@ -103,7 +103,7 @@ fn event_type(event: &EventBody) -> String {
 /// What becomes of an event that was not taken.
 fn failed(claimed: &Claimed, error: &CourierError, now: DateTime<Utc>) -> Failed {
     let health = claimed.health.failed(now);
-    let late = now.signed_duration_since(claimed.queued_at) >= DELIVERY_TIME_MAX;
+    let late = now.signed_duration_since(claimed.tried_since) >= DELIVERY_TIME_MAX;
     let pause = health.is_hopeless(now, error.status());
     let seed = claimed.event.id.as_u64_pair();
     let wait = retry_wait(claimed.attempts, seed.0 ^ seed.1);

@@ -9,6 +9,9 @@
 //! | [`kind`] | the kinds of alerts, and how urgent each is |
 //! | [`book`] | which readings are news: one event for each cause, until it clears; no storms |
 //! | [`counters`] | thresholds crossed and overdrafts, from counters |
+//! | [`rates`] | models without a price, calls without a factor |
+//! | [`prompts`] | prompts that cost more than they did: the cache, the prefix |
+//! | [`runs`] | runs that run away: velocity, suspicion of a loop |
 //! | [`delivery`] | when an event is tried again, and when an endpoint is paused |
 //! | [`address`] | which addresses an event may be sent to |
 //!
@@ -19,6 +22,9 @@ pub mod book;
 pub mod counters;
 pub mod delivery;
 pub mod kind;
+pub mod prompts;
+pub mod rates;
+pub mod runs;
 
 use std::fmt;
 use std::sync::Arc;

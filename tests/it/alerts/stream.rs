@@ -115,7 +115,7 @@ async fn a_confined_caller_hears_of_its_own_tenant_only() {
     evaluate(&service).await;
     assert_eq!(short(&stream.next().await.unwrap().2), "threshold raised bolt-month at 0.5");
     let all = events(&service).await;
-    assert_eq!(all.len(), 5, "two of acme and the quota, three of bolt, the quota and its overdraft");
+    assert_eq!(all.len(), 4, "of acme, of bolt, and two of the quota");
     for path in ["/v1/events", "/v1/alerts", "/v1/events?tenant=bolt"] {
         let own = service.call_as(&bolt, "GET", path, &[], Value::Null).await.ok();
         let tenants: Vec<_> = own["items"].as_array().unwrap().iter().map(|item| item["tenant"].clone()).collect();
