@@ -11,6 +11,7 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`projection`] | when budgets run out, and how right that was |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -24,6 +25,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
 pub mod ledger;
+pub mod projection;
 pub mod rates;
 pub mod start;
 pub mod usage;
@@ -54,6 +56,8 @@ pub struct App {
     pub lane: Lane,
     /// The catalogue and the rates that this replica knows.
     pub snapshots: Snapshots,
+    /// The latest projections that this replica knows.
+    pub projections: projection::Projections,
     /// The only reader of time.
     pub clock: Clock,
     /// Who is calling.

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::App;
 use super::alerts::hub::EventHub;
+use super::projection::Projections;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
 use crate::courier::Courier;
@@ -83,5 +84,15 @@ pub async fn start(
     let snapshots = Snapshots::load(&mut connection).await?;
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
-    Ok(App { pool, lane, snapshots, clock, verifier, grants, events: EventHub::default(), courier: Courier::default() })
+    Ok(App {
+        pool,
+        lane,
+        snapshots,
+        projections: Projections::default(),
+        clock,
+        verifier,
+        grants,
+        events: EventHub::default(),
+        courier: Courier::default(),
+    })
 }

@@ -17,6 +17,7 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`alert`] | what people should hear of, once for each cause until it clears |
+//! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
 #![deny(
@@ -40,6 +41,7 @@ pub mod carbon;
 pub mod estimate;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod forecast;
 pub mod id;
 pub mod ledger;
 pub mod price;

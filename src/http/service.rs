@@ -25,6 +25,7 @@ const CONTRACT: Contract = Contract {
         ("webhooks", "Endpoints that events are sent to, signed."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
+        ("projections", "When a budget runs out, whose work it hits, and what would change it."),
         ("prices", "The price book: dated, sourced, append-only."),
         ("factors", "The factor book: dated, sourced, append-only."),
         ("estimate", "What a call would cost, and why."),
@@ -32,7 +33,7 @@ const CONTRACT: Contract = Contract {
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),
     ],
-    posts_that_only_read: &["estimateCall", "findPeriod", "resumeWebhook", "testWebhook"],
+    posts_that_only_read: &["estimateCall", "findPeriod", "projectWhatIf", "resumeWebhook", "testWebhook"],
     public: &["checkHealth", "checkReadiness", "readMetrics", "readGrantKeys"],
 };
 

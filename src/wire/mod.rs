@@ -9,6 +9,7 @@
 //! | [`about`] | what the service is made of |
 //! | [`answer`] | what the ledger answers: pre-flight, settlement, release, extension |
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
+//! | [`kept`] | answers as they are kept under an idempotency key |
 //! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
@@ -21,6 +22,7 @@
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
+//! | [`projection`] | projections of budgets, and the work that is announced |
 //! | [`rates`] | rows of both books, one or many |
 
 pub mod about;
@@ -31,9 +33,11 @@ pub mod catalogue;
 pub mod estimate;
 pub mod event;
 pub mod factor;
+pub mod kept;
 pub mod ledger;
 pub mod page;
 pub mod price;
+pub mod projection;
 pub mod rates;
 pub mod reservation;
 pub mod usage;

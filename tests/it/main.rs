@@ -7,6 +7,7 @@
 
 mod access;
 mod alerts;
+mod backtest;
 mod bench;
 mod books;
 mod catalogue;
@@ -20,5 +21,6 @@ mod openapi;
 mod pages;
 mod pains;
 mod preflight;
+mod projections;
 mod support;
 mod tidy;

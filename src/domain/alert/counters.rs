@@ -87,7 +87,7 @@ pub(super) fn named(budget: &Budget, key: &CounterKey) -> String {
 }
 
 /// The alert's own numbers and paths, common to all alerts about a counter.
-fn about(fact: &CounterFact, kind: AlertKind, part: &str) -> Alert {
+pub(super) fn about(fact: &CounterFact, kind: AlertKind, part: &str) -> Alert {
     let CounterFact { budget, key, tenant, period, counter } = fact;
     let whole = key.as_str().is_empty();
     let headroom = budget.limit.saturating_sub(counter.taken());
@@ -188,4 +188,72 @@ pub(super) fn encoded(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::domain::amounts::Quantity;
+    use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber};
+    use crate::domain::budget::measure::Measure;
+    use crate::domain::budget::scope::Scope;
+    use crate::domain::calendar::Zone;
+    use crate::domain::id::BudgetId;
+
+    /// The counter of June of a budget of so many tokens with thresholds at 50 and 90 %, which has posted so many.
+    pub(in crate::domain::alert) fn fact(limit: &str, posted: u32) -> CounterFact {
+        let budget = Budget {
+            id: BudgetId::parse("month").unwrap(),
+            number: BudgetNumber(1),
+            version: 1,
+            kind: BudgetKind::Budget,
+            scope: Scope::default(),
+            each: None,
+            measure: Measure::Tokens,
+            limit: Quantity::new(limit.parse().unwrap()).unwrap(),
+            period: PeriodSpec::MONTH,
+            clock: BudgetClock::Fixed(Zone::UTC),
+            enforcement: Enforcement::Hard,
+            thresholds: vec![dec!(0.5), dec!(0.9)],
+            floors: std::collections::BTreeMap::new(),
+            counted_from: DateTime::<Utc>::UNIX_EPOCH,
+        };
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        CounterFact {
+            budget: Arc::new(budget),
+            key: CounterKey::whole(),
+            tenant: None,
+            period: Period { start: at("2026-06-01T00:00:00Z"), end: Some(at("2026-07-01T00:00:00Z")) },
+            counter: Counter { posted: Quantity::new(posted.into()).unwrap(), held: Quantity::ZERO },
+        }
+    }
+
+    #[test]
+    fn levels_by_what_was_posted() {
+        use Level::{Between, Firing, Quiet};
+        for (posted, expect) in [
+            (0, [Quiet, Quiet, Quiet]),
+            (479, [Quiet, Quiet, Quiet]),
+            (480, [Between, Quiet, Quiet]),
+            (499, [Between, Quiet, Quiet]),
+            (500, [Firing, Quiet, Quiet]),
+            (900, [Firing, Firing, Quiet]),
+            (1_000, [Firing, Firing, Quiet]),
+            (1_001, [Firing, Firing, Firing]),
+        ] {
+            let levels: Vec<Level> = read(&fact("1000", posted)).iter().map(|reading| reading.level).collect();
+            assert_eq!(levels, expect, "{posted}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_nothing_has_no_thresholds_and_is_overdrawn_by_anything() {
+        let levels: Vec<Level> = read(&fact("0", 1)).iter().map(|reading| reading.level).collect();
+        assert_eq!(levels, [Level::Firing]);
+    }
+
+    #[test]
+    fn a_key_is_written_so_that_a_path_keeps_it() {
+        assert_eq!(encoded("acme/r 1&é"), "acme%2Fr%201%26%C3%A9");
+    }
 }

@@ -9,6 +9,8 @@
 //! | [`kind`] | the kinds of alerts, and how urgent each is |
 //! | [`book`] | which readings are news: one event for each cause, until it clears; no storms |
 //! | [`counters`] | thresholds crossed and overdrafts, from counters |
+//! | [`burn`] | a budget that is used faster than its plan |
+//! | [`outlook`] | a budget that is projected to run out soon |
 //! | [`rates`] | models without a price, calls without a factor |
 //! | [`prompts`] | prompts that cost more than they did: the cache, the prefix |
 //! | [`runs`] | runs that run away: velocity, suspicion of a loop |
@@ -19,9 +21,11 @@
 
 pub mod address;
 pub mod book;
+pub mod burn;
 pub mod counters;
 pub mod delivery;
 pub mod kind;
+pub mod outlook;
 pub mod prompts;
 pub mod rates;
 pub mod runs;

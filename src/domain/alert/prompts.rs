@@ -158,7 +158,7 @@ fn about(fact: &PromptFact, kind: AlertKind, change: &Change, now: DateTime<Utc>
     let from = now.checked_sub_signed(TimeDelta::days(i64::from(PROMPT_DAYS_MAX)));
     let path = |from: DateTime<Utc>| {
         format!(
-            "/v1/usage?tenant={}&feature={}&group_by=day&from={}",
+            "/v1/usage?tenant={}&feature={}&bucket=day&from={}",
             fact.tenant,
             fact.feature,
             from.format("%Y-%m-%dT%H:00:00Z")

@@ -43,6 +43,20 @@ pub struct Remembered {
     pub outcome: Outcome,
 }
 
+impl Remembered {
+    /// The answer to whoever asks again under the same key.
+    ///
+    /// # Errors
+    /// [`Refusal::IdempotencyMismatch`] when something else was asked then.
+    pub fn answer_to(&self, idempotency: &Idempotency) -> Answer {
+        if self.fingerprint == idempotency.fingerprint {
+            Ok(self.outcome.clone())
+        } else {
+            Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
+        }
+    }
+}
+
 /// What a batch changed, to be written in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -160,11 +174,7 @@ impl Books {
         if let Some(idempotency) = &command.idempotency
             && let Some(remembered) = self.answers.get(&(idempotency.space.clone(), idempotency.key.clone()))
         {
-            return if remembered.fingerprint == idempotency.fingerprint {
-                Ok(remembered.outcome.clone())
-            } else {
-                Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
-            };
+            return remembered.answer_to(idempotency);
         }
         let (outcome, mut effects) = match &command.action {
             Action::Reserve(reserve) => self.reserve(reserve, now)?,
@@ -215,6 +225,10 @@ impl Books {
         let tariff = self.rates.tariff(&call.provider, &call.model, reserve.service_tier, call.region.as_ref(), now);
         if tenant.strict && !tariff.is_priced() {
             return Err(Refusal::UnpricedModel { provider: call.provider.clone(), model: call.model.clone() });
+        }
+        if tenant.strict && !tariff.has_factors() {
+            let (provider, model, region) = (call.provider.clone(), call.model.clone(), call.region.clone());
+            return Err(Refusal::UnknownFactor { provider, model, region });
         }
         let governing = self.catalogue.governing(call, now)?;
         let ask = Ask {
@@ -306,6 +320,7 @@ impl Books {
             kind: TransferKind::Settlement,
             call,
             requested_model: requested,
+            priority: reservation.priority,
             priced,
             report: settle.report.clone(),
             occurred_at: at,
@@ -422,6 +437,7 @@ impl Books {
             kind: TransferKind::Usage,
             call: call.clone(),
             requested_model: post.requested_model.clone().filter(|model| *model != call.model),
+            priority: post.priority,
             priced,
             report: post.report.clone(),
             occurred_at,

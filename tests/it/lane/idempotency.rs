@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::audit::{assert_none, findings};
-use crate::support::commands::{But, post_usage, reserve};
+use counterfoil::domain::ledger::command::{Action, Command};
+
+use crate::support::commands::{But, post_usage, reserve, settle};
 use crate::support::service::{Reply, TestService};
 use crate::support::story::{acme, ask, budget, on};
 
@@ -103,6 +105,40 @@ async fn one_key_twice_in_one_batch_is_one_effect() {
     assert_none(&findings(service.db.pool()).await);
 }
 
+/// The first try of a batch takes every key for new: neither a key that is not, nor a refusal that its own first time caused,
+/// may show.
+#[tokio::test]
+async fn what_was_asked_before_is_answered_again_amid_what_is_new() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "small", "tokens", "1000", json!({})).await;
+    let lane = &service.app.lane;
+    let held = |command: &Command| command.action.reservation().unwrap().0;
+    let (old, later) = (reserve(9), reserve(9));
+    let (Action::Reserve(first), Action::Reserve(second)) = (&old.action, &later.action) else { unreachable!() };
+    let (first, second) = (first.id.0, second.id.0);
+    lane.submit(old.keyed("old", 1)).await.unwrap().unwrap();
+    lane.submit(later).await.unwrap().unwrap();
+    lane.submit(settle(first, 4).keyed("settled", 2)).await.unwrap().unwrap();
+
+    let settle_only = vec![settle(first, 4).keyed("settled", 2), settle(first, 4).keyed("settled", 3)];
+    let all = vec![
+        post_usage(7).keyed("new", 4),
+        settle(first, 4).keyed("settled", 2),
+        settle(first, 5).keyed("unheard", 5),
+        reserve(9).keyed("old", 1),
+        settle(second, 6).keyed("new-too", 6),
+    ];
+    assert_eq!(held(&all[1]), first);
+    for (commands, expected) in [(settle_only, &[true, false][..]), (all, &[true, true, false, true, true])] {
+        let answers = lane.submit_all(commands).await;
+        let ok: Vec<bool> = answers.iter().map(|answer| answer.as_ref().unwrap().is_ok()).collect();
+        assert_eq!(ok, expected);
+    }
+    assert_eq!((count(&service, "reservations").await, count(&service, "transfers").await), (2, 3));
+    assert_none(&findings(service.db.pool()).await);
+}
+
 #[tokio::test]
 async fn a_remembered_refusal_stays_one_when_the_budget_is_raised() {
     let service = TestService::start().await;
@@ -130,4 +166,25 @@ async fn an_answer_from_memory_touches_nothing() {
     let stranger = service.app.lane.submit(reserve(1).of_tenant("nobody")).await;
     assert!(stranger.unwrap().is_err());
     assert_eq!(count(&service, "counters").await, 1, "none for a tenant that nobody knows");
+}
+
+/// The audit reads what is kept under a key by names of its own: were they wrong, it would find nothing for ever.
+#[tokio::test]
+async fn the_audit_finds_a_kept_answer_whose_effect_is_gone() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "small", "tokens", "1000", json!({})).await;
+    let granted = service.call_keyed("k-grant", "POST", "/v1/preflight", ask(9, 1, json!({}))).await.ok();
+    let path = on(granted["reservation"].as_str().unwrap(), "settle");
+    service.call_keyed("k-settle", "POST", &path, json!({"usage": {"input": 4}})).await.ok();
+    assert_none(&findings(service.db.pool()).await);
+    sqlx::raw_sql("set session_replication_role = replica; delete from transfers; delete from reservations")
+        .execute(service.db.pool())
+        .await
+        .unwrap();
+    let found = findings(service.db.pool()).await;
+    let of_keys: Vec<&String> = found.iter().filter(|finding| finding.starts_with("a key is remembered")).collect();
+    for key in ["k-grant", "k-settle"] {
+        assert!(of_keys.iter().any(|finding| finding.ends_with(key)), "{key}: {found:#?}");
+    }
 }
