@@ -95,6 +95,36 @@ create table deliveries (
 -- The head of each endpoint's group, which holds back the later ones.
 create index deliveries_group on deliveries (webhook, grp, place);
 
+-- Runs that are going on, as far as alerts follow them. Double precision: nothing here is an amount of the books.
+create table alert_runs (
+    tenant text not null,
+    feature text not null,
+    run text not null,
+    first_at timestamptz not null,
+    last_at timestamptz not null,
+    calls double precision not null,
+    -- Its first calls, and the tokens of their prompts.
+    early_calls double precision not null,
+    early_prompt double precision not null,
+    -- The ten minutes of its latest call, and those before.
+    span_at timestamptz not null,
+    span double precision[] not null,
+    span_before double precision[] not null,
+    peak_calls double precision not null,
+    peak_usd double precision not null,
+    primary key (tenant, feature, run)
+) with (fillfactor = 70);
+create index alert_runs_last_at on alert_runs (last_at);
+
+-- What runs of a feature are usually like, learnt from those that have ended: means and variances of logarithms.
+create table alert_usual_runs (
+    tenant text not null,
+    feature text not null,
+    runs double precision not null,
+    usual double precision[] not null,
+    primary key (tenant, feature)
+);
+
 grant select on events, alerts to counterfoil_tenant;
 grant select (
     id, tenant, url, kinds, enabled, created_at, changed_at, paused_at, failures, failing_since, last_delivered_at,

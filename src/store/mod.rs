@@ -11,6 +11,7 @@
 //! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
 //! | [`alerts`] | what alerts are told from, what is firing, what was told |
+//! | [`alert_facts`] | models, prompts, runs and projections, as alerts look at them |
 //! | [`webhooks`] | endpoints, and the outbox of what is still to be sent to them |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
@@ -26,6 +27,7 @@
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
+pub mod alert_facts;
 pub mod alerts;
 pub mod catalogue;
 pub mod catalogue_reads;

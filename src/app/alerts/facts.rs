@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, dec};
 use sqlx::postgres::PgConnection;
 
 use super::super::AppError;
@@ -20,6 +20,9 @@ use crate::domain::calendar::{Period, PeriodSpec, Zone};
 use crate::domain::id::{BudgetId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
 use crate::store::alerts::{self as sql, Activity, OpenCounter, OpenFound};
+
+/// The least that a counter can have posted, but nothing.
+const LEAST: Decimal = dec!(0.000000000001);
 
 /// What decides which counters are looked at.
 pub(super) struct Asked<'a> {
@@ -65,12 +68,35 @@ pub(super) async fn counters(connection: &mut PgConnection, asked: &Asked<'_>) -
         rows = sql::counters_of(&mut *connection, &asked_for).await?;
     }
     if all_counters {
-        let mut floors = Vec::new();
+        let mut floors = Vec::with_capacity(budgets.len());
         for budget in budgets.values() {
             floors.push((budget.number, floor(budget), since(budget, now)?));
         }
         rows.extend(sql::counters_over(connection, &floors).await?);
     }
+    Ok(gather(&budgets, wanted, rows, &owners, now))
+}
+
+/// The counters of these budgets that have posted anything and count the present.
+pub(super) async fn used(
+    connection: &mut PgConnection,
+    budgets: &[&Arc<Budget>],
+    now: DateTime<Utc>,
+) -> Result<Vec<CounterFact>, AppError> {
+    let floors: Vec<_> = budgets.iter().map(|budget| (budget.number, LEAST, now)).collect();
+    let rows = sql::counters_over(connection, &floors).await?;
+    let budgets = budgets.iter().map(|budget| (budget.number, *budget)).collect();
+    Ok(gather(&budgets, BTreeSet::new(), rows, &BTreeMap::new(), now))
+}
+
+/// Rows as facts: one for each counter that is wanted or was found.
+fn gather(
+    budgets: &BTreeMap<BudgetNumber, &Arc<Budget>>,
+    wanted: BTreeSet<Which>,
+    rows: Vec<OpenCounter>,
+    owners: &BTreeMap<Which, Option<TenantId>>,
+    now: DateTime<Utc>,
+) -> Vec<CounterFact> {
     let mut by_counter: BTreeMap<Which, BTreeMap<DateTime<Utc>, OpenCounter>> =
         wanted.into_iter().map(|which| (which, BTreeMap::new())).collect();
     for row in rows {
@@ -83,7 +109,7 @@ pub(super) async fn counters(connection: &mut PgConnection, asked: &Asked<'_>) -
         let budget = budgets.get(&which.0)?;
         fact(budget, &which, &found, owners.get(&which).cloned().flatten(), now)
     };
-    Ok(by_counter.into_iter().filter_map(fact).collect())
+    by_counter.into_iter().filter_map(fact).collect()
 }
 
 /// What a counter must have posted before it can tell anything. A sliding window is the sum of many, so each may be less.

@@ -3,7 +3,9 @@
 //! | file | what |
 //! |---|---|
 //! | this one | one evaluation: the transaction around the rules |
-//! | [`facts`] | what the rules are asked about |
+//! | [`facts`] | counters that may have moved since the last evaluation |
+//! | [`runs`] | runs that are going on, and what is usual |
+//! | [`slow`] | what budgets used by the hour, and their projections |
 //! | [`hub`] | how a replica hears that there are new events |
 //! | [`reads`] | events and alerts, to be looked at |
 //! | [`deliver`] | sending what the outbox holds |
@@ -16,19 +18,23 @@ pub mod deliver;
 mod facts;
 pub mod hub;
 pub mod reads;
+mod runs;
+mod slow;
 pub mod webhooks;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{App, AppError};
 use crate::domain::alert::book::{self, News, Open, STORM_WINDOW};
 use crate::domain::alert::kind::AlertKind;
-use crate::domain::alert::{Alert, Cause, counters};
+use crate::domain::alert::{Alert, Cause, Reading, counters, prompts, rates};
 use crate::domain::id::EventId;
-use crate::store::alerts::{self as sql, Turned};
+use crate::store::alert_facts as fact_sql;
+use crate::store::alerts::{self as sql, OpenFound, Turned};
 use crate::wire::event::EventBody;
 
 /// How far behind the newest transfer each evaluation begins again, in the time of ids: a lane may commit a transfer up to
@@ -36,6 +42,9 @@ use crate::wire::event::EventBody;
 const OVERLAP: TimeDelta = TimeDelta::seconds(30);
 /// How much of the journal the very first evaluation looks at.
 const FIRST_LOOK: TimeDelta = TimeDelta::hours(1);
+
+/// How often the rules that look at hours and days are asked: burn rates, projections.
+const SLOW_INTERVAL: TimeDelta = TimeDelta::minutes(15);
 
 /// What an evaluation did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,45 +56,97 @@ pub struct Evaluated {
 }
 
 impl App {
-    /// Evaluates every rule once, unless another replica is at it: one transaction, and at most one wake-up for all who
-    /// listen.
+    /// Evaluates every rule once, unless another replica is at it. Rules that look at hours and days are asked now and then,
+    /// in a transaction of their own, so that they delay no threshold that was just crossed.
     ///
     /// # Errors
     /// When the database does not answer, or a row cannot be read.
     pub async fn evaluate_alerts(&self, now: DateTime<Utc>) -> Result<Evaluated, AppError> {
+        let Some((quick, slow_at)) = self.evaluate_quick(now).await? else { return Ok(Evaluated::default()) };
+        let due = slow_at.is_none_or(|at| now.signed_duration_since(at) >= SLOW_INTERVAL);
+        let slow = if due { self.evaluate_slow(slow_at, now).await? } else { 0 };
+        Ok(Evaluated { ran: true, events: quick.saturating_add(slow) })
+    }
+
+    /// What the newest calls tell: counters, rates, runs. Answers how many events that made, and when the slow rules were
+    /// last asked; none if it is another replica's turn.
+    async fn evaluate_quick(&self, now: DateTime<Utc>) -> Result<Option<(usize, Option<DateTime<Utc>>)>, AppError> {
         let mut transaction = self.pool.begin().await?;
         if !sql::try_lock(&mut transaction).await? {
-            return Ok(Evaluated::default());
+            return Ok(None);
         }
         let head = sql::head(&mut transaction).await?;
         let snapshot = self.snapshots.refresh(&mut transaction).await?;
         let newest = sql::newest_transfer(&mut transaction).await?;
         let open = sql::open(&mut transaction).await?;
-        let told = sql::told(&mut transaction, now - STORM_WINDOW).await?;
 
-        let activity = match newest {
-            Some(newest) => {
-                let after = head.journal_after.map_or_else(|| before(newest, FIRST_LOOK), |seen| before(seen, OVERLAP));
-                sql::activity(&mut transaction, after, newest).await?
-            }
-            None => Vec::new(),
-        };
+        let mut readings = Vec::new();
+        let mut activity = Vec::new();
+        if let Some(newest) = newest {
+            let seen = head.journal_after.unwrap_or_else(|| before(newest, FIRST_LOOK));
+            let after = before(seen, OVERLAP);
+            activity = sql::activity(&mut transaction, after, newest).await?;
+            let rates = fact_sql::rates_used(&mut transaction, after, newest).await?;
+            readings.extend(rates.iter().flat_map(rates::read));
+            // Runs are added up, so nothing may be looked at twice; what a lane commits late is not followed.
+            readings.extend(runs::quick(&mut transaction, (seen, newest), &open, now).await?);
+        }
         let all_counters = snapshot.catalogue.version != head.catalogue_version;
         let asked =
             facts::Asked { catalogue: &snapshot.catalogue, activity: &activity, open: &open, all_counters, now };
         let counters = facts::counters(&mut transaction, &asked).await?;
-        let readings = counters.iter().flat_map(counters::read).collect();
+        readings.extend(counters.iter().flat_map(counters::read));
 
-        let open: BTreeMap<Cause, Open> = open.into_iter().map(|(cause, found)| (cause, found.open)).collect();
-        let complete = [AlertKind::Threshold, AlertKind::Overdraft];
-        let turned = told_as(book::turn(&open, readings, &complete, &told, now), now);
-        sql::write(&mut transaction, &turned, now).await?;
+        let mut complete = vec![AlertKind::Threshold, AlertKind::Overdraft];
+        if newest.is_some() {
+            complete.extend([AlertKind::RunVelocity, AlertKind::LoopSuspicion]);
+        }
         let head = sql::Head {
             journal_after: newest.or(head.journal_after),
             catalogue_version: snapshot.catalogue.version,
             ..head
         };
-        sql::save_head(&mut transaction, &head, now).await?;
+        let events = self.turn(transaction, open, readings, &complete, &head, now).await?;
+        Ok(Some((events, head.slow_at)))
+    }
+
+    /// What hours and days tell: burn rates and projections; once an hour prompts.
+    async fn evaluate_slow(&self, slow_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<usize, AppError> {
+        let mut transaction = self.pool.begin().await?;
+        if !sql::try_lock(&mut transaction).await? {
+            return Ok(0);
+        }
+        let head = sql::Head { slow_at: Some(now), ..sql::head(&mut transaction).await? };
+        let snapshot = self.snapshots.refresh(&mut transaction).await?;
+        let open = sql::open(&mut transaction).await?;
+        let mut readings = slow::budgets(&mut transaction, &snapshot.catalogue, now).await?;
+        // A budget without history, or whose projection is missing today, says nothing: what was told stands.
+        let mut complete = Vec::new();
+        let hour = |at: DateTime<Utc>| at.timestamp().div_euclid(3_600);
+        if slow_at.is_none_or(|at| hour(at) != hour(now)) {
+            let prompts = fact_sql::prompt_days(&mut transaction, now).await?;
+            readings.extend(prompts.iter().flat_map(|fact| prompts::read(fact, now)));
+            complete.extend([AlertKind::CacheHitDrop, AlertKind::PrefixGrowth]);
+            runs::learn(&mut transaction, now).await?;
+        }
+        self.turn(transaction, open, readings, &complete, &head, now).await
+    }
+
+    /// Asks the book what is news, writes it down, and wakes whoever listens: at most once.
+    async fn turn(
+        &self,
+        mut transaction: Transaction<'static, Postgres>,
+        open: BTreeMap<Cause, OpenFound>,
+        readings: Vec<Reading>,
+        complete: &[AlertKind],
+        head: &sql::Head,
+        now: DateTime<Utc>,
+    ) -> Result<usize, AppError> {
+        let told = sql::told(&mut transaction, now.checked_sub_signed(STORM_WINDOW).unwrap_or(now)).await?;
+        let open: BTreeMap<Cause, Open> = open.into_iter().map(|(cause, found)| (cause, found.open)).collect();
+        let turned = told_as(book::turn(&open, readings, complete, &told, now), now);
+        sql::write(&mut transaction, &turned, now).await?;
+        sql::save_head(&mut transaction, head, now).await?;
         if !turned.events.is_empty() {
             sql::wake(&mut transaction).await?;
         }
@@ -93,7 +154,7 @@ impl App {
         if !turned.events.is_empty() {
             self.events.wake();
         }
-        Ok(Evaluated { ran: true, events: turned.events.len() })
+        Ok(turned.events.len())
     }
 }
 

@@ -110,7 +110,8 @@ pub fn read(fact: &BurnFact, now: DateTime<Utc>) -> Option<Reading> {
         rounded(long)
     );
     alert.advice =
-        "Look at which tenant, feature or run grew, and slow it down or raise the limit before the budget runs out.".to_owned();
+        "Look at which tenant, feature or run grew, and slow it down or raise the limit before the budget runs out."
+            .to_owned();
     alert.figures.push(("window_hours", Figure::Decimal(Decimal::from(hours))));
     alert.figures.push(("burn_rate", Figure::Decimal(rounded(long))));
     alert.figures.push(("burn_rate_lately", Figure::Decimal(rounded(short))));
@@ -147,8 +148,11 @@ fn shape(fact: &BurnFact, now: DateTime<Utc>) -> Option<[f64; WEEK]> {
     }
     let mut shape = [0.0; WEEK];
     for (hour, value) in shape.iter_mut().enumerate() {
-        let same: Box<dyn Iterator<Item = usize>> =
-            if known < GROWN { Box::new((0..WEEK).skip(hour % DAY).step_by(DAY)) } else { Box::new(std::iter::once(hour)) };
+        let same: Box<dyn Iterator<Item = usize>> = if known < GROWN {
+            Box::new((0..WEEK).skip(hour % DAY).step_by(DAY))
+        } else {
+            Box::new(std::iter::once(hour))
+        };
         let (sum, count) = same.fold((0.0, 0.0), |(sum, count), place| {
             (sum + sums.get(place).copied().unwrap_or(0.0), count + seen.get(place).copied().unwrap_or(0.0))
         });

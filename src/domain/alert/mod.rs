@@ -68,6 +68,11 @@ impl Cause {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What tells it apart from others of its kind.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('\n').skip(1)
+    }
 }
 
 impl fmt::Display for Cause {

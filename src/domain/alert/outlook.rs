@@ -2,7 +2,10 @@
 //!
 //! The projection is made and kept elsewhere; here is only whether it is worth waking somebody. One that is not sure of
 //! itself must be nearly certain of the end.
-#![expect(clippy::float_arithmetic, reason = "probabilities are compared; no amount that is posted passes through them")]
+#![expect(
+    clippy::float_arithmetic,
+    reason = "probabilities are compared; no amount that is posted passes through them"
+)]
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;

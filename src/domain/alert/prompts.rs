@@ -4,7 +4,10 @@
 //! searched for one change of level: the split of the days whose two sides differ most (least squares, Scott and Knott
 //! 1974). It is told when it is large, when it stands out of the days' own noise, and when it is not older than
 //! [`CHANGE_AGE_MAX_DAYS`]. A slow growth shows as a change of level as well.
-#![expect(clippy::float_arithmetic, reason = "a ratio is compared with others; no amount that is posted passes through it")]
+#![expect(
+    clippy::float_arithmetic,
+    reason = "a ratio is compared with others; no amount that is posted passes through it"
+)]
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -115,7 +118,11 @@ struct Change {
 
 /// Counts are far below what a float keeps exactly.
 fn real(count: u64) -> f64 {
-    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "the one place; a ratio needs no 16th digit")]
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "the one place; a ratio needs no 16th digit"
+    )]
     let real = count as f64;
     real
 }

@@ -57,23 +57,20 @@ fn about(fact: &RatesFact, kind: AlertKind, parts: &[&str]) -> Alert {
 }
 
 fn no_price(fact: &RatesFact) -> Alert {
-    let mut alert =
-        about(fact, AlertKind::UnpricedModel, &[fact.provider.as_str(), fact.model.as_str()]);
+    let mut alert = about(fact, AlertKind::UnpricedModel, &[fact.provider.as_str(), fact.model.as_str()]);
     alert.message = format!(
         "calls to {} of {} have no price: they are charged by the worst known price of the provider",
         fact.model, fact.provider
     );
     alert.advice = "Add the price with POST /v1/prices; calls from then on are charged by it.".to_owned();
-    alert.links.push((
-        "prices",
-        format!("/v1/prices?provider={}&model={}", fact.provider, encoded(fact.model.as_str())),
-    ));
+    alert
+        .links
+        .push(("prices", format!("/v1/prices?provider={}&model={}", fact.provider, encoded(fact.model.as_str()))));
     alert
 }
 
 fn no_parameters(fact: &RatesFact) -> Alert {
-    let mut alert =
-        about(fact, AlertKind::UnknownFactor, &["model", fact.provider.as_str(), fact.model.as_str()]);
+    let mut alert = about(fact, AlertKind::UnknownFactor, &["model", fact.provider.as_str(), fact.model.as_str()]);
     alert.message = format!(
         "nothing is known of the size of {} of {}: its grams are computed by a fallback",
         fact.model, fact.provider
@@ -90,7 +87,10 @@ fn no_grid(fact: &RatesFact) -> Alert {
     alert.subject.model = None;
     alert.message = match &fact.region {
         Some(region) => {
-            format!("no grid factor is known for region {region} of {}: its grams are computed by a fallback", fact.provider)
+            format!(
+                "no grid factor is known for region {region} of {}: its grams are computed by a fallback",
+                fact.provider
+            )
         }
         None => format!("calls to {} name no region: their grams are computed by a fallback", fact.provider),
     };

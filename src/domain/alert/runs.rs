@@ -288,13 +288,11 @@ fn alert(fact: &RunFact, kind: AlertKind, figures: Vec<(&'static str, Figure)>) 
         } else {
             format!("run {run} of {feature} spends far faster than runs of {feature} do")
         },
-        advice: "Look at what the run does, and stop it if it makes no headway; a budget for each run bounds the next one."
-            .to_owned(),
+        advice:
+            "Look at what the run does, and stop it if it makes no headway; a budget for each run bounds the next one."
+                .to_owned(),
         figures: all,
-        links: vec![(
-            "transfers",
-            format!("/v1/ledger/transfers?tenant={tenant}&run={}", encoded(run.as_str())),
-        )],
+        links: vec![("transfers", format!("/v1/ledger/transfers?tenant={tenant}&run={}", encoded(run.as_str())))],
         ends_at: None,
     }
 }
@@ -357,9 +355,14 @@ mod tests {
             ("on and on with a growing context", growing(20.0), small, [Quiet, Firing]),
             ("long, but its context does not grow", vec![(30.0, 2_000.0); 12], small, [Quiet, Quiet]),
             ("its context grows, and it is short", vec![(10.0, 2_000.0), (5.0, 4_000.0)], small, [Quiet, Between]),
-            ("usual for a feature of long runs", growing(20.0), (0..50).fold(UsualRuns::default(), |usual, _| {
-                usual.with(&run(&growing(20.0), UsualRuns::default()).0.track)
-            }), [Quiet, Between]),
+            (
+                "usual for a feature of long runs",
+                growing(20.0),
+                (0..50).fold(UsualRuns::default(), |usual, _| {
+                    usual.with(&run(&growing(20.0), UsualRuns::default()).0.track)
+                }),
+                [Quiet, Between],
+            ),
         ];
         for (what, spans, usual, expect) in table {
             assert_eq!(levels(spans, *usual), *expect, "{what}");
@@ -377,7 +380,8 @@ mod tests {
     #[test]
     fn what_comes_late_does_not_make_a_run_fast() {
         let (mut fact, now) = run(&[(1.0, 10.0), (1.0, 10.0), (1.0, 10.0)], small_runs());
-        let late = RunSlice { span_at: start(), first_at: start(), last_at: start(), calls: 9_999.0, usd: 999.0, prompt: 1.0 };
+        let late =
+            RunSlice { span_at: start(), first_at: start(), last_at: start(), calls: 9_999.0, usd: 999.0, prompt: 1.0 };
         fact.track = RunTrack::with(Some(fact.track), &late);
         assert_eq!(read(&fact, now)[0].level, Level::Quiet);
     }

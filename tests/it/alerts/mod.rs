@@ -1,5 +1,6 @@
 //! Alerts: what is told, once, to whom, and how it gets there. Evaluation and delivery are driven by hand.
 
+mod others;
 mod receiver;
 mod stream;
 mod thresholds;

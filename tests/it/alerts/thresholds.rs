@@ -102,10 +102,7 @@ async fn a_new_period_forgets_without_a_word_and_can_be_crossed_anew() {
     spend(&service, "acme", 200).await;
     assert_eq!(evaluate(&service).await, 0);
     spend(&service, "acme", 300).await;
-    assert_eq!(
-        evaluate(&service).await,
-        3, "the day's first again, the month's second and its overdraft"
-    );
+    assert_eq!(evaluate(&service).await, 3, "the day's first again, the month's second and its overdraft");
 }
 
 #[tokio::test]
