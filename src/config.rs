@@ -128,6 +128,14 @@ impl AuthArgs {
     }
 }
 
+/// Where events may be sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+pub struct WebhookArgs {
+    /// Send events to private addresses as well: this machine, your own network, the metadata service of a cloud
+    #[arg(long, env = "COUNTERFOIL_WEBHOOK_PRIVATE_ADDRESSES")]
+    pub webhook_private_addresses: bool,
+}
+
 /// Which Postgres a command talks to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreChoice {

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, start};
 use crate::auth::{GrantKey, GrantSigner, LocalKey, TokenRules, TrustedKeys, Verifier};
 use crate::clock::Clock;
-use crate::config::{AuthArgs, Environment, StoreArgs};
+use crate::config::{AuthArgs, Environment, StoreArgs, WebhookArgs};
 use crate::http::service::service;
 use crate::http::state::HttpState;
 use crate::store::embedded::{Ownership, Report};
@@ -70,6 +70,7 @@ fn trusted_keys(args: &AuthArgs, local: &LocalKey) -> anyhow::Result<TrustedKeys
 pub async fn boot(
     store: &StoreArgs,
     auth: &AuthArgs,
+    webhooks: WebhookArgs,
     environment: &Environment,
     listen: SocketAddr,
     report: Report,
@@ -87,7 +88,8 @@ pub async fn boot(
     let verifier = Arc::new(Verifier::new(rules.clone(), trusted_keys(auth, &local_key)?));
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
     let tasks = TaskTracker::new();
-    let app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
+    let mut app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
+    app.courier.allow_private = webhooks.webhook_private_addresses;
     let router = service(HttpState::new(app.clone(), metrics))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
