@@ -25,7 +25,7 @@ fn count(row: &PgRow, column: &'static str) -> Result<u64, StoreError> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Models and regions of what was posted after one transfer and up to another, with what is remarkable about the newest.
+/// Models and regions of the calls that were posted after one transfer and up to another, with what is remarkable about the newest.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
@@ -34,7 +34,7 @@ pub async fn rates_used(connection: &mut PgConnection, after: Uuid, up_to: Uuid)
         "with grouped as (
             select provider, model, region, count(*) as calls, (array_agg(flags order by id desc))[1] as newest,
                 (array_agg(id order by id desc))[1] as newest_id
-            from transfers where id > $1 and id <= $2
+            from transfers where id > $1 and id <= $2 and kind in ('settlement', 'usage')
             group by provider, model, region
         )
         select *, newest_id = first_value(newest_id) over (partition by provider, model order by newest_id desc) as of_model
@@ -103,7 +103,7 @@ fn run_key(row: &PgRow) -> Result<RunKey, StoreError> {
     Ok((name(row, "tenant")?, name(row, "feature")?, name(row, "run")?))
 }
 
-/// What was posted of runs after one transfer and up to another, by tens of minutes, in their order.
+/// The calls that were posted of runs after one transfer and up to another, by tens of minutes, in their order.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
@@ -117,7 +117,7 @@ pub async fn run_slices(
             min(occurred_at) as first_at, max(occurred_at) as last_at, sum(requests)::float8 as calls,
             sum(usd)::float8 as usd, sum(input + cache_read + cache_write_5m + cache_write_1h)::float8 as prompt
         from transfers
-        where id > $1 and id <= $2 and run is not null
+        where id > $1 and id <= $2 and run is not null and kind in ('settlement', 'usage')
         group by tenant, feature, run, span_at
         order by span_at",
     )

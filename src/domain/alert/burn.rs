@@ -261,7 +261,7 @@ mod tests {
             read(&fact, now).unwrap()
         };
         assert_eq!((reading(1_400.0).level, reading(1_400.0).alert.severity), (Level::Firing, Severity::Warning));
-        assert_eq!(reading(1_760.0).level, Level::Between, "at the edge what was told last stands");
+        assert_eq!(reading(1_690.0).level, Level::Between, "at the edge what was told last stands");
         let (mut fact, now) = office("2026-06-11T12:00:00Z", 1_400.0, 10.0, 0, 0.0);
         let keep = fact.hours.len() - 120;
         fact.hours.iter_mut().take(keep).for_each(|hour| *hour = 0.0);

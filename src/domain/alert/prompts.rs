@@ -24,7 +24,7 @@ pub const PROMPT_CALLS_A_DAY_MIN: u64 = 20;
 /// Fewest days before a change.
 pub const PROMPT_DAYS_BEFORE_MIN: usize = 5;
 /// The oldest change that is told, in days.
-pub const CHANGE_AGE_MAX_DAYS: u16 = 14;
+pub const CHANGE_AGE_MAX_DAYS: u16 = 20;
 /// The smallest drop of the share from the cache that is told, absolute.
 pub const CACHE_DROP_MIN: f64 = 0.10;
 /// The largest share of what it was that is told of.
@@ -37,7 +37,7 @@ const STANDS_OUT: f64 = 4.0;
 const NOISE_SHARE: f64 = 0.01;
 /// Days never vary by less than this in the logarithm of the prompt.
 const NOISE_LOG: f64 = 0.03;
-/// How long a change is worth knowing: then the new level is what is normal.
+/// How long a change is worth knowing, and longer than it is told: then the new level is what is normal.
 const NEW_NORMAL: TimeDelta = TimeDelta::days(21);
 
 /// Calls of one feature within 24 hours.
@@ -270,7 +270,7 @@ mod tests {
             (&[(5, (92, 4_000)), (1, (31, 11_000))], [Firing, Firing]),
             (&[(15, (92, 4_000)), (14, (31, 11_000))], [Firing, Firing]),
             // Long known: what was told stands, and nobody is told anew.
-            (&[(15, (92, 4_000)), (17, (31, 11_000))], [Between, Between]),
+            (&[(12, (92, 4_000)), (22, (31, 11_000))], [Between, Between]),
             // Back again.
             (&[(15, (92, 4_000)), (3, (31, 11_000)), (10, (92, 4_000))], [Quiet, Quiet]),
             // Better than before.
