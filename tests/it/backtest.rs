@@ -31,7 +31,7 @@ fn at_most(row: &Value, field: &str, most: f64) {
 
 #[test]
 fn the_forecast_is_as_good_as_was_promised_on_the_series_that_ship() {
-    let report = report(&["--seeds", "2"]);
+    let report = report(&["--seeds", "1"]);
     for row in rows(&report, "daily rhythm", Some(20)) {
         at_most(row, "ratio", 0.8);
     }

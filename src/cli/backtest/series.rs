@@ -59,6 +59,9 @@ pub(super) fn cases_of(sources: Vec<Source>) -> Vec<Case> {
     cases
 }
 
+/// A zone, and what was used at instants.
+type Uses = (Zone, Vec<(DateTime<Utc>, f64)>);
+
 /// Reads `hour,value` with optional columns `tenant` and `zone`.
 pub(super) fn read_csv(reader: impl std::io::Read, zone: Zone) -> anyhow::Result<Vec<Source>> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
@@ -67,7 +70,7 @@ pub(super) fn read_csv(reader: impl std::io::Read, zone: Zone) -> anyhow::Result
     let hour = column("hour").context("there is no column `hour`")?;
     let value = column("value").context("there is no column `value`")?;
     let (tenant, zone_column) = (column("tenant"), column("zone"));
-    let mut tenants: BTreeMap<TenantId, (Zone, Vec<(DateTime<Utc>, f64)>)> = BTreeMap::new();
+    let mut tenants: BTreeMap<TenantId, Uses> = BTreeMap::new();
     for (row, record) in reader.records().enumerate() {
         let line = row + 2;
         let record = record.with_context(|| format!("line {line}"))?;
@@ -86,7 +89,7 @@ pub(super) fn read_csv(reader: impl std::io::Read, zone: Zone) -> anyhow::Result
     let instants = || tenants.values().flat_map(|(_, uses)| uses.iter().map(|(at, _)| *at));
     let (Some(start), Some(last)) = (instants().min(), instants().max()) else { anyhow::bail!("there are no rows") };
     let until = last + TimeDelta::hours(1);
-    let source = |(tenant, (zone, uses)): (TenantId, (Zone, Vec<_>))| Source {
+    let source = |(tenant, (zone, uses)): (TenantId, Uses)| Source {
         tenant,
         feature: None,
         zone,

@@ -16,7 +16,7 @@ use crate::domain::forecast::question::Source;
 use crate::domain::forecast::series::HourlySeries;
 
 /// How far beyond the end of its period a forecast may run, in lengths of the period.
-const BEYOND: f64 = 2.0;
+const BEYOND: f64 = 1.0;
 
 /// One forecast under one limit, and what came of it.
 #[derive(Debug, Clone, PartialEq)]

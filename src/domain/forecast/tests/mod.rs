@@ -1,4 +1,5 @@
 //! What the forecast must do, on series whose future is known because they are made.
+#![expect(clippy::arithmetic_side_effects, reason = "spans of days between instants of this century")]
 
 mod bands;
 mod changes;
