@@ -191,7 +191,7 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::domain::amounts::Quantity;
     use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber};
