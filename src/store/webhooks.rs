@@ -67,7 +67,9 @@ pub async fn tenant_of(connection: &mut PgConnection, id: &WebhookId) -> Result<
     found.map(|tenant| tenant.map(parse).transpose()).transpose()
 }
 
-/// Creates or replaces an endpoint. The secret is kept where none is given for one that exists; what it had been paused for
+/// Creates or replaces an endpoint.
+///
+/// The secret is kept where none is given for one that exists; what it had been paused for
 /// is forgotten, because it may be another place now. An endpoint that changed its tenant or was disabled is owed nothing.
 ///
 /// # Errors

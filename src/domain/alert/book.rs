@@ -54,7 +54,9 @@ pub enum News {
     Forgotten(Cause),
 }
 
-/// Compares what was found with what is open. Of the kinds in `complete` every open cause was looked at: one without a
+/// Compares what was found with what is open.
+///
+/// Of the kinds in `complete` every open cause was looked at: one without a
 /// reading is there no more (its budget was archived, its threshold removed) and is forgotten. Others that were not looked
 /// at stay.
 #[must_use]

@@ -17,7 +17,9 @@ pub const PAUSE_AFTER_TIME_MIN: TimeDelta = TimeDelta::hours(1);
 /// The status with which an endpoint says that it wants no more: it is paused at once (Standard Webhooks 1.0.0).
 pub const GONE: u16 = 410;
 
-/// How long to wait after the `failures`th failed attempt in a row: [`RETRY_FIRST`] times three for each one before, at most
+/// How long to wait after the `failures`th failed attempt in a row.
+///
+/// [`RETRY_FIRST`] times three for each one before, at most
 /// [`RETRY_WAIT_MAX`]; and up to a quarter more by `seed`, so that what failed together does not come back together.
 #[must_use]
 pub fn retry_wait(failures: u32, seed: u64) -> TimeDelta {

@@ -85,7 +85,6 @@ pub fn read(fact: &OutlookFact, now: DateTime<Utc>) -> Reading {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 mod tests {
     use super::*;
     use crate::domain::alert::counters::tests::fact as counter_fact;

@@ -256,14 +256,17 @@ mod tests {
         read(&fact(days), now()).iter().map(|reading| reading.level).collect()
     }
 
-    fn days(spans: &[(usize, (u64, u64))]) -> Vec<(u64, u64)> {
+    /// So many days, each with its share and its tokens.
+    type Span = (usize, (u64, u64));
+
+    fn days(spans: &[Span]) -> Vec<(u64, u64)> {
         spans.iter().flat_map(|(count, day)| std::iter::repeat_n(*day, *count)).collect()
     }
 
     #[test]
     fn a_cache_that_fell_from_92_to_31_percent_and_prompts_that_grew_from_4k_to_11k_are_told_the_next_day() {
         use Level::{Between, Firing, Quiet};
-        let table: &[(&[(usize, (u64, u64))], [Level; 2])] = &[
+        let table: &[(&[Span], [Level; 2])] = &[
             (&[(20, (92, 4_000))], [Quiet, Quiet]),
             (&[(19, (92, 4_000)), (1, (31, 4_000))], [Firing, Quiet]),
             (&[(19, (92, 4_000)), (1, (92, 11_000))], [Quiet, Firing]),

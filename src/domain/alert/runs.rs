@@ -298,8 +298,12 @@ fn alert(fact: &RunFact, kind: AlertKind, figures: Vec<(&'static str, Figure)>) 
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 mod tests {
     use super::*;
+
+    /// Calls of ten minutes, and the tokens of each prompt.
+    type Calls = (f64, f64);
 
     fn start() -> DateTime<Utc> {
         "2026-06-10T12:00:00Z".parse().unwrap()
@@ -346,7 +350,7 @@ mod tests {
         use Level::{Between, Firing, Quiet};
         let small = small_runs();
         let growing = |calls: f64| (1..9).map(|n| (calls, 2_000.0 * f64::from(n))).collect::<Vec<_>>();
-        let table: &[(&str, Vec<(f64, f64)>, UsualRuns, [Level; 2])] = &[
+        let table: [(&str, Vec<Calls>, UsualRuns, [Level; 2]); 9] = [
             ("an ordinary run", vec![(20.0, 2_000.0)], small, [Quiet, Quiet]),
             ("far too fast", vec![(400.0, 2_000.0)], small, [Firing, Quiet]),
             ("twice as fast as usual", vec![(60.0, 2_000.0)], small, [Quiet, Quiet]),
@@ -365,7 +369,7 @@ mod tests {
             ),
         ];
         for (what, spans, usual, expect) in table {
-            assert_eq!(levels(spans, *usual), *expect, "{what}");
+            assert_eq!(levels(&spans, usual), expect, "{what}");
         }
     }
 

@@ -40,7 +40,7 @@ impl Stream {
                 continue;
             }
             let frame = tokio::time::timeout(patience, self.body.frame()).await.expect("something comes");
-            self.text.push_str(&String::from_utf8(frame?.unwrap().into_data().unwrap().to_vec()).unwrap());
+            self.text.push_str(std::str::from_utf8(&frame?.unwrap().into_data().unwrap()).unwrap());
         }
     }
 }
