@@ -247,14 +247,16 @@ where
         .body(Full::new(letter.body.clone()))
         .map_err(|error| CourierError::Unreachable(error.to_string()))?;
     // The connection is driven here and dropped with the answer: nothing is left behind when the time is over.
-    let answer = sender.send_request(request);
-    tokio::select! {
-        answer = answer => answer.map(|answer| answer.status().as_u16()).map_err(unreachable),
-        ended = connection => Err(match ended {
-            Err(error) => unreachable(error),
-            Ok(()) => CourierError::Unreachable("the connection was closed without an answer".to_owned()),
-        }),
-    }
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // A server may close the connection with its answer: then the answer is there already.
+        ended = connection => {
+            ended.map_err(unreachable)?;
+            answer.await
+        }
+    };
+    answer.map(|answer| answer.status().as_u16()).map_err(unreachable)
 }
 
 #[cfg(test)]
@@ -290,6 +292,27 @@ mod tests {
 
     fn letter() -> Letter {
         Letter { id: "e".to_owned(), timestamp: 0, signature: "v1,".to_owned(), body: Bytes::from_static(b"{}") }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_with_its_answer_has_answered() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"{}") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                stream.write_all(b"HTTP/1.0 204 No Content\r\n\r\n").await.unwrap();
+            }
+        });
+        let courier = Courier { allow_private: true, ..Courier::default() };
+        let address = Address::parse(&url).unwrap();
+        for _ in 0..200 {
+            assert_eq!(courier.send(&address, &letter()).await.unwrap(), 204);
+        }
     }
 
     #[tokio::test]
