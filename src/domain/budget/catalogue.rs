@@ -299,6 +299,8 @@ impl Governing {
 pub struct Catalogue {
     /// Counts changes; a lane compares it inside each batch's transaction.
     pub version: i64,
+    /// Periods before this instant are closed: nothing is counted there any more. None if none was ever closed.
+    pub closed_until: Option<DateTime<Utc>>,
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
@@ -318,6 +320,13 @@ impl Catalogue {
             }
         }
         catalogue
+    }
+
+    /// The instant in whose period something is counted that belongs to `at` and is written at `now`: its own, unless that
+    /// is closed, and then the open one.
+    #[must_use]
+    pub fn counted_at(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.closed_until.is_some_and(|closed| at < closed) { now } else { at }
     }
 
     /// One tenant.
