@@ -14,6 +14,8 @@ use super::projection::Projections;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
 use crate::courier::Courier;
+use crate::domain::id::FeatureId;
+use crate::ingest::mapping::{FEATURE_DEFAULT, Mapping};
 use crate::lane::{Lane, Snapshots};
 use crate::store::{MIGRATOR, StoreError, catalogue, rates};
 
@@ -84,6 +86,8 @@ pub async fn start(
     let snapshots = Snapshots::load(&mut connection).await?;
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
+    let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
+    let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
     Ok(App {
         pool,
         lane,
@@ -94,5 +98,19 @@ pub async fn start(
         grants,
         events: EventHub::default(),
         courier: Courier::default(),
+        otlp,
+        rules,
     })
+}
+
+/// What the attributes of spans mean where nobody says otherwise.
+///
+/// # Errors
+/// When the bundled names of providers cannot be read.
+pub fn standard_mapping() -> Result<Mapping, StoreError> {
+    let names = crate::wire::price::bundled_provider_names();
+    let names = names.map_err(|error| StoreError::Row(format!("the bundled provider names: {error}")))?;
+    let feature =
+        FeatureId::parse(FEATURE_DEFAULT).map_err(|error| StoreError::Row(format!("the default feature {error}")))?;
+    Ok(Mapping::standard(names, feature))
 }

@@ -17,6 +17,7 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`alert`] | what people should hear of, once for each cause until it clears |
+//! | [`signal`] | what a provider says about its limits |
 //! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
@@ -45,5 +46,6 @@ pub mod forecast;
 pub mod id;
 pub mod ledger;
 pub mod price;
+pub mod signal;
 pub mod tariff;
 pub mod usage;

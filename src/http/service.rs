@@ -23,6 +23,7 @@ const CONTRACT: Contract = Contract {
         ("verdicts", "What was refused, and why."),
         ("events", "What people should hear of: alerts raised and cleared, as a list and as a stream."),
         ("webhooks", "Endpoints that events are sent to, signed."),
+        ("signals", "What providers said about their limits."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
         ("projections", "When a budget runs out, whose work it hits, and what would change it."),

@@ -19,7 +19,7 @@ use crate::domain::budget::catalogue::BudgetNumber;
 use crate::domain::budget::counter::{Counter, CounterId};
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{EventId, TenantId};
-use crate::wire::event::{AlertsQuery, EventBody, EventsQuery};
+use crate::wire::alert::{AlertsQuery, EventBody, EventsQuery};
 
 /// The advisory lock of the evaluation.
 pub const LOCK: i64 = 7_308_333;

@@ -12,7 +12,7 @@ use super::StoreError;
 use crate::domain::alert::delivery::Health;
 use crate::domain::alert::kind::AlertKind;
 use crate::domain::id::{TenantId, WebhookId};
-use crate::wire::event::{AlertKindName, EventBody};
+use crate::wire::alert::{AlertKindName, EventBody};
 use crate::wire::page::Page;
 use crate::wire::webhook::{WebhookBody, WebhookPutBody, WebhookSecret, WebhookState};
 

@@ -146,7 +146,7 @@ pub struct RetryBody {
 /// One reason for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonBody {
-    /// A stable code: `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
+    /// A stable code: `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
     /// `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
     #[schema(example = "near_limit")]
     pub code: String,
@@ -163,6 +163,9 @@ impl From<&Reason> for ReasonBody {
         let number = |quantity: Option<Quantity>| quantity.unwrap_or_default();
         let (asked, available) = (number(reason.asked), number(reason.available));
         let detail = match reason.code {
+            ReasonCode::ClosedByProvider => {
+                format!("the provider has said that quota {budget} is gone until it resets")
+            }
             ReasonCode::LargerThanLimit => {
                 format!(
                     "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
@@ -230,6 +233,9 @@ pub struct BudgetStateBody {
     /// When it is expected to run out, by the latest projection of this period; left out where there is none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exhausts_at: Option<ExhaustsAtBody>,
+    /// The provider has said that the quota is gone, until this instant; not there for one that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<DateTime<Utc>>,
 }
 
 impl From<&BudgetState> for BudgetStateBody {
@@ -249,6 +255,7 @@ impl From<&BudgetState> for BudgetStateBody {
             timezone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
             exhausts_at: None,
+            closed_until: state.closed_until,
         }
     }
 }

@@ -1,301 +1,170 @@
-//! Events and alerts, as JSON: in the API, on the stream, in the body of a webhook, and in the columns that keep them.
+//! `CloudEvents` 1.0 in the JSON format: an envelope around usage.
+//!
+//! Source: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>. Attributes the envelope does not
+//! know are extensions, which everybody may add; `data` is as strict as any other body.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::FieldError;
-use crate::domain::alert::kind::{AlertKind, Severity};
-use crate::domain::alert::{Alert, Figure, Subject};
-use crate::domain::id::EventId;
+use super::call::UsageBody;
 
-/// What an alert is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertKindName {
-    /// A budget has used one of its thresholds.
-    Threshold,
-    /// A budget is used faster than its plan.
-    BurnRate,
-    /// A budget is projected to run out before it resets.
-    ProjectedExhaustion,
-    /// More was used than the limit.
-    Overdraft,
-    /// Calls were priced by the fallback.
-    UnpricedModel,
-    /// Grams were computed by a fallback.
-    UnknownFactor,
-    /// Fewer prompt tokens come from the cache.
-    CacheHitDrop,
-    /// Prompts have grown.
-    PrefixGrowth,
-    /// A run spends far faster than others.
-    RunVelocity,
-    /// A run goes on with a growing context.
-    LoopSuspicion,
-    /// So many alerts at once that the rest is only counted.
-    Storm,
-}
+/// The version of the specification that is understood.
+const SPEC_VERSION: &str = "1.0";
 
-macro_rules! same_names {
-    ($name:ident = $domain:ident { $($variant:ident),* }) => {
-        impl From<$domain> for $name {
-            fn from(value: $domain) -> Self {
-                match value { $($domain::$variant => Self::$variant),* }
-            }
-        }
-
-        impl From<$name> for $domain {
-            fn from(name: $name) -> Self {
-                match name { $($name::$variant => Self::$variant),* }
-            }
-        }
-    };
-}
-
-same_names!(
-    AlertKindName = AlertKind {
-        Threshold,
-        BurnRate,
-        ProjectedExhaustion,
-        Overdraft,
-        UnpricedModel,
-        UnknownFactor,
-        CacheHitDrop,
-        PrefixGrowth,
-        RunVelocity,
-        LoopSuspicion,
-        Storm
-    }
-);
-
-/// How urgent it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SeverityName {
-    /// Good to know.
-    Info,
-    /// Somebody should look at it today.
-    Warning,
-    /// Somebody should look at it now.
-    Critical,
-}
-
-same_names!(SeverityName = Severity { Info, Warning, Critical });
-
-/// What happened to an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EventStatus {
-    /// It fires.
-    Raised,
-    /// It does not fire any more.
-    Cleared,
-}
-
-impl EventStatus {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Raised => "raised",
-            Self::Cleared => "cleared",
-        }
-    }
-}
-
-/// A number of an event: a count, or a text (a decimal, an instant, a word).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum FigureBody {
-    /// A count.
-    Count(u64),
-    /// A decimal, an instant or a word.
-    Text(String),
-}
-
-impl From<&Figure> for FigureBody {
-    fn from(figure: &Figure) -> Self {
-        match figure {
-            Figure::Decimal(value) => Self::Text(value.normalize().to_string()),
-            Figure::Count(count) => Self::Count(*count),
-            Figure::Instant(at) => Self::Text(at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
-            Figure::Word(word) => Self::Text(word.clone()),
-        }
-    }
-}
-
-/// Something that happened to an alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = Event)]
-pub struct EventBody {
-    /// Its id, the same in every attempt to deliver it: whoever has seen it may ignore it.
-    pub id: Uuid,
-    /// What it is of.
-    pub kind: AlertKindName,
-    /// Raised or cleared.
-    pub status: EventStatus,
-    /// How urgent.
-    pub severity: SeverityName,
-    /// When the service noticed.
-    pub occurred_at: DateTime<Utc>,
-    /// Whose affair it is; null for what only the platform sees.
-    pub tenant: Option<String>,
-    /// The budget it is about.
-    pub budget: Option<String>,
-    /// The counter of it, if it is counted apart.
-    pub key: Option<String>,
-    /// The feature it is about.
-    pub feature: Option<String>,
-    /// The run it is about.
-    pub run: Option<String>,
-    /// The provider it is about.
-    pub provider: Option<String>,
-    /// The model it is about.
-    pub model: Option<String>,
-    /// What is so, in one sentence.
-    pub message: String,
-    /// What to do, in one sentence.
-    pub advice: String,
-    /// The numbers, by name: decimals and instants as texts, counts as numbers. Which there are depends on the kind.
-    pub numbers: BTreeMap<String, FigureBody>,
-    /// Paths of this API that show the numbers, by what they show.
-    pub links: BTreeMap<String, String>,
-    /// When it is over by itself: the end of the period. No event tells that.
-    pub ends_at: Option<DateTime<Utc>>,
-    /// Of a cleared one: the event that had raised it.
-    pub raised_by: Option<Uuid>,
-    /// Since when it fires, or fired.
-    pub raised_at: DateTime<Utc>,
-}
-
-impl EventBody {
-    /// An alert that is raised.
-    #[must_use]
-    pub fn raised(id: EventId, alert: &Alert, now: DateTime<Utc>) -> Self {
-        let Alert { cause: _, kind, severity, subject, message, advice, figures, links, ends_at } = alert;
-        let Subject { tenant, budget, key, feature, run, provider, model } = subject;
-        Self {
-            id: id.0,
-            kind: (*kind).into(),
-            status: EventStatus::Raised,
-            severity: (*severity).into(),
-            occurred_at: now,
-            tenant: tenant.as_ref().map(ToString::to_string),
-            budget: budget.as_ref().map(ToString::to_string),
-            key: key.clone(),
-            feature: feature.as_ref().map(ToString::to_string),
-            run: run.as_ref().map(ToString::to_string),
-            provider: provider.as_ref().map(ToString::to_string),
-            model: model.as_ref().map(ToString::to_string),
-            message: message.clone(),
-            advice: advice.clone(),
-            numbers: figures.iter().map(|(name, figure)| ((*name).to_owned(), figure.into())).collect(),
-            links: links.iter().map(|(name, path)| ((*name).to_owned(), path.clone())).collect(),
-            ends_at: *ends_at,
-            raised_by: None,
-            raised_at: now,
-        }
-    }
-
-    /// An alert that cleared.
-    #[must_use]
-    pub fn cleared(id: EventId, alert: &Alert, raised: EventId, raised_at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
-        Self {
-            status: EventStatus::Cleared,
-            severity: SeverityName::Info,
-            message: format!("cleared: {}", alert.kind.cleared()),
-            advice: "Nothing: it is over.".to_owned(),
-            raised_by: Some(raised.0),
-            raised_at,
-            ..Self::raised(id, alert, now)
-        }
-    }
-}
-
-/// The body of a webhook, in the shape that Standard Webhooks 1.0.0 suggests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = WebhookMessage)]
-pub struct MessageBody {
-    /// The kind and what happened: `threshold.raised`, `overdraft.cleared`, `test.raised`.
+/// Usage as an event. `source` and `id` together say which: sent again, it is one effect.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = UsageEvent)]
+#[schema(example = json!({
+    "specversion": "1.0", "type": "com.example.llm.usage", "source": "/gateways/eu-1", "id": "7f3c",
+    "time": "2026-06-10T11:50:00Z", "subject": "acme",
+    "data": {"feature": "support-chat", "provider": "openai", "model": "gpt-4o", "usage": {"input": 1200, "output": 300}}
+}))]
+pub struct UsageEventBody {
+    /// The version of the specification: `1.0`.
+    pub specversion: String,
+    /// Its id, unique within its source.
+    pub id: String,
+    /// Who made it.
+    pub source: String,
+    /// What kind of event it is. Any: what counts is its `data`.
     #[serde(rename = "type")]
-    #[schema(example = "threshold.raised")]
     pub kind: String,
-    /// When the service noticed.
-    pub timestamp: DateTime<Utc>,
-    /// The event.
-    pub data: EventBody,
+    /// The tenant, where `data` names none.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// When it happened, where `data` has no `occurred_at`.
+    #[serde(default)]
+    pub time: Option<DateTime<Utc>>,
+    /// The media type of `data`: JSON.
+    #[serde(default)]
+    pub datacontenttype: Option<String>,
+    /// The usage, as in `POST /v1/usage`; `tenant` may be left to `subject`.
+    #[serde(default)]
+    #[schema(value_type = Option<UsageBody>)]
+    pub data: Option<Value>,
+    /// Or the same as base64 of its JSON.
+    #[serde(default)]
+    pub data_base64: Option<String>,
 }
 
-/// A page of events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct EventsPage {
-    /// Newest first.
-    pub items: Vec<EventBody>,
-    /// For the next page; none on the last.
-    pub next_cursor: Option<String>,
+impl UsageEventBody {
+    /// The usage it holds, as JSON: tenant, time and key are the envelope's where the usage has none.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub fn usage(self) -> Result<Value, FieldError> {
+        if self.specversion != SPEC_VERSION {
+            let detail = format!("`{}` is not understood: send {SPEC_VERSION}", self.specversion);
+            return Err(FieldError::new("specversion", detail));
+        }
+        for (field, text) in [("id", &self.id), ("source", &self.source), ("type", &self.kind)] {
+            if text.is_empty() {
+                return Err(FieldError::new(field, "is empty"));
+            }
+        }
+        if self.datacontenttype.as_deref().is_some_and(|given| !is_json(given)) {
+            return Err(FieldError::new("datacontenttype", "must be JSON"));
+        }
+        let key = self.key();
+        let mut usage = data(self.data, self.data_base64)?;
+        let mut otherwise = |field: &str, value: Option<String>| {
+            if let Some(value) = value.filter(|_| usage.get(field).is_none_or(Value::is_null)) {
+                usage.insert(field.to_owned(), Value::String(value));
+            }
+        };
+        otherwise("tenant", self.subject);
+        otherwise("occurred_at", self.time.map(|time| time.to_rfc3339()));
+        otherwise("idempotency_key", Some(key));
+        Ok(Value::Object(usage))
+    }
+
+    /// `source` and `id` may be longer than a key, and hold what a key may not.
+    fn key(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.source.as_bytes());
+        digest.update([0]);
+        digest.update(self.id.as_bytes());
+        let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("cloudevent:{hex}")
+    }
 }
 
-/// A page of what is firing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct AlertsPage {
-    /// By cause. Each as the event that raised it; one that only a storm counted has an event nobody was sent.
-    pub items: Vec<EventBody>,
-    /// For the next page; none on the last.
-    pub next_cursor: Option<String>,
+fn data(json: Option<Value>, base64: Option<String>) -> Result<Map<String, Value>, FieldError> {
+    let value = match (json, base64) {
+        (Some(value), None) => value,
+        (None, Some(text)) => {
+            let bytes = STANDARD.decode(text).map_err(|error| FieldError::new("data_base64", error))?;
+            serde_json::from_slice(&bytes).map_err(|error| FieldError::new("data_base64", error))?
+        }
+        (Some(_), Some(_)) => return Err(FieldError::new("data_base64", "give either data or data_base64, not both")),
+        (None, None) => return Err(FieldError::new("data", "is required")),
+    };
+    let Value::Object(fields) = value else { return Err(FieldError::new("data", "must be an object")) };
+    Ok(fields)
 }
 
-/// Which events.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct EventsQuery {
-    /// Only this tenant's.
-    pub tenant: Option<String>,
-    /// Only of this kind.
-    #[param(inline)]
-    pub kind: Option<AlertKindName>,
-    /// Only about this budget.
-    pub budget: Option<String>,
-    /// Only about this feature.
-    pub feature: Option<String>,
-    /// Only about this run.
-    pub run: Option<String>,
-    /// Only from this instant on.
-    pub from: Option<DateTime<Utc>>,
-    /// Only before this instant.
-    pub to: Option<DateTime<Utc>>,
-    /// `next_cursor` of the page before.
-    pub cursor: Option<String>,
-    /// Most events of one page: 1 to 1,000; 100 if not given.
-    pub limit: Option<u32>,
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
-/// Which alerts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct AlertsQuery {
-    /// Only this tenant's.
-    pub tenant: Option<String>,
-    /// Only of this kind.
-    #[param(inline)]
-    pub kind: Option<AlertKindName>,
-    /// Only about this budget.
-    pub budget: Option<String>,
-    /// `next_cursor` of the page before.
-    pub cursor: Option<String>,
-    /// Most alerts of one page: 1 to 1,000; 100 if not given.
-    pub limit: Option<u32>,
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// The id that a stream was cut off after.
-///
-/// # Errors
-/// Names the header.
-pub fn last_event(text: &str) -> Result<EventId, FieldError> {
-    text.parse().map(EventId).map_err(|_| FieldError::new("Last-Event-ID", "is no id of an event"))
+    use super::*;
+
+    fn usage_of(with: &Value) -> Result<Value, FieldError> {
+        let mut event = json!({"specversion": "1.0", "type": "t", "source": "/s", "id": "1", "data": {"model": "m"}});
+        for (field, value) in with.as_object().unwrap() {
+            event[field] = value.clone();
+        }
+        serde_json::from_value::<UsageEventBody>(event).unwrap().usage()
+    }
+
+    #[test]
+    fn the_envelope_says_what_the_usage_leaves_out() {
+        let said = usage_of(&json!({"subject": "acme", "time": "2026-06-10T11:50:00Z", "traceparent": "extension"}));
+        let said = said.unwrap();
+        assert_eq!((&said["tenant"], &said["occurred_at"]), (&json!("acme"), &json!("2026-06-10T11:50:00+00:00")));
+        let own = json!({"tenant": "bolt", "occurred_at": "2026-06-01T00:00:00Z", "idempotency_key": "k"});
+        let kept = usage_of(&json!({"subject": "acme", "time": "2026-06-10T11:50:00Z", "data": own})).unwrap();
+        assert_eq!(kept, own);
+    }
+
+    #[test]
+    fn source_and_id_together_are_the_key() {
+        let key =
+            |source: &str, id: &str| usage_of(&json!({"source": source, "id": id})).unwrap()["idempotency_key"].clone();
+        assert_eq!(key("/s", "1"), key("/s", "1"));
+        assert_ne!(key("/s", "1"), key("/s", "2"));
+        assert_ne!(key("/s1", "2"), key("/s", "12"));
+        assert!(key("/s", "1").as_str().unwrap().len() <= crate::domain::id::NAME_LENGTH_MAX);
+    }
+
+    #[test]
+    fn data_may_be_base64() {
+        let text = STANDARD.encode(r#"{"model":"m"}"#);
+        assert_eq!(usage_of(&json!({"data": null, "data_base64": text})).unwrap()["model"], "m");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_envelope_is_named() {
+        for (with, said) in [
+            (json!({"specversion": "0.3"}), "specversion: `0.3` is not understood: send 1.0"),
+            (json!({"id": ""}), "id: is empty"),
+            (json!({"data": null}), "data: is required"),
+            (json!({"data": [1]}), "data: must be an object"),
+            (json!({"data_base64": "e30="}), "data_base64: give either data or data_base64, not both"),
+            (json!({"datacontenttype": "text/xml"}), "datacontenttype: must be JSON"),
+        ] {
+            assert_eq!(usage_of(&with).unwrap_err().to_string(), said);
+        }
+    }
 }

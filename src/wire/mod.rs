@@ -16,9 +16,11 @@
 //! | [`estimate`] | what a call would cost, and why |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
+//! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
-//! | [`event`] | what alerts told |
+//! | [`alert`] | what alerts told |
 //! | [`webhook`] | endpoints that events are sent to |
+//! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
@@ -26,6 +28,7 @@
 //! | [`rates`] | rows of both books, one or many |
 
 pub mod about;
+pub mod alert;
 pub mod answer;
 pub mod budget;
 pub mod call;
@@ -40,6 +43,7 @@ pub mod price;
 pub mod projection;
 pub mod rates;
 pub mod reservation;
+pub mod signal;
 pub mod usage;
 pub mod verdict;
 pub mod webhook;

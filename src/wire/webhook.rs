@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::FieldError;
-use super::event::AlertKindName;
+use super::alert::AlertKindName;
 
 /// Longest URL of an endpoint, in bytes.
 pub const WEBHOOK_URL_LENGTH_MAX: usize = 2_000;

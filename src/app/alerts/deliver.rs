@@ -11,7 +11,7 @@ use crate::courier::{Address, CourierError, Letter};
 use crate::domain::alert::delivery::{DELIVERY_TIME_MAX, retry_wait};
 use crate::domain::alert::kind::AlertKind;
 use crate::store::webhooks::{self as sql, Claimed, Failed, Target};
-use crate::wire::event::{EventBody, MessageBody};
+use crate::wire::alert::{EventBody, MessageBody};
 
 /// How long a claimed event is nobody else's: longer than one attempt can take.
 const CLAIM: TimeDelta = TimeDelta::seconds(60);

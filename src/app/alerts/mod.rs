@@ -35,7 +35,7 @@ use crate::domain::alert::{Alert, Cause, Reading, counters, prompts, rates};
 use crate::domain::id::EventId;
 use crate::store::alert_facts as fact_sql;
 use crate::store::alerts::{self as sql, OpenFound, Turned};
-use crate::wire::event::EventBody;
+use crate::wire::alert::EventBody;
 
 /// How far behind the newest transfer each evaluation begins again, in the time of ids: a lane may commit a transfer up to
 /// so long after its id was made. What is looked at twice is told once.

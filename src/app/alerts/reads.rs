@@ -4,7 +4,7 @@ use super::super::{App, AppError};
 use crate::domain::id::{EventId, TenantId};
 use crate::store::alerts as sql;
 pub use crate::store::alerts::Placed;
-use crate::wire::event::{AlertsQuery, EventBody, EventsQuery};
+use crate::wire::alert::{AlertsQuery, EventBody, EventsQuery};
 
 impl App {
     /// A page of events, newest first.

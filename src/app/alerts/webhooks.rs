@@ -10,7 +10,7 @@ use crate::courier::Address;
 use crate::domain::id::{TenantId, WebhookId};
 use crate::store::webhooks as sql;
 use crate::wire::FieldError;
-use crate::wire::event::{AlertKindName, EventBody, EventStatus, SeverityName};
+use crate::wire::alert::{AlertKindName, EventBody, EventStatus, SeverityName};
 use crate::wire::page::Page;
 use crate::wire::webhook::{
     WEBHOOK_URL_LENGTH_MAX, WebhookBody, WebhookPutBody, WebhookSecret, WebhookTestBody, WrittenWebhookBody,

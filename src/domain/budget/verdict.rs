@@ -67,6 +67,8 @@ impl Verdict {
 /// Why the verdict is what it is. In order of precedence: the first is the headline, all that apply are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReasonCode {
+    /// The provider has said that the quota is gone.
+    ClosedByProvider,
     /// The estimate alone is larger than what this priority may ever use of the limit: no reset will help.
     LargerThanLimit,
     /// What is posted leaves no room for the estimate.
@@ -92,6 +94,7 @@ impl ReasonCode {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ClosedByProvider => "closed_by_provider",
             Self::LargerThanLimit => "larger_than_limit",
             Self::LimitReached => "limit_reached",
             Self::PriorityFloor => "priority_floor",
@@ -105,7 +108,8 @@ impl ReasonCode {
     }
 
     /// All, in order of precedence.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::ClosedByProvider,
         Self::LargerThanLimit,
         Self::LimitReached,
         Self::PriorityFloor,
@@ -200,7 +204,7 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
     let obstacles = obstacles(&asked.consumption, ask.priority, standings, now)?;
     let mut ruling = if obstacles.is_empty() {
         granted(Verdict::Allow, asked, ask.usage.output)
-    } else if let Some((output, priced)) = largest_output_that_fits(ask, standings)? {
+    } else if let Some((output, priced)) = largest_output_that_fits(ask, standings, now)? {
         let mut ruling = granted(Verdict::Cap, priced, output);
         ruling.reasons = obstacles.into_iter().map(|o| Reason { code: ReasonCode::OutputCapped, ..o.reason }).collect();
         ruling
@@ -272,6 +276,11 @@ fn obstacles(
 
 fn obstacle(asked: Quantity, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
     let budget = &standing.governing.budget;
+    if let Some(until) = closed_until(standing, now) {
+        let (asked, available) = (Some(asked), Some(Quantity::ZERO));
+        let reason = Reason { code: ReasonCode::ClosedByProvider, budget: Some(budget.id.clone()), asked, available };
+        return Some(Obstacle { reason, room_at: Some(until) });
+    }
     let ceiling = budget.ceiling(priority);
     if standing.has_room(asked, ceiling) {
         return None;
@@ -288,6 +297,11 @@ fn obstacle(asked: Quantity, priority: Priority, standing: &Standing, now: DateT
     let within_limit = standing.has_room(asked, budget.limit);
     let code = if within_limit { ReasonCode::PriorityFloor } else { ReasonCode::LimitReached };
     Some(Obstacle { reason: reason(code), room_at: room_at(asked, ceiling, standing) })
+}
+
+/// Until when the provider has closed the quota, whatever our counters say.
+fn closed_until(standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    standing.governing.closed_until.filter(|until| *until > now)
 }
 
 /// When enough of the window has passed: the period's end, or for a sliding window the instant at which its oldest
@@ -313,14 +327,18 @@ fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Option<Da
 ///
 /// Every measure grows with the output (prices and emission models are monotone within a call's input), so the halving
 /// finds the largest output that fits.
-fn largest_output_that_fits(ask: &Ask<'_>, standings: &[Standing]) -> Result<Option<(Tokens, Priced)>, Undecided> {
+fn largest_output_that_fits(
+    ask: &Ask<'_>,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+) -> Result<Option<(Tokens, Priced)>, Undecided> {
     let fits = |output: Tokens| -> Result<Option<Priced>, Undecided> {
         let priced = ask.tariff.price(&Usage { output, ..ask.usage }, 1, None)?;
         for standing in standings {
             let budget = &standing.governing.budget;
             if budget.enforcement == Enforcement::Hard {
                 let asked = budget.measure.of(&priced.consumption)?;
-                if !standing.has_room(asked, budget.ceiling(ask.priority)) {
+                if closed_until(standing, now).is_some() || !standing.has_room(asked, budget.ceiling(ask.priority)) {
                     return Ok(None);
                 }
             }

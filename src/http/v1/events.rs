@@ -26,7 +26,7 @@ use crate::app::alerts::hub::Wake;
 use crate::app::alerts::reads::Placed;
 use crate::domain::access::{Action as Access, confine};
 use crate::domain::id::{BudgetId, EventId, FeatureId, RunId, TenantId};
-use crate::wire::event::{AlertsPage, AlertsQuery, EventBody, EventsPage, EventsQuery, last_event};
+use crate::wire::alert::{AlertsPage, AlertsQuery, EventBody, EventsPage, EventsQuery, last_event};
 use crate::wire::page::Page;
 use crate::wire::{in_calendar, optional};
 

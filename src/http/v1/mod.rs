@@ -5,8 +5,10 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`otlp`] | `/v1/otlp/v1/traces` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
+//! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`projections`] | `/v1/budgets/{id}/projection` and its what-if and fair split, `/v1/projections/accuracy` |
@@ -25,13 +27,16 @@ pub mod estimate;
 pub mod events;
 pub mod factors;
 pub mod ledger;
+pub mod otlp;
 pub mod planned_usage;
 pub mod preflight;
 pub mod prices;
 pub mod projections;
 pub mod reservations;
+pub mod signals;
 pub mod tenants;
 pub mod usage;
+mod usage_lines;
 pub mod verdicts;
 pub mod webhooks;
 
@@ -61,10 +66,12 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(otlp::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
         .merge(events::routes())
         .merge(webhooks::routes())
+        .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(projections::routes())
