@@ -88,6 +88,15 @@ fn otlp_mapping(args: &OtlpArgs) -> anyhow::Result<Mapping> {
     Ok(mapping)
 }
 
+/// What the service takes from others' instruments, and where it sends what it tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Edges<'a> {
+    /// What the attributes of spans mean.
+    pub otlp: &'a OtlpArgs,
+    /// Where events may be sent.
+    pub webhooks: WebhookArgs,
+}
+
 /// Opens the store, prepares it, and starts to listen.
 ///
 /// # Errors
@@ -95,8 +104,7 @@ fn otlp_mapping(args: &OtlpArgs) -> anyhow::Result<Mapping> {
 pub async fn boot(
     store: &StoreArgs,
     auth: &AuthArgs,
-    webhooks: WebhookArgs,
-    otlp: &OtlpArgs,
+    edges: Edges<'_>,
     environment: &Environment,
     listen: SocketAddr,
     report: Report,
@@ -114,9 +122,9 @@ pub async fn boot(
     let verifier = Arc::new(Verifier::new(rules.clone(), trusted_keys(auth, &local_key)?));
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
     let tasks = TaskTracker::new();
-    let mapping = otlp_mapping(otlp)?;
+    let mapping = otlp_mapping(edges.otlp)?;
     let mut app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
-    app.courier.allow_private = webhooks.webhook_private_addresses;
+    app.courier.allow_private = edges.webhooks.webhook_private_addresses;
     app.otlp = Arc::new(mapping);
     let router = service(HttpState::new(app.clone(), metrics))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
