@@ -12,6 +12,7 @@
 //! | [`lane`] | the hot path: queue → batch → load, decide, save → answers |
 //! | [`export`] | whole periods, taken out: rows of the journal become files |
 //! | [`app`] | what people do: one use case per file |
+//! | [`courier`] | takes a signed message to an address outside |
 //! | [`http`] | translates requests and answers, nothing else |
 //! | [`worker`] | housekeeping, once in a while |
 //! | [`telemetry`] | what the service says about itself: logs, spans, metrics |
@@ -24,6 +25,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod courier;
 pub mod domain;
 pub mod export;
 pub mod http;

@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: resets (boundaries are computed) and expiry (it counts by the clock, lanes write it down).
 
+pub mod alerts;
 pub mod learning;
 
 use std::time::Duration;
@@ -22,6 +23,8 @@ const INTERVAL: Duration = Duration::from_secs(600);
 const PROJECTION_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an idempotency key is remembered: a day of the longest hold, and six more for whoever retries.
 pub const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
+/// How long an event is kept, and longer while an endpoint waits for it.
+pub const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
 /// How long the row of a lane that is gone is kept.
 const LANES_KEPT: TimeDelta = TimeDelta::days(7);
 
@@ -64,6 +67,7 @@ async fn tidy(pool: &PgPool, clock: &Clock, stop: &CancellationToken) -> Result<
     let mut connection = pool.acquire().await?;
     let now = clock.now();
     housekeeping::forget_lanes(&mut connection, now - LANES_KEPT).await?;
+    housekeeping::forget_events(&mut connection, now - EVENTS_KEPT).await?;
     let mut forgotten = 0;
     // In pages, so that no lane waits for a long delete.
     while !stop.is_cancelled() {

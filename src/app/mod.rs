@@ -21,7 +21,9 @@
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, recomputed and compared |
+//! | [`alerts`] | what people should hear of: evaluate, deliver, look, endpoints |
 
+pub mod alerts;
 pub mod alternatives;
 pub mod calls;
 pub mod catalogue;
@@ -44,10 +46,12 @@ use std::sync::Arc;
 
 use sqlx::{PgPool, Postgres, Transaction};
 
+use self::alerts::hub::EventHub;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
+use crate::courier::Courier;
 use crate::domain::access::Denied;
-use crate::domain::id::{BudgetId, ReservationId, TenantId};
+use crate::domain::id::{BudgetId, ReservationId, TenantId, WebhookId};
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::signal::RuleBook;
 use crate::export::ExportError;
@@ -73,6 +77,10 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Proofs of reservations.
     pub grants: Arc<GrantSigner>,
+    /// Wakes whoever waits for events.
+    pub events: EventHub,
+    /// Takes events to endpoints.
+    pub courier: Courier,
     /// What the attributes of spans mean.
     pub otlp: Arc<Mapping>,
     /// What providers' answers mean.
@@ -117,6 +125,15 @@ pub enum AppError {
     /// No such reservation.
     #[error("reservation {0} is not known")]
     UnknownReservation(ReservationId),
+    /// No such endpoint.
+    #[error("webhook `{0}` is not known")]
+    UnknownWebhook(WebhookId),
+    /// The id is that of an endpoint that the caller may not reach.
+    #[error("the id `{0}` is taken: choose another")]
+    WebhookTaken(WebhookId),
+    /// The machine gave no random bytes.
+    #[error("the machine gave no random bytes")]
+    NoRandomness,
 }
 
 impl From<sqlx::Error> for AppError {

@@ -9,10 +9,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::task::TaskTracker;
 
 use super::App;
+use super::alerts::hub::EventHub;
 use super::exports::Exports;
 use super::projection::Projections;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
+use crate::courier::Courier;
 use crate::domain::id::FeatureId;
 use crate::ingest::mapping::{FEATURE_DEFAULT, Mapping};
 use crate::lane::{Lane, Snapshots};
@@ -87,9 +89,20 @@ pub async fn start(
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
     let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
     let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
-    let exports = Exports::new(pool.clone(), clock.clone());
-    let projections = Projections::default();
-    Ok(App { pool, lane, snapshots, projections, clock, verifier, grants, otlp, rules, exports })
+    Ok(App {
+        exports: Exports::new(pool.clone(), clock.clone()),
+        projections: Projections::default(),
+        events: EventHub::default(),
+        courier: Courier::default(),
+        pool,
+        lane,
+        snapshots,
+        clock,
+        verifier,
+        grants,
+        otlp,
+        rules,
+    })
 }
 
 /// What the attributes of spans mean where nobody says otherwise.

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, start};
 use crate::auth::{GrantKey, GrantSigner, LocalKey, TokenRules, TrustedKeys, Verifier};
 use crate::clock::Clock;
-use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs};
+use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
 use crate::domain::id::{FeatureId, TenantId};
 use crate::http::service::service;
 use crate::http::state::HttpState;
@@ -88,6 +88,15 @@ fn otlp_mapping(args: &OtlpArgs) -> anyhow::Result<Mapping> {
     Ok(mapping)
 }
 
+/// What the service takes from others' instruments, and where it sends what it tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Edges<'a> {
+    /// What the attributes of spans mean.
+    pub otlp: &'a OtlpArgs,
+    /// Where events may be sent.
+    pub webhooks: WebhookArgs,
+}
+
 /// Opens the store, prepares it, and starts to listen.
 ///
 /// # Errors
@@ -95,7 +104,7 @@ fn otlp_mapping(args: &OtlpArgs) -> anyhow::Result<Mapping> {
 pub async fn boot(
     store: &StoreArgs,
     auth: &AuthArgs,
-    otlp: &OtlpArgs,
+    edges: Edges<'_>,
     environment: &Environment,
     listen: SocketAddr,
     report: Report,
@@ -113,14 +122,16 @@ pub async fn boot(
     let verifier = Arc::new(Verifier::new(rules.clone(), trusted_keys(auth, &local_key)?));
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
     let tasks = TaskTracker::new();
-    let mapping = otlp_mapping(otlp)?;
+    let mapping = otlp_mapping(edges.otlp)?;
     let mut app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
+    app.courier.allow_private = edges.webhooks.webhook_private_addresses;
     app.otlp = Arc::new(mapping);
     let router = service(HttpState::new(app.clone(), metrics))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
+    tasks.spawn(crate::worker::alerts::run(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::run(app.pool.clone(), app.clock.clone(), stop.clone()));
     tasks.spawn(crate::worker::learning::run(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::project(app.clone(), stop.clone()));

@@ -16,6 +16,7 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`alert`] | what people should hear of, once for each cause until it clears |
 //! | [`signal`] | what a provider says about its limits |
 //! | [`learned`] | what calls really use of what they ask for |
 //! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
@@ -33,6 +34,7 @@
 )]
 
 pub mod access;
+pub mod alert;
 pub mod alternatives;
 pub mod amounts;
 pub mod budget;

@@ -70,6 +70,8 @@ problem_codes! {
     UnknownBudget = "unknown_budget", NOT_FOUND, "No such budget";
     /// No such reservation.
     UnknownReservation = "unknown_reservation", NOT_FOUND, "No such reservation";
+    /// No such endpoint of events.
+    UnknownWebhook = "unknown_webhook", NOT_FOUND, "No such webhook";
     /// The route has other methods.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "This path has other methods";
     /// The thing is not in a state that allows this.
@@ -142,6 +144,7 @@ impl ProblemCode {
             | Self::UnknownTenant
             | Self::UnknownBudget
             | Self::UnknownReservation
+            | Self::UnknownWebhook
             | Self::Conflict
             | Self::IdempotencyMismatch
             | Self::ReservationEnded

@@ -21,6 +21,8 @@ const CONTRACT: Contract = Contract {
         ("usage", "Post and query what was used."),
         ("ledger", "The books: transfers, accounts, the trial balance."),
         ("verdicts", "What was refused, and why."),
+        ("events", "What people should hear of: alerts raised and cleared, as a list and as a stream."),
+        ("webhooks", "Endpoints that events are sent to, signed."),
         ("signals", "What providers said about their limits."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
@@ -33,7 +35,7 @@ const CONTRACT: Contract = Contract {
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),
     ],
-    posts_that_only_read: &["estimateCall", "findPeriod", "projectWhatIf"],
+    posts_that_only_read: &["estimateCall", "findPeriod", "projectWhatIf", "resumeWebhook", "testWebhook"],
     public: &["checkHealth", "checkReadiness", "readMetrics", "readGrantKeys"],
 };
 

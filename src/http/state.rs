@@ -130,7 +130,9 @@ impl From<AppError> for Problem {
             AppError::TooManyExports => Self::overloaded(EXPORTS_RETRY_AFTER_S),
             AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
-            AppError::IdTaken(_) => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::IdTaken(_) | AppError::WebhookTaken(_) => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::UnknownWebhook(_) => Self::with_detail(ProblemCode::UnknownWebhook, error),
+            AppError::NoRandomness => Self::internal(error),
             AppError::UnknownReservation(_) => Self::with_detail(ProblemCode::UnknownReservation, error),
         }
     }

@@ -10,6 +10,9 @@
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
 //! | [`rates`] | the price book and the factor book |
+//! | [`alerts`] | what alerts are told from, what is firing, what was told |
+//! | [`alert_facts`] | models, prompts, runs and projections, as alerts look at them |
+//! | [`webhooks`] | endpoints, and the outbox of what is still to be sent to them |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`learned`] | what calls really use of what they ask for |
@@ -27,6 +30,8 @@
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
+pub mod alert_facts;
+pub mod alerts;
 pub mod catalogue;
 pub mod catalogue_reads;
 mod columns;
@@ -51,6 +56,7 @@ pub mod signals;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;
+pub mod webhooks;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;

@@ -20,6 +20,8 @@
 //! | [`usage`] | what was used, added up |
 //! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
+//! | [`alert`] | what alerts told |
+//! | [`webhook`] | endpoints that events are sent to |
 //! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
@@ -28,6 +30,7 @@
 //! | [`rates`] | rows of both books, one or many |
 
 pub mod about;
+pub mod alert;
 pub mod answer;
 pub mod budget;
 pub mod call;
@@ -48,6 +51,7 @@ pub mod reservation;
 pub mod signal;
 pub mod usage;
 pub mod verdict;
+pub mod webhook;
 
 use std::fmt::Display;
 use std::str::FromStr;

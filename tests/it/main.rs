@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alerts;
 mod backtest;
 mod bench;
 mod books;

@@ -234,7 +234,7 @@ fn the_domain_is_pure() {
 }
 
 /// Which rooms a room may name. `ARCHITECTURE.md` says why.
-const MAY_NAME: [(&str, &[&str]); 16] = [
+const MAY_NAME: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("clock", &[]),
     ("config", &[]),
@@ -245,7 +245,8 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
     ("store", &["config", "domain", "telemetry", "wire"]),
     ("lane", &["clock", "domain", "store", "telemetry"]),
     ("export", &["domain", "store", "wire"]),
-    ("app", &["auth", "clock", "domain", "export", "ingest", "lane", "store", "telemetry", "wire"]),
+    ("courier", &["domain"]),
+    ("app", &["auth", "clock", "courier", "domain", "export", "ingest", "lane", "store", "telemetry", "wire"]),
     ("worker", &["app", "clock", "domain", "store", "telemetry"]),
     ("http", &["app", "auth", "clock", "domain", "ingest", "telemetry", "wire"]),
     (
@@ -255,6 +256,7 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
             "auth",
             "clock",
             "config",
+            "courier",
             "domain",
             "export",
             "http",

@@ -19,12 +19,15 @@
 //! | [`calendar`] | `/v1/calendar/period` |
 //! | [`exports_reports`] | `/v1/exports/hledger`, `ledger`, `beancount`, `ghg`, `sci` |
 //! | [`exports`] | `/v1/exports/transfers`, `/v1/exports/focus` |
+//! | [`events`] | `/v1/events`, `/v1/alerts` |
+//! | [`webhooks`] | `/v1/webhooks` and its resume, test |
 //! | [`about`] | `/v1/about` |
 
 pub mod about;
 pub mod budgets;
 pub mod calendar;
 pub mod estimate;
+pub mod events;
 pub mod exports;
 pub mod exports_reports;
 pub mod factors;
@@ -41,6 +44,7 @@ pub mod usage;
 pub mod usage_accuracy;
 mod usage_lines;
 pub mod verdicts;
+pub mod webhooks;
 
 use axum::http::HeaderMap;
 use axum::http::header::RETRY_AFTER;
@@ -72,6 +76,8 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(usage_accuracy::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
+        .merge(events::routes())
+        .merge(webhooks::routes())
         .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())

@@ -25,6 +25,8 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
     .fetch_all(&mut *connection)
     .await
     .unwrap();
+    // Nothing of a tenant's has been told in this world, and the secrets of endpoints are for nobody's eyes.
+    let quiet = ["alerts", "events"];
     let own = [
         "budgets",
         "counters",
@@ -50,6 +52,8 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
             assert!(!rows.is_empty(), "{relation}: nothing of its own");
             let column = if relation == "tenants" { "id" } else { "tenant" };
             assert!(rows.iter().all(|row| row.get::<String, _>(column) == "kathmandu"), "{relation}");
+        } else if quiet.contains(&relation) {
+            assert!(rows.unwrap().is_empty(), "{relation}");
         } else if everybodys.contains(&relation) {
             rows.unwrap();
         } else {

@@ -102,9 +102,11 @@ impl Replica {
         let grants = GrantSigner::new(GrantKey::generate().expect("a key for grants"));
         let tasks = TaskTracker::new();
         let options = db.connect_options();
-        let app = start::start(&options, clock.clone(), Arc::new(verifier), Arc::new(grants), &tasks)
+        let mut app = start::start(&options, clock.clone(), Arc::new(verifier), Arc::new(grants), &tasks)
             .await
             .expect("the service starts");
+        // Endpoints of tests are on this machine.
+        app.courier.allow_private = true;
         Self::around(app, key, rules)
     }
 
@@ -121,6 +123,18 @@ impl Replica {
         let tasks = TaskTracker::new();
         app.lane = Lane::start_within(queue_max, options, app.snapshots.clone(), app.clock.clone(), &tasks);
         Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// This replica as it is unless it is told otherwise: it sends nothing to private addresses.
+    pub(crate) fn public_webhooks_only(&self) -> Self {
+        let mut app = self.app.clone();
+        app.courier.allow_private = false;
+        Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// The head of the answer to a request, and its body as it comes.
+    pub(crate) async fn open(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.expect("the router never fails")
     }
 
     /// Moves the clock.
