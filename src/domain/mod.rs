@@ -16,6 +16,7 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`pacing`] | what calls that can wait may take before the limit is reached |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
 #![deny(
@@ -23,7 +24,7 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::expect_used,
-    clippy::float_arithmetic, // lifted in carbon, which computes in f64 and rounds once at its edge
+    clippy::float_arithmetic, // lifted in carbon and pacing, which compute in f64 and round once at their edge
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used
@@ -40,6 +41,7 @@ pub mod estimate;
 pub(crate) mod fixtures;
 pub mod id;
 pub mod ledger;
+pub mod pacing;
 pub mod price;
 pub mod tariff;
 pub mod usage;

@@ -17,6 +17,7 @@
 //! | [`usage`] | what was used, added up |
 //! | [`verdict`] | what was refused, and why |
 //! | [`factor`] | factor rows, and those that come with the service |
+//! | [`pace`] | pacing: what a budget says about it, and what an answer does |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
 //! | [`rates`] | rows of both books, one or many |
@@ -29,6 +30,7 @@ pub mod catalogue;
 pub mod estimate;
 pub mod factor;
 pub mod ledger;
+pub mod pace;
 pub mod page;
 pub mod price;
 pub mod rates;

@@ -48,10 +48,7 @@ pub struct Recount<'a> {
 /// The tenant whose calls alone a counter counts.
 #[must_use]
 pub fn owner(governing: &Governing, call: &Dimensions) -> Option<TenantId> {
-    let budget = &governing.budget;
-    let one_tenant =
-        budget.scope.tenant.is_some() || budget.each.as_ref().is_some_and(super::scope::Each::is_within_tenant);
-    one_tenant.then(|| call.tenant.clone())
+    governing.budget.is_within_tenant().then(|| call.tenant.clone())
 }
 
 impl<'a> Recount<'a> {

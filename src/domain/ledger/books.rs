@@ -30,6 +30,7 @@ use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::{Ask, decide, keep};
 use crate::domain::calendar::{CalendarError, PeriodSpec};
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
+use crate::domain::pacing::pace::Paces;
 use crate::domain::tariff::{Flags, RateBooks};
 use crate::domain::usage::Usage;
 use crate::domain::usage::provider::read_usage;
@@ -67,6 +68,10 @@ pub struct Books {
     pub catalogue: Arc<Catalogue>,
     /// Prices and factors.
     pub rates: Arc<RateBooks>,
+    /// How far counters may be taken by calls that can wait.
+    pub paces: Arc<Paces>,
+    /// When counters were opened, of those whose budget bounds the time of what they count.
+    pub opened: BTreeMap<CounterId, DateTime<Utc>>,
     /// The counters at hand. One that is not at hand counts as zero, so the shell loads all that are touched.
     pub counters: BTreeMap<CounterId, Counter>,
     /// The reservations at hand.
@@ -93,6 +98,8 @@ impl Books {
         Self {
             catalogue,
             rates,
+            paces: Arc::default(),
+            opened: BTreeMap::new(),
             counters: BTreeMap::new(),
             reservations: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -224,9 +231,15 @@ impl Books {
             priority: reserve.priority,
             tariff: &tariff,
             jitter: reserve.id.0.as_u64_pair().1,
+            is_run_stopped: self.catalogue.is_run_stopped(call),
         };
         let mut effects = Effects::default();
-        let mut ruling = decide(&ask, &self.standings(&governing, &effects), now)?;
+        let mut standings = self.standings(&governing, &effects);
+        for standing in &mut standings {
+            // Only what is new is paced: a call that has begun is not slowed down in the middle.
+            standing.pace = self.paces.of(&standing.governing, &call.tenant, now);
+        }
+        let mut ruling = decide(&ask, &standings, now)?;
         if ruling.max_output.is_some_and(|output| output < reserve.usage.output) {
             ruling.priced.flags = ruling.priced.flags.with(Flags::CAPPED);
         }
@@ -359,7 +372,7 @@ impl Books {
         let standings = self.standings(&current, &effects);
         if extend.more_output == Tokens::ZERO {
             // What is held already was granted: time alone is never refused, also when the budget was lowered since.
-            let ruling = keep(reservation.hold, &standings);
+            let ruling = keep(reservation.hold, reservation.priority, &standings, now);
             let effects =
                 Effects { reservation: Some(Reservation { expires_at, ..reservation.clone() }), ..Effects::default() };
             let budgets = self.states(&current, &effects);
@@ -378,6 +391,7 @@ impl Books {
             priority: reservation.priority,
             tariff: &tariff,
             jitter: reservation.id.0.as_u64_pair().1,
+            is_run_stopped: self.catalogue.is_run_stopped(call),
         };
         let standings: Vec<Standing> = standings.into_iter().map(without_reset).collect();
         let mut ruling = decide(&ask, &standings, now)?;
@@ -487,7 +501,8 @@ impl Books {
     fn standings(&self, governing: &[Governing], effects: &Effects) -> Vec<Standing> {
         let standing = |one: &Governing| {
             let slices = one.window.iter().map(|period| self.counter(&one.counter_at(*period), effects)).collect();
-            Standing::new(one.clone(), slices)
+            let opened_at = one.budget.max_seconds.and_then(|_| self.opened.get(&one.counter()).copied());
+            Standing { opened_at, ..Standing::new(one.clone(), slices) }
         };
         governing.iter().map(standing).collect()
     }

@@ -44,6 +44,7 @@ struct Asked {
     allow_cap: bool,
     priority: Priority,
     now: DateTime<Utc>,
+    is_run_stopped: bool,
 }
 
 impl Asked {
@@ -56,6 +57,7 @@ impl Asked {
             allow_cap: false,
             priority: Priority::Standard,
             now: at("2026-01-01T12:00:00Z"),
+            is_run_stopped: false,
         };
         for word in text.split_whitespace() {
             match word.split_once('=') {
@@ -65,6 +67,7 @@ impl Asked {
                 Some(("at", instant)) => asked.now = at(instant),
                 Some((key, _)) => panic!("{text}: {key}"),
                 None if word == "cap" => asked.allow_cap = true,
+                None if word == "stopped" => asked.is_run_stopped = true,
                 None if word.contains('/') => asked.call = call(&format!("acme/chat {word}")),
                 None => asked.priority = priority(word).unwrap_or_else(|| panic!("{text}: {word}")),
             }
@@ -83,6 +86,7 @@ impl Asked {
             priority: self.priority,
             tariff: &tariff,
             jitter,
+            is_run_stopped: self.is_run_stopped,
         };
         decide(&ask, standings, self.now)
     }
