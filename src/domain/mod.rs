@@ -17,6 +17,7 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`pacing`] | what calls that can wait may take before the limit is reached |
+//! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
 #![deny(
@@ -39,6 +40,7 @@ pub mod carbon;
 pub mod estimate;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod forecast;
 pub mod id;
 pub mod ledger;
 pub mod pacing;
