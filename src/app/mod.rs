@@ -11,6 +11,7 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`projection`] | when budgets run out, and how right that was |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -22,6 +23,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
 pub mod ledger;
+pub mod projection;
 pub mod rates;
 pub mod start;
 pub mod usage;

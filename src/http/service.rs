@@ -23,6 +23,7 @@ const CONTRACT: Contract = Contract {
         ("verdicts", "What was refused, and why."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
+        ("projections", "When a budget runs out, whose work it hits, and what would change it."),
         ("prices", "The price book: dated, sourced, append-only."),
         ("factors", "The factor book: dated, sourced, append-only."),
         ("estimate", "What a call would cost, and why."),

@@ -13,6 +13,9 @@
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`ledger`] | the journal, account balances, the trial balance |
+//! | [`series`] | what a budget's measure used, hour by hour |
+//! | [`projections`] | projections that were made, and what came true of them |
+//! | [`planned_usage`] | work that was announced |
 //! | [`usage`] | sums of what was used |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
@@ -31,10 +34,13 @@ pub mod ledger;
 pub mod migrations;
 pub mod naive;
 pub mod open;
+pub mod planned_usage;
+pub mod projections;
 pub mod rates;
 pub mod reservations;
 mod rows;
 pub mod scratch;
+pub mod series;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;

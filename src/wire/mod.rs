@@ -20,6 +20,7 @@
 //! | [`pace`] | pacing: what a budget says about it, and what an answer does |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
+//! | [`projection`] | projections of budgets, and the work that is announced |
 //! | [`rates`] | rows of both books, one or many |
 
 pub mod about;
@@ -33,6 +34,7 @@ pub mod ledger;
 pub mod pace;
 pub mod page;
 pub mod price;
+pub mod projection;
 pub mod rates;
 pub mod reservation;
 pub mod usage;

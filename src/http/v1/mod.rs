@@ -9,6 +9,7 @@
 //! | [`verdicts`] | `/v1/verdicts` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
+//! | [`planned_usage`] | `/v1/planned-usage` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`calendar`] | `/v1/calendar/period` |
@@ -20,6 +21,7 @@ pub mod calendar;
 pub mod estimate;
 pub mod factors;
 pub mod ledger;
+pub mod planned_usage;
 pub mod preflight;
 pub mod prices;
 pub mod reservations;
@@ -57,6 +59,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(verdicts::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
+        .merge(planned_usage::routes())
         .merge(prices::routes())
         .merge(factors::routes())
         .merge(estimate::routes())

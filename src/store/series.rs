@@ -1,0 +1,185 @@
+//! What a budget's measure used, hour by hour: the series that a projection and a pace are made of, from the roll-up.
+//!
+//! One statement, one pass, one row per counter key, tenant and feature: the hours come as arrays, so that two million
+//! hours of a thousand tenants are a thousand rows. Values are double precision, because nothing here is ever an amount of
+//! the books. Hours are elapsed hours in UTC; whose clock they are seen on is not known here.
+//!
+//! Deliberately absent: budgets scoped or counted apart by agent, run or label, which the roll-up does not tell apart.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Postgres, QueryBuilder, Row};
+
+use super::StoreError;
+use crate::domain::budget::catalogue::{Budget, Priority};
+use crate::domain::budget::measure::Measure;
+use crate::domain::budget::scope::{CounterKey, Each, Scope};
+use crate::domain::id::{FeatureId, TenantId};
+
+/// The token buckets of the roll-up, in the order of the weights.
+const BUCKETS: [&str; 6] = ["input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning"];
+
+/// Which series.
+#[derive(Debug, Clone, Copy)]
+pub struct SeriesAsked<'a> {
+    /// Which calls.
+    pub scope: &'a Scope,
+    /// By what they are counted apart.
+    pub each: Option<&'a Each>,
+    /// What of them is counted.
+    pub measure: &'a Measure,
+    /// Only this counter's.
+    pub key: Option<&'a CounterKey>,
+    /// Only calls of this priority.
+    pub priority: Option<Priority>,
+    /// The first instant, on a whole hour.
+    pub from: DateTime<Utc>,
+    /// The first instant no longer read.
+    pub to: DateTime<Utc>,
+}
+
+impl<'a> SeriesAsked<'a> {
+    /// What a budget counts, from one instant to another; none if the roll-up cannot tell its calls from others.
+    #[must_use]
+    pub fn of(budget: &'a Budget, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<Self> {
+        let Budget { scope, each, measure, .. } = budget;
+        let told = is_rolled_up(scope, each.as_ref());
+        told.then_some(Self { scope, each: each.as_ref(), measure, key: None, priority: None, from, to })
+    }
+}
+
+/// Whether the roll-up tells the calls of a scope, and the keys they are counted apart by, from others.
+#[must_use]
+pub fn is_rolled_up(scope: &Scope, each: Option<&Each>) -> bool {
+    let scoped = scope.agent.is_none() && scope.run.is_none() && scope.labels.is_empty();
+    let apart = match each {
+        None | Some(Each::Tenant | Each::Feature | Each::Provider | Each::Model | Each::Region) => true,
+        Some(Each::Run | Each::Agent | Each::Label(_)) => false,
+    };
+    scoped && apart
+}
+
+/// What one tenant used for one feature, as far as one counter counts it. Hours without use are left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesFound {
+    /// The counter.
+    pub key: CounterKey,
+    /// Whose calls.
+    pub tenant: TenantId,
+    /// For what.
+    pub feature: FeatureId,
+    /// Elapsed hours since `from`, ascending.
+    pub hours: Vec<i32>,
+    /// What was used in each, in the unit of the measure.
+    pub values: Vec<f64>,
+}
+
+/// The sum of a measure over rows of the roll-up.
+fn push_sum(statement: &mut QueryBuilder<Postgres>, measure: &Measure) {
+    match measure {
+        Measure::Requests => {
+            statement.push("sum(requests::float8)");
+        }
+        Measure::Tokens => {
+            statement.push("sum((").push(BUCKETS.join(" + ")).push(")::float8)");
+        }
+        Measure::Usd => {
+            statement.push("sum(usd::float8)");
+        }
+        Measure::Gco2e => {
+            statement.push("sum((gco2e_usage_location + gco2e_embodied)::float8)");
+        }
+        Measure::Gco2eMarket => {
+            statement.push("sum((gco2e_usage_market + gco2e_embodied)::float8)");
+        }
+        Measure::Weighted(weights) => {
+            let mut separator = "sum(";
+            for (bucket, weight) in BUCKETS.into_iter().zip(weights.as_array()).filter(|(_, weight)| !weight.is_zero()) {
+                statement.push(separator).push(bucket).push("::float8 * ");
+                statement.push_bind(float(*weight)).push("::float8");
+                separator = " + ";
+            }
+            statement.push(")");
+        }
+    }
+}
+
+/// A weight, which has so few digits that a double holds it.
+fn float(value: Decimal) -> f64 {
+    use rust_decimal::prelude::ToPrimitive as _;
+    value.to_f64().unwrap_or_default()
+}
+
+/// The key of a counter, as [`Each::key`] writes it.
+const fn key_expression(each: Option<&Each>) -> &'static str {
+    match each {
+        None | Some(Each::Run | Each::Agent | Each::Label(_)) => "''",
+        Some(Each::Tenant) => "tenant",
+        Some(Each::Feature) => "tenant || '/' || feature",
+        Some(Each::Provider) => "provider",
+        Some(Each::Model) => "provider || '/' || model",
+        Some(Each::Region) => "provider || '/' || region",
+    }
+}
+
+fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
+    let Scope { tenant, feature, provider, model, region, agent: _, run: _, labels: _ } = asked.scope;
+    let columns = [
+        ("tenant", tenant.as_ref().map(TenantId::as_str)),
+        ("feature", feature.as_ref().map(FeatureId::as_str)),
+        ("provider", provider.as_ref().map(crate::domain::id::ProviderId::as_str)),
+        ("model", model.as_ref().map(crate::domain::id::ModelId::as_str)),
+        ("region", region.as_ref().map(crate::domain::id::RegionId::as_str)),
+    ];
+    for (column, value) in columns {
+        if let Some(value) = value {
+            statement.push(" and ").push(column).push(" = ").push_bind(value.to_owned());
+        }
+    }
+    if matches!(asked.each, Some(Each::Region)) {
+        statement.push(" and region <> ''");
+    }
+    if let Some(key) = asked.key {
+        statement.push(" and ").push(key_expression(asked.each)).push(" = ").push_bind(key.as_str().to_owned());
+        // The tenant by itself as well: the roll-up is found by it.
+        if matches!(asked.each, Some(Each::Feature))
+            && let Some((tenant, _)) = key.as_str().split_once('/')
+        {
+            statement.push(" and tenant = ").push_bind(tenant.to_owned());
+        }
+    }
+}
+
+/// Reads the series, by key, tenant and feature.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn series(connection: &mut PgConnection, asked: &SeriesAsked<'_>) -> Result<Vec<SeriesFound>, StoreError> {
+    let mut statement: QueryBuilder<Postgres> = QueryBuilder::new(
+        "select key, tenant, feature, array_agg(hour order by hour) as hours, array_agg(value order by hour) as values
+        from (select ",
+    );
+    statement.push(key_expression(asked.each)).push(" as key, tenant, feature, ");
+    statement.push("floor((date_part('epoch', quarter) - ").push_bind(asked.from.timestamp());
+    statement.push("::float8) / 3600)::integer as hour, ");
+    push_sum(&mut statement, asked.measure);
+    statement.push(" as value from usage_rollup where quarter >= ").push_bind(asked.from);
+    statement.push(" and quarter < ").push_bind(asked.to);
+    push_filters(&mut statement, asked);
+    // By place: a bound parameter twice is not one expression to the database.
+    statement.push(" group by 1, 2, 3, 4) as hourly where value > 0 group by key, tenant, feature");
+    statement.push(" order by key, tenant, feature");
+    let rows = statement.build().fetch_all(connection).await?;
+    rows.iter().map(series_from_row).collect()
+}
+
+fn series_from_row(row: &PgRow) -> Result<SeriesFound, StoreError> {
+    Ok(SeriesFound {
+        key: CounterKey::stored(row.try_get("key")?),
+        tenant: TenantId::parse(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?,
+        feature: FeatureId::parse(row.try_get("feature")?).map_err(StoreError::name("feature"))?,
+        hours: row.try_get("hours")?,
+        values: row.try_get("values")?,
+    })
+}
