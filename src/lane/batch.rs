@@ -285,6 +285,7 @@ impl Worker {
         }
         let mut books = Books::new(snapshot.catalogue, snapshot.rates);
         books.reservations = found.reservations;
+        books.paces = self.snapshots.paces();
         let is_over =
             |reservation: &&Reservation| reservation.state == ReservationState::Open && !reservation.is_held(now);
         let expired: Vec<ReservationId> = books.reservations.values().filter(is_over).map(|one| one.id).collect();

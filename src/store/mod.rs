@@ -9,6 +9,7 @@
 //! | [`catalogue_reads`] | tenants and budgets, to be looked at |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
+//! | [`paces`] | how far counters may be taken by calls that can wait |
 //! | [`rates`] | the price book and the factor book |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
@@ -36,6 +37,7 @@ pub mod naive;
 pub mod open;
 pub mod planned_usage;
 pub mod projections;
+pub mod paces;
 pub mod rates;
 pub mod reservations;
 mod rows;

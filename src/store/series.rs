@@ -76,7 +76,7 @@ pub struct SeriesFound {
 }
 
 /// The sum of a measure over rows of the roll-up.
-fn push_sum(statement: &mut QueryBuilder<Postgres>, measure: &Measure) {
+pub(super) fn push_sum(statement: &mut QueryBuilder<Postgres>, measure: &Measure) {
     match measure {
         Measure::Requests => {
             statement.push("sum(requests::float8)");
@@ -112,7 +112,7 @@ fn float(value: Decimal) -> f64 {
 }
 
 /// The key of a counter, as [`Each::key`] writes it.
-const fn key_expression(each: Option<&Each>) -> &'static str {
+pub(super) const fn key_expression(each: Option<&Each>) -> &'static str {
     match each {
         None | Some(Each::Run | Each::Agent | Each::Label(_)) => "''",
         Some(Each::Tenant) => "tenant",
@@ -123,7 +123,7 @@ const fn key_expression(each: Option<&Each>) -> &'static str {
     }
 }
 
-fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
+pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
     let Scope { tenant, feature, provider, model, region, agent: _, run: _, labels: _ } = asked.scope;
     let columns = [
         ("tenant", tenant.as_ref().map(TenantId::as_str)),

@@ -19,6 +19,7 @@
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`pace`] | pacing: what a budget says about it, and what an answer does |
 //! | [`page`] | pages of a list |
+//! | [`plan`] | paces, with the figures that explain them |
 //! | [`price`] | price rows, and the book that comes with the service |
 //! | [`projection`] | projections of budgets, and the work that is announced |
 //! | [`rates`] | rows of both books, one or many |
@@ -33,6 +34,7 @@ pub mod factor;
 pub mod ledger;
 pub mod pace;
 pub mod page;
+pub mod plan;
 pub mod price;
 pub mod projection;
 pub mod rates;

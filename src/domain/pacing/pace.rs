@@ -11,6 +11,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::domain::amounts::{QUANTITY_PLACES, Quantity};
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Governing, Pacing, Priority};
+use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::scope::CounterKey;
 use crate::domain::id::TenantId;
 
@@ -77,7 +78,7 @@ impl Rooms {
 /// How far one counter may be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
-    /// The start of the counter's period: a pace of the period before is none.
+    /// The start of the counter's period.
     pub period_start: DateTime<Utc>,
     /// Since when the budget's shape stood when it was made: a pace in another measure is none.
     pub counted_from: DateTime<Utc>,
@@ -104,12 +105,10 @@ impl Pace {
         self.by_tenant.get(tenant).copied().unwrap_or(self.rooms)
     }
 
-    /// Whether it says something about a counter at an instant.
+    /// Whether it says something about a counter of a budget at an instant: it is in date, and in the budget's measure.
     #[must_use]
-    pub fn governs(&self, governing: &Governing, now: DateTime<Utc>) -> bool {
-        now < self.valid_until
-            && self.period_start == governing.period.start
-            && self.counted_from == governing.budget.counted_from
+    pub fn governs(&self, budget: &Budget, now: DateTime<Utc>) -> bool {
+        now < self.valid_until && self.counted_from == budget.counted_from
     }
 
     /// Interactive use that is expected from when it was made to an instant, straight within each hour, rounded down.
@@ -175,28 +174,27 @@ impl Paced {
 
 /// The paces that a replica knows, by counter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Paces(BTreeMap<(BudgetNumber, CounterKey), Arc<Pace>>);
+pub struct Paces(BTreeMap<CounterId, Arc<Pace>>);
 
 impl Paces {
-    /// These paces; of two of one counter the last.
+    /// These paces.
     #[must_use]
     pub fn new(paces: impl IntoIterator<Item = (BudgetNumber, CounterKey, Pace)>) -> Self {
-        Self(paces.into_iter().map(|(budget, key, pace)| ((budget, key), Arc::new(pace))).collect())
-    }
-
-    /// The pace of a counter, also one that is out of date.
-    #[must_use]
-    pub fn get(&self, budget: &Budget, key: &CounterKey) -> Option<&Arc<Pace>> {
-        match budget.pacing {
-            Pacing::Off => None,
-            Pacing::Forecast => self.0.get(&(budget.number, key.clone())),
-        }
+        let entry = |(budget, key, pace): (BudgetNumber, CounterKey, Pace)| {
+            (CounterId { budget, key, start: pace.period_start }, Arc::new(pace))
+        };
+        Self(paces.into_iter().map(entry).collect())
     }
 
     /// The pace that governs a tenant's call in a counter at an instant.
     #[must_use]
     pub fn of(&self, governing: &Governing, tenant: &TenantId, now: DateTime<Utc>) -> Option<Paced> {
-        let pace = self.get(&governing.budget, &governing.key)?;
-        pace.governs(governing, now).then(|| Paced { pace: Arc::clone(pace), rooms: pace.rooms_of(tenant) })
+        match governing.budget.pacing {
+            Pacing::Off => None,
+            Pacing::Forecast => {
+                let pace = self.0.get(&governing.counter())?;
+                pace.governs(&governing.budget, now).then(|| Paced { pace: Arc::clone(pace), rooms: pace.rooms_of(tenant) })
+            }
+        }
     }
 }
