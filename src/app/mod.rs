@@ -12,6 +12,7 @@
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`projection`] | when budgets run out, and how right that was |
+//! | [`pacing`] | what calls that can wait may take, planned once in a while |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
@@ -23,6 +24,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
 pub mod ledger;
+pub mod pacing;
 pub mod projection;
 pub mod rates;
 pub mod start;

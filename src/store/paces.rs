@@ -35,6 +35,18 @@ pub async fn try_lock(connection: &mut PgConnection) -> Result<bool, StoreError>
     Ok(sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(LOCK).fetch_one(connection).await?)
 }
 
+/// When the newest plan was made, of periods that have begun.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn last_made(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let made_at = sqlx::query_scalar("select max(made_at) from paces where made_at <= $1");
+    Ok(made_at.bind(now).fetch_one(connection).await?)
+}
+
 /// A counter of an open period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenCounter {

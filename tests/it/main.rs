@@ -17,6 +17,7 @@ mod faults;
 mod lane;
 mod openapi;
 mod pages;
+mod pacing;
 mod pains;
 mod preflight;
 mod support;

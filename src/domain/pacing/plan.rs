@@ -216,3 +216,9 @@ pub fn quantity(value: f64) -> Quantity {
     let nearest = if value < 1.0 { Quantity::ZERO } else { Quantity::MAX };
     kept.and_then(|value| Quantity::new(value).ok()).unwrap_or(nearest)
 }
+
+/// A share of a budget's document as a float, from 0 to 1; nothing where none is said.
+#[must_use]
+pub fn share(value: Option<Decimal>) -> f64 {
+    value.and_then(|value| value.to_f64()).unwrap_or(0.0).clamp(0.0, 1.0)
+}
