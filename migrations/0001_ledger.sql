@@ -110,6 +110,7 @@ create table transfers (
     run text,
     agent text,
     labels jsonb,
+    priority text not null,
     requests integer not null constraint transfers_requests check (requests >= 0),
     input bigint not null constraint transfers_input check (input >= 0),
     cache_read bigint not null constraint transfers_cache_read check (cache_read >= 0),
@@ -216,6 +217,8 @@ create table usage_rollup (
     provider text not null,
     model text not null,
     region text not null default '',
+    -- What is asked of urgent calls alone is forecast apart.
+    priority text not null,
     requests bigint not null,
     input bigint not null,
     cache_read bigint not null,
@@ -227,7 +230,7 @@ create table usage_rollup (
     gco2e_usage_location numeric(28, 9) not null,
     gco2e_usage_market numeric(28, 9) not null,
     gco2e_embodied numeric(28, 9) not null,
-    primary key (tenant, quarter, feature, provider, model, region)
+    primary key (tenant, quarter, feature, provider, model, region, priority)
 ) with (fillfactor = 70);
 
 -- The first answer to each key. `space` is the tenant a credential is confined to, or empty for the platform's own.

@@ -49,8 +49,28 @@ enum Tried {
         /// Whether the next page will be another one. Reservations that cannot be expired must not stop everything else.
         progress: bool,
     },
-    /// Another replica wrote one of the keys in between.
-    Conflict,
+    /// One of the keys was there already: asked before, or written by another replica in between.
+    KeyTaken,
+    /// A row that was to be changed is not there.
+    RowMissing,
+}
+
+/// How a batch is tried.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    /// Whether a full page of expired reservations is written down alone, before anything is decided.
+    expired_first: bool,
+    /// Whether the idempotency keys are looked up before the commands are decided.
+    keys: Keys,
+}
+
+/// Idempotency keys are nearly always new, and writing them says so: the first try does not look them up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// Decide as if all were new. A key that is not makes the write come short, and the batch is tried anew.
+    ExpectNew,
+    /// Look them up first.
+    Read,
 }
 
 /// A try whose commit was sent and whose answer is not known yet.
@@ -170,24 +190,26 @@ impl Worker {
         let patience = if self.away { Duration::ZERO } else { AWAY_PATIENCE };
         let mut pause = AWAY_PAUSE_FIRST;
         let mut doubt = None;
-        let mut expired_first = true;
+        let mut how = How { expired_first: true, keys: Keys::ExpectNew };
         loop {
-            let tried =
-                match tokio::time::timeout(ATTEMPT_TIME_MAX, self.attempt(commands, expired_first, &mut doubt)).await {
-                    Ok(tried) => tried,
-                    Err(_elapsed) => Err(silent("the database went silent")),
-                };
+            let tried = match tokio::time::timeout(ATTEMPT_TIME_MAX, self.attempt(commands, how, &mut doubt)).await {
+                Ok(tried) => tried,
+                Err(_elapsed) => Err(silent("the database went silent")),
+            };
             self.found.clear();
             match tried {
                 Ok(Tried::Committed(answers)) => {
                     self.away = false;
                     return Ok(answers);
                 }
-                Ok(Tried::ExpiredOnly { progress }) => expired_first = progress,
-                Ok(Tried::Conflict) if began.elapsed() < CONFLICT_PATIENCE => {
+                Ok(Tried::ExpiredOnly { progress }) => how.expired_first = progress,
+                Ok(Tried::KeyTaken | Tried::RowMissing) if began.elapsed() < CONFLICT_PATIENCE => {
+                    how.keys = Keys::Read;
                     metrics::counter!(names::LANE_RETRIES).increment(1);
                 }
-                Ok(Tried::Conflict) => return Err(self.given_up(&StoreError::Contended, commands, doubt.is_some())),
+                Ok(Tried::KeyTaken | Tried::RowMissing) => {
+                    return Err(self.given_up(&StoreError::Contended, commands, doubt.is_some()));
+                }
                 Err(error) if error.is_transient() && began.elapsed() < CONFLICT_PATIENCE => {
                     tracing::debug!(%error, "a batch is tried again");
                     metrics::counter!(names::LANE_RETRIES).increment(1);
@@ -226,7 +248,7 @@ impl Worker {
     async fn attempt(
         &mut self,
         commands: &[Command],
-        expired_first: bool,
+        how: How,
         doubt: &mut Option<Doubt>,
     ) -> Result<Tried, StoreError> {
         let mut connection = match self.connection.take() {
@@ -242,18 +264,18 @@ impl Worker {
         }
         self.batch = self.batch.saturating_add(1);
         let mut transaction = sql::begin(&mut connection).await?;
-        match self.prepare(&mut transaction, commands, expired_first).await {
-            Ok(Tried::Conflict) => {
+        match self.prepare(&mut transaction, commands, how).await {
+            Ok(tried @ (Tried::KeyTaken | Tried::RowMissing)) => {
                 transaction.rollback().await?;
                 self.connection = Some(connection);
-                Ok(Tried::Conflict)
+                Ok(tried)
             }
             Ok(tried) => {
                 let sent = doubt.insert(Doubt { batch: self.batch, tried });
                 transaction.commit().await?;
                 self.connection = Some(connection);
                 self.known.extend(self.found.drain(..));
-                let tried = std::mem::replace(&mut sent.tried, Tried::Conflict);
+                let tried = std::mem::replace(&mut sent.tried, Tried::RowMissing);
                 *doubt = None;
                 Ok(tried)
             }
@@ -271,7 +293,7 @@ impl Worker {
         &mut self,
         connection: &mut PgConnection,
         commands: &[Command],
-        expired_first: bool,
+        how: How,
     ) -> Result<Tried, StoreError> {
         let now = self.clock.now();
         let named: Vec<Uuid> =
@@ -290,11 +312,13 @@ impl Worker {
             |reservation: &&Reservation| reservation.state == ReservationState::Open && !reservation.is_held(now);
         let expired: Vec<ReservationId> = books.reservations.values().filter(is_over).map(|one| one.id).collect();
         let page_is_full = found.due.len() >= sql::EXPIRED_PAGE;
-        let expired_only = page_is_full && expired_first;
+        let expired_only = page_is_full && how.expired_first;
         let commands = if expired_only { &[] } else { commands };
 
-        let keys: Vec<_> = commands.iter().filter_map(|command| command.idempotency.as_ref()).collect();
-        books.answers = sql::read_answers(connection, &keys).await?;
+        if how.keys == Keys::Read {
+            let keys: Vec<_> = commands.iter().filter_map(|command| command.idempotency.as_ref()).collect();
+            books.answers = sql::read_answers(connection, &keys).await?;
+        }
         let touched = touched(&books, commands, &expired, now);
         self.load_counters(connection, &mut books, &touched).await?;
 
@@ -304,15 +328,18 @@ impl Worker {
                 tracing::error!(reservation = %id, %refusal, "a reservation that expired cannot be given back");
             }
         }
-        let answers = commands.iter().map(|command| books.apply(command, now)).collect();
+        let mut answers: Vec<Answer> = commands.iter().map(|command| books.apply(command, now)).collect();
+        if how.keys == Keys::ExpectNew {
+            self.recall(connection, commands, &mut answers).await?;
+        }
         if books.changes != Changes::default() {
             match sql::write_batch(connection, &books, self.id, self.batch, now).await? {
                 Written::Whole => {}
-                Written::KeyTaken => return Ok(Tried::Conflict),
+                Written::KeyTaken => return Ok(Tried::KeyTaken),
                 Written::RowMissing => {
                     tracing::error!("a counter or reservation that the lane knew is gone: all are looked up anew");
                     self.known.clear();
-                    return Ok(Tried::Conflict);
+                    return Ok(Tried::RowMissing);
                 }
             }
         }
@@ -322,6 +349,31 @@ impl Worker {
             return Ok(Tried::ExpiredOnly { progress: found.due.iter().any(over) });
         }
         Ok(Tried::Committed(answers))
+    }
+
+    /// A keyed command that was refused may be one that was answered before: settled, say, and so nothing is left to settle.
+    /// It had no effect, so that its first answer can take the place of the refusal whatever else is in the batch.
+    async fn recall(
+        &self,
+        connection: &mut PgConnection,
+        commands: &[Command],
+        answers: &mut [Answer],
+    ) -> Result<(), StoreError> {
+        let refused = |answer: &Answer| answer.is_err();
+        let keyed = commands.iter().zip(&*answers).filter(|(_, answer)| refused(answer));
+        let keys: Vec<_> = keyed.filter_map(|(command, _)| command.idempotency.as_ref()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let known = sql::read_answers(connection, &keys).await?;
+        for (command, answer) in commands.iter().zip(answers).filter(|(_, answer)| refused(answer)) {
+            if let Some(idempotency) = &command.idempotency
+                && let Some(remembered) = known.get(&(idempotency.space.clone(), idempotency.key.clone()))
+            {
+                *answer = remembered.answer_to(idempotency);
+            }
+        }
+        Ok(())
     }
 
     /// Locks and reads the counters. Those not known to exist are made first, before any lock on a counter is held: a lane

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | queue | commands wait in a bounded queue; when it is full the caller is told to come back |
 //! | batch | whatever waited while the last batch was on its way, up to [`BATCH_MAX`]; no timer, an empty queue sends at once |
-//! | load | one transaction: reservations, remembered answers, counters, locked in one order ([`crate::store::lane`]) |
+//! | load | one transaction: reservations and counters, locked in one order ([`crate::store::lane`]) |
 //! | decide | [`crate::domain::ledger::books::Books::apply`], in memory, in order: one refusal never harms its neighbours |
 //! | save | one statement, one row per counter, one commit |
 //! | answer | everyone at once, after the commit: an answer that says *recorded* is on disk |

@@ -21,7 +21,8 @@ use crate::domain::ledger::outcome::RefusedCall;
 use crate::domain::ledger::reservation::Reservation;
 use crate::domain::ledger::transfer::Transfer;
 use crate::domain::tariff::Priced;
-use crate::wire::answer::{self, PreflightAnswer};
+use crate::wire::answer::PreflightAnswer;
+use crate::wire::kept;
 
 /// A number the database keeps signed.
 pub(super) fn signed(count: u64) -> Result<i64, StoreError> {
@@ -269,6 +270,7 @@ columns!(
         recorded_at: DateTime<Utc>,
         period_at: DateTime<Utc>,
         reservation: Option<Uuid>,
+        priority: &'a str,
     }
 );
 
@@ -283,6 +285,7 @@ impl<'a> ReportColumns<'a> {
         self.recorded_at.push(transfer.recorded_at);
         self.period_at.push(transfer.period_at);
         self.reservation.push(transfer.reservation.map(|reservation| reservation.0));
+        self.priority.push(transfer.priority.name());
     }
 }
 
@@ -332,16 +335,17 @@ fn bind_counters(arguments: &mut PgArguments, books: &Books, changed: &BTreeSet<
     add(arguments, held)
 }
 
-/// One row of the roll-up for all transfers of one quarter of an hour, tenant, feature, provider, model and region.
+/// One row of the roll-up for all transfers of one quarter of an hour, tenant, feature, provider, model, region and priority.
 fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<(), StoreError> {
-    type Key<'a> = (&'a str, DateTime<Utc>, &'a str, &'a str, &'a str, &'a str);
+    type Key<'a> = (&'a str, DateTime<Utc>, &'a str, &'a str, &'a str, &'a str, &'a str);
     let mut rows: BTreeMap<Key<'_>, ([i64; 7], [Decimal; 4])> = BTreeMap::new();
     for transfer in transfers {
         let call = &transfer.call;
         let region = call.region.as_ref().map_or("", RegionId::as_str);
         let at = quarter(transfer.occurred_at);
-        let key =
-            (call.tenant.as_str(), at, call.feature.as_str(), call.provider.as_str(), call.model.as_str(), region);
+        let (tenant, feature) = (call.tenant.as_str(), call.feature.as_str());
+        let (provider, model) = (call.provider.as_str(), call.model.as_str());
+        let key = (tenant, at, feature, provider, model, region, transfer.priority.name());
         let (counts, decimals) = rows.entry(key).or_default();
         let consumption = &transfer.priced.consumption;
         let mut new_counts = [i64::from(consumption.requests); 7];
@@ -369,6 +373,7 @@ fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<()
     add(arguments, keys().map(|key| key.3).collect::<Vec<_>>())?;
     add(arguments, keys().map(|key| key.4).collect::<Vec<_>>())?;
     add(arguments, keys().map(|key| key.5).collect::<Vec<_>>())?;
+    add(arguments, keys().map(|key| key.6).collect::<Vec<_>>())?;
     for place in 0..7 {
         add(arguments, rows.values().filter_map(|(counts, _)| counts.get(place).copied()).collect::<Vec<_>>())?;
     }
@@ -457,7 +462,7 @@ fn bind_answers(arguments: &mut PgArguments, books: &Books, now: DateTime<Utc>) 
         spaces.push(space.as_str());
         keys.push(key.as_str());
         fingerprints.push(fingerprint.to_vec());
-        answers.push(answer::to_text(outcome)?);
+        answers.push(kept::to_text(outcome)?);
     }
     let recorded_at = vec![now; spaces.len()];
     add(arguments, spaces)?;

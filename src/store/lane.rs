@@ -4,14 +4,17 @@
 //! |---|---|---|
 //! | 1 | [`begin`] | the catalogue, shared: it cannot change until the batch is committed |
 //! | 2 | [`lock_reservations`] | the reservations named, and those whose time has passed, in the order of their ids |
-//! | 3 | [`read_answers`] | none: what was answered before; a race is caught when the keys are written |
-//! | 4 | [`lock_counters`] | the counters touched, in the order of their keys |
-//! | 5 | [`write_batch`] | the roll-up's rows, in the order of their keys |
-//! | 6 | commit | |
+//! | 3 | [`lock_counters`] | the counters touched, in the order of their keys |
+//! | 4 | [`write_batch`] | the roll-up's rows, in the order of their keys |
+//! | 5 | commit | |
 //!
 //! The order is the same in every replica (catalogue, reservations, counters, roll-up), so no two batches wait for each
-//! other in a circle. Counters that do not exist yet cost one statement more, before 4: [`make_counters`]. A lane that waits
+//! other in a circle. Counters that do not exist yet cost one statement more, before 3: [`make_counters`]. A lane that waits
 //! there for another one's new counter holds no lock on a counter that the other one could want.
+//!
+//! Idempotency keys are not looked up first: writing them says whether they are new, and a batch with one that is not is
+//! rolled back and tried again, now with [`read_answers`] before 3. A keyed command that is refused has its key looked up
+//! after it was decided, because the refusal may be the effect of its own first time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,8 +41,8 @@ use crate::domain::ledger::reservation::Reservation;
 /// Most reservations that one batch ends because their time has passed. A full page means there may be more.
 pub const EXPIRED_PAGE: usize = 256;
 
-/// Statements of a batch whose counters all exist: begin, reservations, answers, counters, write, commit.
-pub const STATEMENTS_PER_BATCH: u32 = 6;
+/// Statements of a batch whose counters all exist and whose keys are new: begin, reservations, counters, write, commit.
+pub const STATEMENTS_PER_BATCH: u32 = 5;
 
 /// Settings of a lane's connection.
 ///

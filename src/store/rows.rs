@@ -121,6 +121,10 @@ fn word<T: Copy>(row: &PgRow, column: &'static str, all: &[(T, &str)]) -> Result
     known.ok_or_else(|| StoreError::Row(column.to_owned()))
 }
 
+fn priority(row: &PgRow) -> Result<Priority, StoreError> {
+    word(row, "priority", &Priority::ALL.map(|priority| (priority, priority.name())))
+}
+
 /// A reservation.
 pub(super) fn reservation_from_row(row: &PgRow) -> Result<Reservation, StoreError> {
     let states =
@@ -128,7 +132,7 @@ pub(super) fn reservation_from_row(row: &PgRow) -> Result<Reservation, StoreErro
     Ok(Reservation {
         id: ReservationId(row.try_get("id")?),
         call: dimensions_from_row(row)?,
-        priority: word(row, "priority", &Priority::ALL.map(|priority| (priority, priority.name())))?,
+        priority: priority(row)?,
         service_tier: ServiceTier::from_word(row.try_get("service_tier")?)
             .ok_or_else(|| StoreError::Row("service_tier".to_owned()))?,
         hold: priced_from_row(row)?,
@@ -148,6 +152,7 @@ pub(super) fn transfer_from_row(row: &PgRow) -> Result<Transfer, StoreError> {
     let occurred_at: DateTime<Utc> = row.try_get("occurred_at")?;
     Ok(Transfer {
         id: TransferId(row.try_get("id")?),
+        priority: priority(row)?,
         kind: word(row, "kind", &kinds.map(|kind| (kind, kind.name())))?,
         call: dimensions_from_row(row)?,
         requested_model: optional_name::<ModelId>(row, "requested_model")?,

@@ -300,6 +300,7 @@ impl Snapshot<'_> {
                 ("provider", row.try_get("provider")?),
                 ("model", row.try_get("model")?),
                 ("region", row.try_get("region")?),
+                ("priority", row.try_get("priority")?),
             ];
             add_columns(&mut findings, &subject, &COLUMNS, row)?;
         }

@@ -1,4 +1,4 @@
-//! What the ledger answers, as JSON. Also what is kept under an idempotency key, so that a retry gets the same words.
+//! What the ledger answers, as JSON. What is kept of it under an idempotency key is in [`super::kept`].
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -10,7 +10,7 @@ use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{Quantity, Tokens};
 use crate::domain::budget::catalogue::Enforcement;
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
-use crate::domain::ledger::outcome::{BudgetState, Extended, Outcome, Posted, Released, Ruled};
+use crate::domain::ledger::outcome::{BudgetState, Extended, Posted, Released, Ruled};
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
 
@@ -315,7 +315,8 @@ pub struct PreflightAnswer {
     pub alternatives: Vec<AlternativeBody>,
 }
 
-fn retry_body(ruling: &Ruling) -> Option<RetryBody> {
+/// When and whether to come back, after a ruling.
+pub(super) fn retry_body(ruling: &Ruling) -> Option<RetryBody> {
     match ruling.verdict {
         Verdict::Allow | Verdict::Cap => None,
         Verdict::Wait => Some(RetryBody {
@@ -451,19 +452,5 @@ impl From<&Extended> for ExtendedAnswer {
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
             budgets: extended.budgets.iter().map(BudgetStateBody::from).collect(),
         }
-    }
-}
-
-/// The text that is kept under an idempotency key: the answer's body.
-///
-/// # Errors
-/// Never in practice: every shape here can be written as JSON.
-pub fn to_text(outcome: &Outcome) -> Result<String, serde_json::Error> {
-    match outcome {
-        Outcome::Ruled(ruled) => serde_json::to_string(&PreflightAnswer::from(&**ruled)),
-        Outcome::Posted(posted) => serde_json::to_string(&PostedAnswer::from(&**posted)),
-        Outcome::Released(released) => serde_json::to_string(&ReleasedAnswer::from(released)),
-        Outcome::Extended(extended) => serde_json::to_string(&ExtendedAnswer::from(&**extended)),
-        Outcome::Repeated(text) => Ok(text.to_string()),
     }
 }

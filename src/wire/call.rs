@@ -427,6 +427,9 @@ pub struct UsageBody {
     /// The provider's service tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
+    /// How urgent it was: `interactive`, `standard` or `batch`.
+    #[serde(default)]
+    pub priority: PriorityName,
     /// The agent's task, if the call was part of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
@@ -488,6 +491,7 @@ impl UsageBody {
                 labels: Arc::new(parse_labels("labels", &self.labels)?),
             },
             requested_model: optional("requested_model", self.requested_model.as_deref())?,
+            priority: self.priority.into(),
             service_tier: service_tier(self.service_tier.as_deref())?,
             requests,
             usage: usage.ok_or_else(|| FieldError::new("usage", "is needed: usage or provider_usage"))?,

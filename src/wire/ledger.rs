@@ -91,6 +91,9 @@ pub struct TransferBody {
     pub agent: Option<String>,
     /// The caller's own labels.
     pub labels: BTreeMap<String, String>,
+    /// How urgent it was.
+    #[schema(example = "standard")]
+    pub priority: String,
     /// How many calls it adds up.
     pub requests: u32,
     /// Tokens by bucket.
@@ -149,6 +152,7 @@ impl From<&Transfer> for TransferBody {
             run: call.run.as_ref().map(ToString::to_string),
             agent: call.agent.as_ref().map(ToString::to_string),
             labels: call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            priority: transfer.priority.name().to_owned(),
             requests: priced.consumption.requests,
             usage: priced.consumption.usage.into(),
             amounts: AmountsBody::from(priced),

@@ -9,6 +9,7 @@
 //! | [`about`] | what the service is made of |
 //! | [`answer`] | what the ledger answers: pre-flight, settlement, release, extension |
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
+//! | [`kept`] | answers as they are kept under an idempotency key |
 //! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
@@ -31,6 +32,7 @@ pub mod call;
 pub mod catalogue;
 pub mod estimate;
 pub mod factor;
+pub mod kept;
 pub mod ledger;
 pub mod pace;
 pub mod page;

@@ -44,6 +44,20 @@ pub struct Remembered {
     pub outcome: Outcome,
 }
 
+impl Remembered {
+    /// The answer to whoever asks again under the same key.
+    ///
+    /// # Errors
+    /// [`Refusal::IdempotencyMismatch`] when something else was asked then.
+    pub fn answer_to(&self, idempotency: &Idempotency) -> Answer {
+        if self.fingerprint == idempotency.fingerprint {
+            Ok(self.outcome.clone())
+        } else {
+            Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
+        }
+    }
+}
+
 /// What a batch changed, to be written in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -167,11 +181,7 @@ impl Books {
         if let Some(idempotency) = &command.idempotency
             && let Some(remembered) = self.answers.get(&(idempotency.space.clone(), idempotency.key.clone()))
         {
-            return if remembered.fingerprint == idempotency.fingerprint {
-                Ok(remembered.outcome.clone())
-            } else {
-                Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
-            };
+            return remembered.answer_to(idempotency);
         }
         let (outcome, mut effects) = match &command.action {
             Action::Reserve(reserve) => self.reserve(reserve, now)?,
@@ -319,6 +329,7 @@ impl Books {
             kind: TransferKind::Settlement,
             call,
             requested_model: requested,
+            priority: reservation.priority,
             priced,
             report: settle.report.clone(),
             occurred_at: at,
@@ -436,6 +447,7 @@ impl Books {
             kind: TransferKind::Usage,
             call: call.clone(),
             requested_model: post.requested_model.clone().filter(|model| *model != call.model),
+            priority: post.priority,
             priced,
             report: post.report.clone(),
             occurred_at,

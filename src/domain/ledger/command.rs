@@ -109,6 +109,8 @@ pub struct PostUsage {
     pub call: Dimensions,
     /// The model that was asked for, where another one served.
     pub requested_model: Option<ModelId>,
+    /// How urgent it was.
+    pub priority: Priority,
     /// The provider's service tier.
     pub service_tier: ServiceTier,
     /// How many calls the usage adds up.

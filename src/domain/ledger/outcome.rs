@@ -195,7 +195,7 @@ pub enum Outcome {
     Released(Released),
     /// A reservation was extended, or not.
     Extended(Box<Extended>),
-    /// The first answer to this idempotency key, in the words it was given and kept in.
+    /// The first answer to this idempotency key, as the store keeps it.
     Repeated(Arc<str>),
 }
 

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::account::Account;
 use crate::domain::amounts::Usd;
+use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{ModelId, ReservationId, TransferId};
 use crate::domain::tariff::Priced;
@@ -94,6 +95,8 @@ pub struct Transfer {
     pub call: Dimensions,
     /// The model that was asked for, where another one served.
     pub requested_model: Option<ModelId>,
+    /// How urgent it was.
+    pub priority: Priority,
     /// What moved, and by which rows it was priced.
     pub priced: Priced,
     /// What the caller reported.

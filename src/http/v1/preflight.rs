@@ -20,6 +20,7 @@ use crate::domain::ledger::command::{Action, Command, Reserve};
 use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::PreflightAnswer;
 use crate::wire::call::PreflightBody;
+use crate::wire::kept::Kept as _;
 
 /// Most calls of one batch.
 pub const PREFLIGHT_ITEMS_MAX: usize = 1000;
@@ -44,7 +45,7 @@ fn command(caller: &Caller, key: Option<IdempotencyKey>, body: &PreflightBody) -
 fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<PreflightAnswer, Problem> {
     let mut answer = match outcome {
         Outcome::Ruled(ruled) => PreflightAnswer::from(&*ruled),
-        Outcome::Repeated(text) => serde_json::from_str(&text).map_err(Problem::internal)?,
+        Outcome::Repeated(text) => PreflightAnswer::from_text(&text).map_err(Problem::internal)?,
         Outcome::Posted(_) | Outcome::Released(_) | Outcome::Extended(_) => {
             return Err(Problem::internal("the lane answered a pre-flight with something else"));
         }

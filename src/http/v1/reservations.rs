@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -20,6 +19,7 @@ use crate::domain::ledger::command::{Action, Release};
 use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::{ExtendedAnswer, PostedAnswer, ReleasedAnswer};
 use crate::wire::call::{ExtendBody, SettleBody};
+use crate::wire::kept::Kept;
 use crate::wire::reservation::ReservationBody;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -36,9 +36,9 @@ fn own_tenant(caller: &Caller, access: Access) -> Result<Option<TenantId>, Probl
 }
 
 /// A first answer, or the one that was kept.
-fn told<T: DeserializeOwned>(outcome: Outcome, fresh: impl FnOnce(Outcome) -> Option<T>) -> Result<T, Problem> {
+fn told<T: Kept>(outcome: Outcome, fresh: impl FnOnce(Outcome) -> Option<T>) -> Result<T, Problem> {
     if let Outcome::Repeated(text) = outcome {
-        return serde_json::from_str(&text).map_err(Problem::internal);
+        return T::from_text(&text).map_err(Problem::internal);
     }
     fresh(outcome).ok_or_else(|| Problem::internal("the lane answered with something else"))
 }

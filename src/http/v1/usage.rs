@@ -21,6 +21,7 @@ use crate::domain::ledger::command::{Action, Command};
 use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::PostedAnswer;
 use crate::wire::call::UsageBody;
+use crate::wire::kept::Kept as _;
 use crate::wire::optional;
 use crate::wire::usage::{UsageQuery, UsageTotalsBody};
 
@@ -85,7 +86,7 @@ fn command(caller: &Caller, of_request: Option<IdempotencyKey>, body: &UsageBody
 fn answer(outcome: Outcome) -> Result<PostedAnswer, Problem> {
     match outcome {
         Outcome::Posted(posted) => Ok(PostedAnswer::from(&*posted)),
-        Outcome::Repeated(text) => serde_json::from_str(&text).map_err(Problem::internal),
+        Outcome::Repeated(text) => PostedAnswer::from_text(&text).map_err(Problem::internal),
         Outcome::Ruled(_) | Outcome::Released(_) | Outcome::Extended(_) => {
             Err(Problem::internal("the lane answered with something else"))
         }

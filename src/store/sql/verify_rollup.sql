@@ -7,6 +7,7 @@ with journal as (
         provider,
         model,
         coalesce(region, '') as region,
+        priority,
         sum(requests)::numeric as requests,
         sum(input) as input,
         sum(cache_read) as cache_read,
@@ -19,7 +20,7 @@ with journal as (
         sum(gco2e_usage_market) as gco2e_usage_market,
         sum(gco2e_embodied) as gco2e_embodied
     from transfers
-    group by 1, 2, 3, 4, 5, 6
+    group by 1, 2, 3, 4, 5, 6, 7
 ),
 rollup as (
     select
@@ -29,6 +30,7 @@ rollup as (
         provider,
         model,
         region,
+        priority,
         requests::numeric as requests,
         input::numeric as input,
         cache_read::numeric as cache_read,
@@ -49,6 +51,7 @@ select
     provider,
     model,
     region,
+    priority,
     array[
         trim_scale(rollup.requests)::text, trim_scale(rollup.input)::text, trim_scale(rollup.cache_read)::text,
         trim_scale(rollup.cache_write_5m)::text, trim_scale(rollup.cache_write_1h)::text,
@@ -64,7 +67,7 @@ select
         trim_scale(journal.gco2e_embodied)::text
     ] as recomputed
 from rollup
-full join journal using (tenant, quarter, feature, provider, model, region)
+full join journal using (tenant, quarter, feature, provider, model, region, priority)
 where
     (
         rollup.requests, rollup.input, rollup.cache_read, rollup.cache_write_5m, rollup.cache_write_1h, rollup.output,
@@ -74,5 +77,5 @@ where
         journal.output, journal.reasoning, journal.usd, journal.gco2e_usage_location, journal.gco2e_usage_market,
         journal.gco2e_embodied
     )
-order by tenant, quarter, feature, provider, model, region
+order by tenant, quarter, feature, provider, model, region, priority
 limit $1

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::audit::{assert_none, findings};
-use crate::support::commands::{But, post_usage, reserve};
+use counterfoil::domain::ledger::command::{Action, Command};
+
+use crate::support::commands::{But, post_usage, reserve, settle};
 use crate::support::service::{Reply, TestService};
 use crate::support::story::{acme, ask, budget, on};
 
@@ -100,6 +102,40 @@ async fn one_key_twice_in_one_batch_is_one_effect() {
         assert_eq!(first["items"][item]["answer"]["reservation"], again["items"][item]["answer"]["reservation"]);
     }
     assert_eq!(count(&service, "reservations").await, 3);
+    assert_none(&findings(service.db.pool()).await);
+}
+
+/// The first try of a batch takes every key for new: neither a key that is not, nor a refusal that its own first time caused,
+/// may show.
+#[tokio::test]
+async fn what_was_asked_before_is_answered_again_amid_what_is_new() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "small", "tokens", "1000", json!({})).await;
+    let lane = &service.app.lane;
+    let held = |command: &Command| command.action.reservation().unwrap().0;
+    let (old, later) = (reserve(9), reserve(9));
+    let (Action::Reserve(first), Action::Reserve(second)) = (&old.action, &later.action) else { unreachable!() };
+    let (first, second) = (first.id.0, second.id.0);
+    lane.submit(old.keyed("old", 1)).await.unwrap().unwrap();
+    lane.submit(later).await.unwrap().unwrap();
+    lane.submit(settle(first, 4).keyed("settled", 2)).await.unwrap().unwrap();
+
+    let settle_only = vec![settle(first, 4).keyed("settled", 2), settle(first, 4).keyed("settled", 3)];
+    let all = vec![
+        post_usage(7).keyed("new", 4),
+        settle(first, 4).keyed("settled", 2),
+        settle(first, 5).keyed("unheard", 5),
+        reserve(9).keyed("old", 1),
+        settle(second, 6).keyed("new-too", 6),
+    ];
+    assert_eq!(held(&all[1]), first);
+    for (commands, expected) in [(settle_only, &[true, false][..]), (all, &[true, true, false, true, true])] {
+        let answers = lane.submit_all(commands).await;
+        let ok: Vec<bool> = answers.iter().map(|answer| answer.as_ref().unwrap().is_ok()).collect();
+        assert_eq!(ok, expected);
+    }
+    assert_eq!((count(&service, "reservations").await, count(&service, "transfers").await), (2, 3));
     assert_none(&findings(service.db.pool()).await);
 }
 

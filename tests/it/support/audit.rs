@@ -39,21 +39,21 @@ const STATEMENTS: [(&str, &str); 5] = [
     (
         "the roll-up differs from the journal",
         "select (coalesce(kept, counted))::text from (
-            select tenant, quarter, feature, provider, model, region, requests, input, cache_read, cache_write_5m,
+            select tenant, quarter, feature, provider, model, region, priority, requests, input, cache_read, cache_write_5m,
                 cache_write_1h, output, reasoning, usd, gco2e_usage_location, gco2e_usage_market, gco2e_embodied
             from usage_rollup
         ) as kept
         full join (
             select tenant, date_bin('15 minutes', occurred_at, 'epoch') as quarter, feature, provider, model,
-                coalesce(region, '') as region, sum(requests)::bigint as requests, sum(input)::bigint as input,
+                coalesce(region, '') as region, priority, sum(requests)::bigint as requests, sum(input)::bigint as input,
                 sum(cache_read)::bigint as cache_read, sum(cache_write_5m)::bigint as cache_write_5m,
                 sum(cache_write_1h)::bigint as cache_write_1h, sum(output)::bigint as output,
                 sum(reasoning)::bigint as reasoning, sum(usd) as usd, sum(gco2e_usage_location) as gco2e_usage_location,
                 sum(gco2e_usage_market) as gco2e_usage_market, sum(gco2e_embodied) as gco2e_embodied
             from transfers
-            group by 1, 2, 3, 4, 5, 6
+            group by 1, 2, 3, 4, 5, 6, 7
         ) as counted
-        using (tenant, quarter, feature, provider, model, region)
+        using (tenant, quarter, feature, provider, model, region, priority)
         where kept is distinct from counted",
     ),
     (

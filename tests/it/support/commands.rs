@@ -74,6 +74,7 @@ pub(crate) fn post_usage(tokens: u64) -> Command {
         transfer: TransferId(Uuid::now_v7()),
         call: call(),
         requested_model: None,
+        priority: Priority::Standard,
         service_tier: ServiceTier::from_word("standard").unwrap(),
         requests: 1,
         usage: ReportedUsage::Buckets(output(tokens)),

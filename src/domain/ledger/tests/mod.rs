@@ -87,6 +87,7 @@ fn post(number: u128, text: &str, input: u64, output: u64) -> PostUsage {
         transfer: transfer_id(number),
         call: call(text),
         requested_model: None,
+        priority: Priority::Standard,
         service_tier: ServiceTier::Standard,
         requests: 1,
         usage: used(input, output),
