@@ -93,8 +93,8 @@ pub struct Taken {
     pub key: CounterKey,
     /// Whose.
     pub tenant: TenantId,
-    /// Of which class; none of calls that were made without a word about it.
-    pub priority: Option<Priority>,
+    /// Of which class.
+    pub priority: Priority,
     /// Posted since the first instant asked, and held by open reservations that were granted since.
     pub quantity: f64,
 }
@@ -122,7 +122,10 @@ pub async fn taken_since(connection: &mut PgConnection, asked: &SeriesAsked<'_>)
         Ok(Taken {
             key: CounterKey::stored(row.try_get("key")?),
             tenant: TenantId::parse(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?,
-            priority: Priority::ALL.into_iter().find(|known| known.name() == priority),
+            priority: Priority::ALL
+                .into_iter()
+                .find(|known| known.name() == priority)
+                .ok_or_else(|| StoreError::Row("priority".to_owned()))?,
             quantity: row.try_get::<Option<f64>, _>(3)?.unwrap_or_default(),
         })
     };

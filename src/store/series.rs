@@ -137,6 +137,9 @@ pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &Serie
             statement.push(" and ").push(column).push(" = ").push_bind(value.to_owned());
         }
     }
+    if let Some(priority) = asked.priority {
+        statement.push(" and priority = ").push_bind(priority.name());
+    }
     if matches!(asked.each, Some(Each::Region)) {
         statement.push(" and region <> ''");
     }

@@ -50,6 +50,13 @@ pub enum BandName {
     Exhausted,
 }
 
+impl BandName {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference whether to skip a field")]
+    pub(super) const fn is_green(&self) -> bool {
+        matches!(self, Self::Green)
+    }
+}
+
 impl From<Band> for BandName {
     fn from(band: Band) -> Self {
         match band {

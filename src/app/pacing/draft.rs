@@ -223,12 +223,11 @@ impl Draft {
         let mut interactive = 0.0;
         for taken in today.iter().filter(|taken| taken.key == self.id.key) {
             match taken.priority {
-                Some(Priority::Interactive) => interactive += taken.quantity,
-                // Whoever does not say how urgent a call is makes a standard one.
-                Some(Priority::Standard) | None => {
+                Priority::Interactive => interactive += taken.quantity,
+                Priority::Standard => {
                     self.by_tenant.entry(taken.tenant.clone()).or_default().standard += taken.quantity;
                 }
-                Some(Priority::Batch) => {
+                Priority::Batch => {
                     self.by_tenant.entry(taken.tenant.clone()).or_default().batch += taken.quantity;
                 }
             }
@@ -236,7 +235,7 @@ impl Draft {
         let made_at = self.basis.made_at;
         if made_at != anchor {
             let since = taken_since(connection, &self.budget, made_at, self.now).await?;
-            let of_people = |taken: &&Taken| taken.key == self.id.key && taken.priority == Some(Priority::Interactive);
+            let of_people = |taken: &&Taken| taken.key == self.id.key && taken.priority == Priority::Interactive;
             interactive = since.iter().filter(of_people).map(|taken| taken.quantity).sum();
         }
         self.seen = Seen {

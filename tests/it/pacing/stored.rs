@@ -42,6 +42,14 @@ pub(super) async fn verdict(replica: &Replica, input: u64, priority: &str) -> Va
     preflight(replica, ask(input - 1, 1, json!({"priority": priority}))).await
 }
 
+/// Asks for so many tokens, which must be granted, and uses them.
+pub(super) async fn spend(replica: &Replica, input: u64, priority: &str) {
+    let granted = verdict(replica, input, priority).await;
+    assert_eq!(granted["verdict"], "allow", "{granted:#}");
+    let settle = format!("/v1/reservations/{}/settle", granted["reservation"].as_str().unwrap());
+    replica.call("POST", &settle, json!({"usage": {"input": input}})).await.ok();
+}
+
 pub(super) async fn paced_budget(service: &TestService, more: Value) {
     acme(service).await;
     let mut fields = json!({"pacing": "forecast"});
@@ -69,7 +77,10 @@ async fn batch_is_told_to_wait_where_its_room_ends_and_people_are_not() {
     assert_eq!(waits["resets_at"], Value::Null);
     assert_eq!(verdict(&service, 100, "standard").await["verdict"], "allow", "standard calls have more room");
     assert_eq!(verdict(&service, 1, "standard").await["verdict"], "wait");
-    assert_eq!(verdict(&service, 800, "interactive").await["verdict"], "allow", "only the limit stops people");
+    // Only the limit stops people.
+    spend(&service, 800, "interactive").await;
+    service.advance(TimeDelta::minutes(3));
+    spend(&service, 200, "interactive").await;
     let stops = verdict(&service, 1, "interactive").await;
     assert_eq!(stops["verdict"], "stop");
     assert_eq!(stops["band"], "exhausted");
@@ -81,7 +92,7 @@ async fn room_comes_back_as_interactive_use_is_expected_and_does_not_come() {
     let service = TestService::start().await;
     paced_budget(&service, json!({})).await;
     store_pace(&service, 100, 100).await;
-    assert_eq!(verdict(&service, 100, "batch").await["verdict"], "allow");
+    spend(&service, 100, "batch").await;
     let waits = verdict(&service, 5, "batch").await;
     assert_eq!(waits["verdict"], "wait");
     assert_eq!(waits["retry"]["not_before"], "2026-06-10T12:30:00Z", "half of the ten that an hour brings");
