@@ -39,10 +39,7 @@ pub async fn try_lock(connection: &mut PgConnection) -> Result<bool, StoreError>
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn last_made(
-    connection: &mut PgConnection,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
+pub async fn last_made(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
     let made_at = sqlx::query_scalar("select max(made_at) from paces where made_at <= $1");
     Ok(made_at.bind(now).fetch_one(connection).await?)
 }
@@ -104,7 +101,8 @@ pub struct Taken {
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn taken_since(connection: &mut PgConnection, asked: &SeriesAsked<'_>) -> Result<Vec<Taken>, StoreError> {
-    let mut statement: QueryBuilder<Postgres> = QueryBuilder::new("select key, tenant, priority, sum(value) from (select ");
+    let mut statement: QueryBuilder<Postgres> =
+        QueryBuilder::new("select key, tenant, priority, sum(value) from (select ");
     statement.push(key_expression(asked.each)).push(" as key, tenant, priority, ");
     push_sum(&mut statement, asked.measure);
     statement.push(" as value from usage_rollup where quarter >= ").push_bind(asked.from);

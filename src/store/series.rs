@@ -95,7 +95,8 @@ pub(super) fn push_sum(statement: &mut QueryBuilder<Postgres>, measure: &Measure
         }
         Measure::Weighted(weights) => {
             let mut separator = "sum(";
-            for (bucket, weight) in BUCKETS.into_iter().zip(weights.as_array()).filter(|(_, weight)| !weight.is_zero()) {
+            for (bucket, weight) in BUCKETS.into_iter().zip(weights.as_array()).filter(|(_, weight)| !weight.is_zero())
+            {
                 statement.push(separator).push(bucket).push("::float8 * ");
                 statement.push_bind(float(*weight)).push("::float8");
                 separator = " + ";

@@ -136,7 +136,8 @@ pub(super) async fn drafts(
         (BudgetClock::Tenant, Some(tenant)) => catalogue.tenant(tenant).map(|tenant| tenant.zone).into_iter().collect(),
         (BudgetClock::Tenant, None) => catalogue.tenants().map(|tenant| tenant.zone).collect(),
     };
-    let waiting: BTreeSet<TenantId> = paces::waiting(connection, &budget.id, now - WAITING).await?.into_iter().collect();
+    let waiting: BTreeSet<TenantId> =
+        paces::waiting(connection, &budget.id, now - WAITING).await?.into_iter().collect();
     let known = paces::bases(connection, budget.number, now - TimeDelta::hours(26)).await?;
     let mut drafts = Vec::new();
     for zone in zones {

@@ -39,7 +39,8 @@ pub struct Shared {
 #[must_use]
 pub fn share_out(capacity: &[f64], claims: &[Claim]) -> Shared {
     let there_is: Vec<f64> = capacity.iter().map(|all| if all.is_finite() { all.max(0.0) } else { 0.0 }).collect();
-    let demand = |claim: &Claim, place: usize| claim.demand.get(place).copied().filter(|need| *need > 0.0).unwrap_or(0.0);
+    let demand =
+        |claim: &Claim, place: usize| claim.demand.get(place).copied().filter(|need| *need > 0.0).unwrap_or(0.0);
     // The weighted dominant share of one unit of each tenant's work.
     let unit = |claim: &Claim| {
         let part = |(place, all): (usize, &f64)| {
@@ -59,9 +60,8 @@ pub fn share_out(capacity: &[f64], claims: &[Claim]) -> Shared {
     while rising.iter().any(|rises| *rises) {
         let active = || claims.iter().zip(&units).zip(&rising).filter(|(_, rises)| **rises).map(|(pair, _)| pair);
         // How much of each resource one unit of level takes, and how far the level can rise before somebody stops.
-        let rates: Vec<f64> = (0..left.len())
-            .map(|place| active().map(|(claim, unit)| demand(claim, place) / unit).sum())
-            .collect();
+        let rates: Vec<f64> =
+            (0..left.len()).map(|place| active().map(|(claim, unit)| demand(claim, place) / unit).sum()).collect();
         let until_gone = left.iter().zip(&rates).filter(|(_, rate)| **rate > 0.0).map(|(left, rate)| left / rate);
         let until_met = active().map(|(claim, unit)| claim.most * unit - level);
         let step = until_gone.chain(until_met).fold(f64::INFINITY, f64::min).max(0.0);
@@ -75,7 +75,8 @@ pub fn share_out(capacity: &[f64], claims: &[Claim]) -> Shared {
         let gone: Vec<bool> = left.iter().zip(&there_is).map(|(left, all)| *left <= all * GONE).collect();
         let before = rising.iter().filter(|rises| **rises).count();
         for (place, claim) in claims.iter().enumerate() {
-            let (Some(rises), Some(unit), Some(scale)) = (rising.get_mut(place), units.get(place), scales.get_mut(place))
+            let (Some(rises), Some(unit), Some(scale)) =
+                (rising.get_mut(place), units.get(place), scales.get_mut(place))
             else {
                 continue;
             };

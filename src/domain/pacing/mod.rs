@@ -18,7 +18,10 @@
 //!
 //! Deliberately absent: a counter of its own for each class or tenant. A level of the one counter does it, because whoever
 //! else takes from it only makes it stricter.
-#![expect(clippy::float_arithmetic, reason = "forecasts are floats; they are rounded down to quantities once, in `plan`")]
+#![expect(
+    clippy::float_arithmetic,
+    reason = "forecasts are floats; they are rounded down to quantities once, in `plan`"
+)]
 
 pub mod advice;
 pub mod curve;

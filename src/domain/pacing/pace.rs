@@ -193,7 +193,8 @@ impl Paces {
             Pacing::Off => None,
             Pacing::Forecast => {
                 let pace = self.0.get(&governing.counter())?;
-                pace.governs(&governing.budget, now).then(|| Paced { pace: Arc::clone(pace), rooms: pace.rooms_of(tenant) })
+                pace.governs(&governing.budget, now)
+                    .then(|| Paced { pace: Arc::clone(pace), rooms: pace.rooms_of(tenant) })
             }
         }
     }

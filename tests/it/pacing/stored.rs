@@ -73,7 +73,10 @@ async fn batch_is_told_to_wait_where_its_room_ends_and_people_are_not() {
     let after = waits["retry"]["after_s"].as_u64().unwrap();
     let jitter = waits["retry"]["jitter_s"].as_u64().unwrap();
     assert!((80..=120).contains(&after) && jitter == after - 80, "{:#}", waits["retry"]);
-    assert_eq!(waits["retry"]["not_before"], "2026-06-11T00:00:00Z", "no hour of the day makes so much room: the next one");
+    assert_eq!(
+        waits["retry"]["not_before"], "2026-06-11T00:00:00Z",
+        "no hour of the day makes so much room: the next one"
+    );
     assert_eq!(waits["resets_at"], Value::Null);
     assert_eq!(verdict(&service, 100, "standard").await["verdict"], "allow", "standard calls have more room");
     assert_eq!(verdict(&service, 1, "standard").await["verdict"], "wait");
@@ -84,7 +87,11 @@ async fn batch_is_told_to_wait_where_its_room_ends_and_people_are_not() {
     let stops = verdict(&service, 1, "interactive").await;
     assert_eq!(stops["verdict"], "stop");
     assert_eq!(stops["band"], "exhausted");
-    assert_eq!(verdict(&service, 1, "batch").await["verdict"], "stop", "where the limit is reached nobody is asked to wait");
+    assert_eq!(
+        verdict(&service, 1, "batch").await["verdict"],
+        "stop",
+        "where the limit is reached nobody is asked to wait"
+    );
 }
 
 #[tokio::test]
@@ -132,7 +139,11 @@ async fn a_budget_that_is_not_paced_looks_at_no_pace() {
     paced_budget(&service, json!({})).await;
     store_pace(&service, 0, 0).await;
     budget(&service, "month", "tokens", "1000", json!({})).await;
-    assert_eq!(verdict(&service, 10, "batch").await["verdict"], "allow", "pacing was taken off, the pace is still stored");
+    assert_eq!(
+        verdict(&service, 10, "batch").await["verdict"],
+        "allow",
+        "pacing was taken off, the pace is still stored"
+    );
 }
 
 #[tokio::test]
