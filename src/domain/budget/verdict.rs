@@ -245,6 +245,7 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
         ruling.reasons = obstacles.into_iter().map(|o| Reason { code: ReasonCode::OutputCapped, ..o.reason }).collect();
         ruling
     } else {
+        let obstacles = only_paced(ask, standings, now)?.unwrap_or(obstacles);
         refused(ask, asked, obstacles, now)
     };
     warn(&mut ruling, standings);
@@ -407,6 +408,22 @@ fn paced(asked: Quantity, priority: Priority, standing: &Standing, now: DateTime
         available: Some(level.saturating_sub(standing.total.taken())),
     };
     Some(Obstacle { reason, room: RoomAgain::Paced(again) })
+}
+
+/// What is in the way of the smallest output worth having, if that is nothing but paces: then the limit stops nobody, though
+/// it would not take the whole estimate.
+fn only_paced(
+    ask: &Ask<'_>,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<Obstacle>>, Undecided> {
+    let is_paced = standings.iter().any(|standing| standing.pace.is_some());
+    if !is_paced || !ask.allow_cap || ask.min_output >= ask.usage.output || ask.is_run_stopped {
+        return Ok(None);
+    }
+    let least = ask.tariff.price(&Usage { output: ask.min_output, ..ask.usage }, 1, None)?;
+    let found = obstacles(&least.consumption, ask.priority, standings, now)?;
+    Ok(found.iter().all(|obstacle| matches!(obstacle.room, RoomAgain::Paced(_))).then_some(found))
 }
 
 fn pace_level(asked: Quantity, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Quantity> {

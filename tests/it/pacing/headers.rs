@@ -11,8 +11,7 @@ fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
 }
 
 async fn asked(service: &TestService, input: u64, priority: &str) -> Reply {
-    let reply =
-        service.call("POST", "/v1/preflight", ask(input - 1, 1, json!({"priority": priority}))).await;
+    let reply = service.call("POST", "/v1/preflight", ask(input - 1, 1, json!({"priority": priority}))).await;
     assert_eq!(reply.status, 200, "{:#}", reply.body);
     reply
 }
@@ -100,7 +99,9 @@ async fn each_hard_budget_is_an_item_in_whole_units_of_its_measure() {
     let reply = asked(&service, 1000, "standard").await;
     assert_eq!(
         header(&reply, "ratelimit-policy"),
-        Some("\"a-usd\";q=500000;qu=\"micro-usd\";w=2592000, \"b-requests\";q=10;w=3600, \"c-grams\";q=100000000;qu=\"mg-co2e\"")
+        Some(
+            "\"a-usd\";q=500000;qu=\"micro-usd\";w=2592000, \"b-requests\";q=10;w=3600, \"c-grams\";q=100000000;qu=\"mg-co2e\""
+        )
     );
     let limit = header(&reply, "ratelimit").unwrap().to_owned();
     // 999 tokens at $3 and one at $15 a million: $0.003012 of 0.5.

@@ -1,1 +1,0 @@
-//! Pacing, tried.
