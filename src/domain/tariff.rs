@@ -172,6 +172,13 @@ impl Tariff<'_> {
         matches!(self.price, Found::Priced(_))
     }
 
+    /// Whether the emission factors of this very model, grid and data centre are known. A region that was not given is not
+    /// unknown.
+    #[must_use]
+    pub const fn has_factors(&self) -> bool {
+        !self.carbon.resolved.fallbacks.any_unknown()
+    }
+
     /// Prices a usage in every unit.
     ///
     /// `requests` is how many calls the usage adds up: each pays the fee of a call. `latency` bounds the time the hardware was

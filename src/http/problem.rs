@@ -92,6 +92,8 @@ problem_codes! {
     UnknownZone = "unknown_zone", UNPROCESSABLE_ENTITY, "No such time zone";
     /// No price, and the fallback is not wanted.
     UnpricedModel = "unpriced_model", UNPROCESSABLE_ENTITY, "The model has no price";
+    /// No emission factor, and the fallback is not wanted.
+    UnknownFactor = "unknown_factor", UNPROCESSABLE_ENTITY, "An emission factor is not known";
     /// A bug.
     Internal = "internal", INTERNAL_SERVER_ERROR, "An error of the service";
     /// The queue is full.
@@ -149,7 +151,8 @@ impl ProblemCode {
             | Self::InvalidEstimate
             | Self::InvalidUsage
             | Self::UnknownZone
-            | Self::UnpricedModel => self.title(),
+            | Self::UnpricedModel
+            | Self::UnknownFactor => self.title(),
         }
     }
 }

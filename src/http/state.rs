@@ -79,6 +79,7 @@ impl From<Refusal> for Problem {
             Refusal::UnknownReservation(_) => ProblemCode::UnknownReservation,
             Refusal::ReservationEnded { .. } => ProblemCode::ReservationEnded,
             Refusal::UnpricedModel { .. } => ProblemCode::UnpricedModel,
+            Refusal::UnknownFactor { .. } => ProblemCode::UnknownFactor,
             Refusal::UsageRequired => return Self::field(ProblemCode::InvalidUsage, "usage", &refusal),
             Refusal::BadUsage(bad) => return Self::field(ProblemCode::InvalidUsage, usage_field(bad), bad),
             Refusal::OccurredOutOfRange(_) => return Self::field(ProblemCode::InvalidRequest, "occurred_at", &refusal),

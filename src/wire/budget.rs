@@ -565,7 +565,8 @@ pub struct TenantBody {
     /// Its IANA zone, whose midnights bound its budgets.
     #[schema(example = "Asia/Tokyo")]
     pub timezone: String,
-    /// Whether a model without a price is refused (`unpriced_model`) instead of estimated by the worst known price.
+    /// Whether a call without a price (`unpriced_model`) or an emission factor (`unknown_factor`) is refused instead of
+    /// estimated by the worst known price and the world's average.
     #[serde(default)]
     pub strict: bool,
 }

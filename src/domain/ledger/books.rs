@@ -233,6 +233,10 @@ impl Books {
         if tenant.strict && !tariff.is_priced() {
             return Err(Refusal::UnpricedModel { provider: call.provider.clone(), model: call.model.clone() });
         }
+        if tenant.strict && !tariff.has_factors() {
+            let (provider, model, region) = (call.provider.clone(), call.model.clone(), call.region.clone());
+            return Err(Refusal::UnknownFactor { provider, model, region });
+        }
         let governing = self.catalogue.governing(call, now)?;
         let ask = Ask {
             usage: reserve.usage,

@@ -11,7 +11,7 @@ use crate::domain::budget::counter::{Counter, Standing};
 use crate::domain::budget::scope::{CounterKey, Dimensions};
 use crate::domain::budget::verdict::{Ruling, Undecided};
 use crate::domain::calendar::{CalendarError, Period, Zone};
-use crate::domain::id::{BudgetId, IdempotencyKey, ModelId, ProviderId, ReservationId, TenantId, TransferId};
+use crate::domain::id::{BudgetId, IdempotencyKey, ModelId, ProviderId, RegionId, ReservationId, TenantId, TransferId};
 use crate::domain::tariff::{Priced, TariffError};
 use crate::domain::usage::provider::BadUsage;
 
@@ -155,6 +155,16 @@ pub enum Refusal {
         /// The model.
         model: ModelId,
     },
+    /// The tenant is strict, and an emission factor of the call is not known.
+    #[error("no emission factor is known for model `{model}` of provider `{provider}` {}", place(.region.as_ref()))]
+    UnknownFactor {
+        /// The provider.
+        provider: ProviderId,
+        /// The model.
+        model: ModelId,
+        /// Where, if given.
+        region: Option<RegionId>,
+    },
     /// A completed call must say what it used.
     #[error("a completed call must say what it used")]
     UsageRequired,
@@ -173,6 +183,10 @@ pub enum Refusal {
     /// The instant is outside the calendar.
     #[error(transparent)]
     Calendar(#[from] CalendarError),
+}
+
+fn place(region: Option<&RegionId>) -> String {
+    region.map_or_else(|| "where it is served".to_owned(), |region| format!("in region `{region}`"))
 }
 
 impl From<Undecided> for Refusal {

@@ -27,6 +27,32 @@ async fn one_call_is_one_transfer() {
 }
 
 #[tokio::test]
+async fn the_journal_and_the_roll_up_say_how_urgent_a_call_was() {
+    let service = empty_world().await;
+    let ask = json!({
+        "tenant": "tokyo", "feature": "chat", "provider": "openai", "model": "gpt-4o", "priority": "interactive",
+        "estimate": {"input": 10, "max_output": 5}
+    });
+    let granted = service.call("POST", "/v1/preflight", ask).await.ok();
+    let settle = format!("/v1/reservations/{}/settle", granted["reservation"].as_str().unwrap());
+    service.call("POST", &settle, json!({"usage": {"input": 10, "output": 1}})).await.ok();
+    let mut posted = item("tokyo", 2);
+    posted["priority"] = json!("batch");
+    service.call("POST", "/v1/usage", posted).await.ok();
+    service.call("POST", "/v1/usage", item("tokyo", 3)).await.ok();
+    let journal = get(&service, "/v1/ledger/transfers?order=oldest").await;
+    let items = journal["items"].as_array().unwrap();
+    let told: Vec<&str> = items.iter().map(|item| item["priority"].as_str().unwrap()).collect();
+    assert_eq!(told, ["interactive", "batch", "standard"]);
+    let rolled_up: Vec<(String, i64)> = sqlx::query_as("select priority, output from usage_rollup order by output")
+        .fetch_all(service.db.pool())
+        .await
+        .unwrap();
+    let expected = [("interactive", 1), ("batch", 2), ("standard", 3)];
+    assert_eq!(rolled_up, expected.map(|(priority, output)| (priority.to_owned(), output)));
+}
+
+#[tokio::test]
 async fn one_bad_item_never_harms_the_others() {
     let service = empty_world().await;
     let mut late = item("berlin", 2);

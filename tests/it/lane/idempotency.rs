@@ -167,3 +167,24 @@ async fn an_answer_from_memory_touches_nothing() {
     assert!(stranger.unwrap().is_err());
     assert_eq!(count(&service, "counters").await, 1, "none for a tenant that nobody knows");
 }
+
+/// The audit reads what is kept under a key by names of its own: were they wrong, it would find nothing for ever.
+#[tokio::test]
+async fn the_audit_finds_a_kept_answer_whose_effect_is_gone() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "small", "tokens", "1000", json!({})).await;
+    let granted = service.call_keyed("k-grant", "POST", "/v1/preflight", ask(9, 1, json!({}))).await.ok();
+    let path = on(granted["reservation"].as_str().unwrap(), "settle");
+    service.call_keyed("k-settle", "POST", &path, json!({"usage": {"input": 4}})).await.ok();
+    assert_none(&findings(service.db.pool()).await);
+    sqlx::raw_sql("set session_replication_role = replica; delete from transfers; delete from reservations")
+        .execute(service.db.pool())
+        .await
+        .unwrap();
+    let found = findings(service.db.pool()).await;
+    let of_keys: Vec<&String> = found.iter().filter(|finding| finding.starts_with("a key is remembered")).collect();
+    for key in ["k-grant", "k-settle"] {
+        assert!(of_keys.iter().any(|finding| finding.ends_with(key)), "{key}: {found:#?}");
+    }
+}

@@ -70,13 +70,16 @@ const STATEMENTS: [(&str, &str); 5] = [
     ),
     (
         "a key is remembered for an answer whose effect is not there",
+        // The names are those of `wire::kept`: a posting's transfer, a verdict's grant; the others keep theirs.
         "select key from idempotency_keys as known
-        where (answer::jsonb ->> 'transfer') is not null
-            and not exists (select from transfers where id = (answer::jsonb ->> 'transfer')::uuid)
+        cross join lateral (select answer::jsonb as told) as parsed
+        where (told ->> 't') is not null and not exists (select from transfers where id = (told ->> 't')::uuid)
         union all
         select key from idempotency_keys as known
-        where (answer::jsonb ->> 'reservation') is not null
-            and not exists (select from reservations where id = (answer::jsonb ->> 'reservation')::uuid)",
+        cross join lateral (
+            select coalesce(answer::jsonb -> 'g' ->> 0, answer::jsonb ->> 'i', answer::jsonb ->> 'reservation') as held
+        ) as parsed
+        where held is not null and not exists (select from reservations where id = held::uuid)",
     ),
 ];
 

@@ -491,6 +491,7 @@ pub(super) fn said(answer: &Answer) -> String {
             Refusal::UnknownReservation(_) => "unknown reservation",
             Refusal::ReservationEnded { .. } => "ended",
             Refusal::UnpricedModel { .. } => "unpriced",
+            Refusal::UnknownFactor { .. } => "no factor",
             Refusal::UsageRequired => "usage required",
             Refusal::OccurredOutOfRange(_) => "out of range",
             Refusal::BadUsage(_) | Refusal::Amount(_) | Refusal::Tariff(_) | Refusal::Calendar(_) => "unexpected",

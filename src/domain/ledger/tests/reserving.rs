@@ -39,6 +39,25 @@ fn a_strict_tenant_is_refused_a_model_without_a_price_but_its_spending_is_record
 }
 
 #[test]
+fn a_strict_tenant_is_refused_a_call_without_a_factor_but_its_emissions_are_recorded() {
+    let mut world = World::new("tenant acme Etc/UTC strict\nbudget g gco2e 100000 day");
+    let nowhere = "acme/chat openai/gpt-4o region=atlantis";
+    let Err(refusal) = world.answer(plain(Action::Reserve(Box::new(reserve(1, nowhere, 1, 1))))) else {
+        panic!("granted by a guess")
+    };
+    assert_eq!(
+        refusal.to_string(),
+        "no emission factor is known for model `gpt-4o` of provider `openai` in region `atlantis`"
+    );
+    assert!(world.store.reservations.is_empty() && world.store.refusals.is_empty());
+    let posted = world.post(post(1, nowhere, 1000, 1000)).unwrap();
+    assert_eq!(flags(&posted), "grid_factor_fallback", "by the world's grid");
+    assert!(!posted.priced.consumption.amounts.gco2e().unwrap().decimal().is_zero());
+    world.grant(2, "acme/chat openai/gpt-4o", 1, 1);
+    world.grant(3, "acme/chat openai/gpt-4o region=us-east", 1, 1);
+}
+
+#[test]
 fn asking_without_holding_changes_nothing() {
     let mut world = World::with("budget t tokens 10 day");
     let ruled = world.reserve(Reserve { hold: false, ..reserve(1, CALL, 5, 5) });
