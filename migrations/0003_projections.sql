@@ -69,7 +69,8 @@ create table projections (
     -- What was expected to be used from `made_at` on, after so many hours each: the errors of later are learnt from it.
     horizon_hours integer[] not null,
     horizon_expected double precision[] not null,
-    -- The score.
+    -- The score. Looked at, and none of the rest: the truth cannot be known, because the budget was gone already or counts
+    -- otherwise since.
     scored_at timestamptz,
     -- When it ran out; none: it did not.
     exhausted_at timestamptz,

@@ -1,6 +1,9 @@
-//! Housekeeping: what may be forgotten, once in a while. Nothing that decides depends on it running, or running on time.
+//! Beside requests, once in a while: what may be forgotten, and projections. Nothing that decides depends on it running, or
+//! running on time.
 //!
 //! Deliberately absent: resets (boundaries are computed) and expiry (it counts by the clock, lanes write it down).
+
+mod pacing;
 
 use std::time::Duration;
 
@@ -9,11 +12,15 @@ use sqlx::PgPool;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::clock::Clock;
 use crate::store::housekeeping;
+pub use pacing::keep_pace;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(600);
+/// How often projections are looked after. Cheap where nothing changed.
+const PROJECTION_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an idempotency key is remembered: a day of the longest hold, and six more for whoever retries.
 pub const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
 /// How long the row of a lane that is gone is kept.
@@ -30,6 +37,26 @@ pub async fn run(pool: PgPool, clock: Clock, stop: CancellationToken) {
         }
         if let Err(error) = tidy(&pool, &clock, &stop).await {
             tracing::warn!(%error, "housekeeping could not be done; it will be tried again");
+        }
+    }
+}
+
+/// Makes, keeps and scores projections until it is told to stop.
+pub async fn project(app: App, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(PROJECTION_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let round = async {
+            tick.tick().await;
+            app.project_round().await
+        };
+        let done = tokio::select! {
+            () = stop.cancelled() => return,
+            done = round => done,
+        };
+        match done {
+            Ok(round) => tracing::debug!(?round, "projections"),
+            Err(error) => tracing::warn!(%error, "projections could not be made; it will be tried again"),
         }
     }
 }

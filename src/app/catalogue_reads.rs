@@ -159,13 +159,14 @@ impl App {
             .filter_map(|(key, counters)| state(budget, &catalogue, key, &counters, &given_back, at).transpose());
         let states = states.collect::<Result<Vec<BudgetState>, AppError>>()?;
         let (states, next_cursor) = page.cut(states, |state| state.key.as_str().to_owned());
-        let counters = states.iter().map(BudgetStateBody::from).collect();
+        let mut counters: Vec<BudgetStateBody> = states.iter().map(BudgetStateBody::from).collect();
+        self.projections.tell(&mut counters);
         Ok(BudgetNowBody { budget: stored.row, at, counters, next_cursor })
     }
 }
 
 /// The zone that bounds the periods of a budget's counters of one tenant.
-fn zone_of(budget: &Budget, catalogue: &Catalogue, tenant: Option<&TenantId>) -> Option<Zone> {
+pub(in crate::app) fn zone_of(budget: &Budget, catalogue: &Catalogue, tenant: Option<&TenantId>) -> Option<Zone> {
     match budget.clock {
         BudgetClock::Fixed(zone) => Some(zone),
         BudgetClock::Tenant => {

@@ -54,6 +54,8 @@ pub struct App {
     pub lane: Lane,
     /// The catalogue and the rates that this replica knows.
     pub snapshots: Snapshots,
+    /// The latest projections that this replica knows.
+    pub projections: projection::Projections,
     /// The only reader of time.
     pub clock: Clock,
     /// Who is calling.

@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::task::TaskTracker;
 
 use super::App;
+use super::projection::Projections;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
 use crate::lane::{Lane, Snapshots};
@@ -82,5 +83,5 @@ pub async fn start(
     snapshots.load_paces(&mut connection, clock.now()).await?;
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
-    Ok(App { pool, lane, snapshots, clock, verifier, grants })
+    Ok(App { pool, lane, snapshots, projections: Projections::default(), clock, verifier, grants })
 }

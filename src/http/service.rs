@@ -31,7 +31,7 @@ const CONTRACT: Contract = Contract {
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),
     ],
-    posts_that_only_read: &["estimateCall", "findPeriod"],
+    posts_that_only_read: &["estimateCall", "findPeriod", "projectWhatIf"],
     public: &["checkHealth", "checkReadiness", "readMetrics", "readGrantKeys"],
 };
 

@@ -204,13 +204,70 @@ impl Change<'_> {
         found.map(|tenant| tenant.map(parse).transpose()).transpose()
     }
 
+    /// The connection of the change, for what must be written with it or not at all.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// The documents of some budgets, as far as they are not archived.
+    ///
+    /// # Errors
+    /// When the database does not answer, or a row cannot be read.
+    pub async fn budget_bodies(&mut self, ids: &[&str]) -> Result<BTreeMap<BudgetId, BudgetBody>, StoreError> {
+        let rows = sqlx::query("select id, doc from budgets where id = any($1) and archived_at is null")
+            .bind(ids)
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        let one = |row: &PgRow| {
+            let Json(body): Json<BudgetBody> = row.try_get("doc")?;
+            Ok((BudgetId::parse(row.try_get("id")?).map_err(StoreError::name("id"))?, body))
+        };
+        rows.iter().map(one).collect()
+    }
+
     /// Creates or replaces a budget. One that counts otherwise than before is recounted from the journal: a monthly budget
     /// made on the tenth knows what the month has used.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn put_budget(&mut self, id: &BudgetId, body: &BudgetBody) -> Result<Written, StoreError> {
+        let written = self.put_budgets(&[(id.clone(), body.clone())]).await?;
+        written.first().copied().ok_or_else(|| StoreError::Row("version".to_owned()))
+    }
+
+    /// Creates or replaces budgets, as [`Change::put_budget`] does, with one recount for all of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn put_budgets(&mut self, budgets: &[(BudgetId, BudgetBody)]) -> Result<Vec<Written>, StoreError> {
         let before = self.catalogue().await?;
+        let mut written = Vec::with_capacity(budgets.len());
+        for (id, body) in budgets {
+            written.push(self.write_budget(id, body).await?);
+        }
+        let after = self.catalogue().await?;
+        let counts_alike = |id: &BudgetId| {
+            let (old, new) = (before.budget(id), after.budget(id));
+            matches!((old, new), (Some(old), Some(new)) if old.counts_like(new))
+        };
+        let recounted: Vec<&BudgetId> = budgets.iter().map(|(id, _)| id).filter(|id| !counts_alike(id)).collect();
+        if !recounted.is_empty() {
+            sqlx::query("update budgets set counted_from = $2 where id = any($1)")
+                .bind(recounted.iter().map(|id| id.as_str()).collect::<Vec<_>>())
+                .bind(self.now)
+                .execute(&mut *self.transaction)
+                .await?;
+            let after = self.catalogue().await?;
+            let numbers = recounted.iter().filter_map(|id| after.budget(id)).map(|budget| budget.number).collect();
+            self.recount(&after, numbers, None).await?;
+        }
+        for (id, _) in budgets {
+            self.keep_budget_version(id).await?;
+        }
+        Ok(written)
+    }
+
+    async fn write_budget(&mut self, id: &BudgetId, body: &BudgetBody) -> Result<Written, StoreError> {
         let version: i32 = sqlx::query_scalar(
             "insert into budgets (id, tenant, doc, counted_from, created_at, changed_at)
             values ($1, $2, $3, $4, $4, $4)
@@ -229,20 +286,6 @@ impl Change<'_> {
         .bind(self.now)
         .fetch_one(&mut *self.transaction)
         .await?;
-        let after = self.catalogue().await?;
-        let (old, new) = (before.budget(id), after.budget(id));
-        let counts_alike = matches!((old, new), (Some(old), Some(new)) if old.counts_like(new));
-        if let (false, Some(new)) = (counts_alike, new) {
-            sqlx::query("update budgets set counted_from = $2 where id = $1")
-                .bind(id.as_str())
-                .bind(self.now)
-                .execute(&mut *self.transaction)
-                .await?;
-            let number = new.number;
-            let after = self.catalogue().await?;
-            self.recount(&after, vec![number], None).await?;
-        }
-        self.keep_budget_version(id).await?;
         Ok(Written { version })
     }
 

@@ -16,7 +16,7 @@ use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::StoreError;
 use super::lane::counter_from_row;
-use super::series::{SeriesAsked, key_expression, push_filters, push_sum};
+use super::series::{SeriesAsked, push_filters, push_key, push_sum};
 use crate::domain::budget::catalogue::{BudgetNumber, Priority};
 use crate::domain::budget::counter::{Counter, CounterId};
 use crate::domain::budget::scope::CounterKey;
@@ -103,12 +103,14 @@ pub struct Taken {
 pub async fn taken_since(connection: &mut PgConnection, asked: &SeriesAsked<'_>) -> Result<Vec<Taken>, StoreError> {
     let mut statement: QueryBuilder<Postgres> =
         QueryBuilder::new("select key, tenant, priority, sum(value) from (select ");
-    statement.push(key_expression(asked.each)).push(" as key, tenant, priority, ");
+    push_key(&mut statement, asked.each);
+    statement.push(" as key, tenant, priority, ");
     push_sum(&mut statement, asked.measure);
     statement.push(" as value from usage_rollup where quarter >= ").push_bind(asked.from);
     push_filters(&mut statement, asked);
     statement.push(" group by 1, 2, 3 union all select ");
-    statement.push(key_expression(asked.each)).push(" as key, tenant, priority, ");
+    push_key(&mut statement, asked.each);
+    statement.push(" as key, tenant, priority, ");
     push_sum(&mut statement, asked.measure);
     statement.push(" as value from reservations where state = 'open' and expires_at > ").push_bind(asked.to);
     statement.push(" and granted_at >= ").push_bind(asked.from);

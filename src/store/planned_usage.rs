@@ -11,7 +11,8 @@ use crate::wire::answer::UsageBuckets;
 use crate::wire::page::Page;
 use crate::wire::projection::planned::{PlannedAmountsBody, PlannedUsageRow};
 
-const COLUMNS: &str = "tenant, id, feature, provider, model, region, work_start, work_end, note, requests, tokens, input,
+const COLUMNS: &str =
+    "tenant, id, feature, provider, model, region, work_start, work_end, note, requests, tokens, input,
     cache_read, cache_write_5m, cache_write_1h, output, reasoning, usd, gco2e, gco2e_market, recorded_at";
 
 /// Begins an addition: what it reads of a key and what it writes under it are one.
@@ -108,11 +109,8 @@ pub async fn ahead(
         where withdrawn_at is null and work_end > $1 and ($2::text is null or tenant = $2)
         order by id"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(now)
-        .bind(only.map(TenantId::as_str))
-        .fetch_all(connection)
-        .await?;
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now).bind(only.map(TenantId::as_str)).fetch_all(connection).await?;
     rows.iter().map(planned_from_row).collect()
 }
 

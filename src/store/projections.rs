@@ -81,10 +81,10 @@ pub struct StoredScore {
     pub exhausted_at: Option<DateTime<Utc>>,
     /// Hours from the truth to what was said.
     pub error_hours: Option<f64>,
-    /// Whether the truth lay in the band.
-    pub covered: bool,
-    /// The squared error of the probability.
-    pub brier: f64,
+    /// Whether the truth lay in the band; none where the truth cannot be known.
+    pub covered: Option<bool>,
+    /// The squared error of the probability; none where the truth cannot be known.
+    pub brier: Option<f64>,
     /// What was used in each of the horizons; none of those that the end of the budget or of the period cut.
     pub horizon_actual: Vec<Option<f64>>,
 }
@@ -146,41 +146,27 @@ const COLUMNS: &str = "id, budget, counter_key, tenant, class, made_at, watermar
     period_end, limit_quantity, posted, held, p10, p50, p90, p_exhaust, expected_at_end, expected_at_end_low,
     expected_at_end_high, confidence, reasons, method, method_version, history_days, horizon_hours, horizon_expected";
 
-/// The latest projection of each counter whose period is open at an instant, of budgets that are not archived.
+/// The latest projection of each of these counters, by budget, key and start of the period.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
-pub async fn latest(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<StoredProjection>, StoreError> {
-    let sql = format!(
-        "select distinct on (budget, counter_key) {COLUMNS} from projections
-        where period_start <= $1 and (period_end is null or period_end > $1) and made_at <= $1
-            and budget in (select number from budgets where archived_at is null)
-        order by budget, counter_key, made_at desc"
-    );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now).fetch_all(connection).await?;
-    rows.iter().map(projection_from_row).collect()
-}
-
-/// Projections of one counter, the newest first.
-///
-/// # Errors
-/// When the database does not answer, or a row cannot be read.
-pub async fn history(
-    connection: &mut PgConnection,
-    budget: BudgetNumber,
-    key: &CounterKey,
-    limit: i64,
-) -> Result<Vec<StoredProjection>, StoreError> {
-    let sql = format!(
-        "select {COLUMNS} from projections where budget = $1 and counter_key = $2 order by made_at desc limit $3"
-    );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(budget.0)
-        .bind(key.as_str())
-        .bind(limit)
+pub async fn latest(connection: &mut PgConnection, of: &[CounterId]) -> Result<Vec<StoredProjection>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/latest_projections.sql"))
+        .bind(of.iter().map(|id| id.budget.0).collect::<Vec<_>>())
+        .bind(of.iter().map(|id| id.key.as_str()).collect::<Vec<_>>())
+        .bind(of.iter().map(|id| id.start).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     rows.iter().map(projection_from_row).collect()
+}
+
+/// When work was last announced or withdrawn.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn announced_last(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let last = sqlx::query_scalar("select max(greatest(recorded_at, withdrawn_at)) from planned_usage");
+    Ok(last.fetch_one(connection).await?)
 }
 
 /// Projections without a score whose period has ended at an instant, a page of the oldest.
@@ -245,7 +231,7 @@ pub async fn learnt(connection: &mut PgConnection) -> Result<Vec<Learnt>, StoreE
     let rows = sqlx::query(
         "select * from (
             select id, budget, counter_key, class, made_at, covered, horizon_hours, horizon_expected, horizon_actual
-            from projections where scored_at is not null order by made_at desc, id desc limit $1
+            from projections where covered is not null order by made_at desc, id desc limit $1
         ) as last order by made_at, id",
     )
     .bind(PAGE)
@@ -293,8 +279,8 @@ pub struct AccuracyRow {
     pub brier: f64,
     /// The same of a yes or no: 1 where p50 named an instant, else 0.
     pub brier_yes_no: f64,
-    /// Projections that wait for their truth.
-    pub open: i64,
+    /// Projections that wait for their truth, or whose truth cannot be known.
+    pub unscored: i64,
 }
 
 /// How right projections made since an instant were, by method and class; of one budget if one is named.
@@ -326,7 +312,7 @@ pub async fn accuracy(
             coverage: row.try_get("coverage")?,
             brier: row.try_get("brier")?,
             brier_yes_no: row.try_get("brier_yes_no")?,
-            open: row.try_get("open")?,
+            unscored: row.try_get("unscored")?,
         })
     };
     rows.iter().map(one).collect()
@@ -384,7 +370,12 @@ pub async fn first_refusal(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    Ok(sqlx::query_scalar(include_str!("sql/first_refusal.sql")).bind(budget).bind(from).bind(to).fetch_one(connection).await?)
+    Ok(sqlx::query_scalar(include_str!("sql/first_refusal.sql"))
+        .bind(budget)
+        .bind(from)
+        .bind(to)
+        .fetch_one(connection)
+        .await?)
 }
 
 fn projection_from_row(row: &PgRow) -> Result<StoredProjection, StoreError> {

@@ -4,7 +4,8 @@
 //! hours of a thousand tenants are a thousand rows. Values are double precision, because nothing here is ever an amount of
 //! the books. Hours are elapsed hours in UTC; whose clock they are seen on is not known here.
 //!
-//! Deliberately absent: budgets scoped or counted apart by agent, run or label, which the roll-up does not tell apart.
+//! The roll-up does not tell agents, runs and labels apart. The journal does, and is long: it is asked only for the truth
+//! of a period that is over.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -16,6 +17,7 @@ use crate::domain::budget::catalogue::{Budget, Priority};
 use crate::domain::budget::measure::Measure;
 use crate::domain::budget::scope::{CounterKey, Each, Scope};
 use crate::domain::id::{FeatureId, TenantId};
+use crate::wire::usage::UsageSource;
 
 /// The token buckets of the roll-up, in the order of the weights.
 const BUCKETS: [&str; 6] = ["input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning"];
@@ -23,6 +25,8 @@ const BUCKETS: [&str; 6] = ["input", "cache_read", "cache_write_5m", "cache_writ
 /// Which series.
 #[derive(Debug, Clone, Copy)]
 pub struct SeriesAsked<'a> {
+    /// Where from.
+    pub source: UsageSource,
     /// Which calls.
     pub scope: &'a Scope,
     /// By what they are counted apart.
@@ -33,7 +37,7 @@ pub struct SeriesAsked<'a> {
     pub key: Option<&'a CounterKey>,
     /// Only calls of this priority.
     pub priority: Option<Priority>,
-    /// The first instant, on a whole hour.
+    /// The first instant, from which hours count.
     pub from: DateTime<Utc>,
     /// The first instant no longer read.
     pub to: DateTime<Utc>,
@@ -45,7 +49,17 @@ impl<'a> SeriesAsked<'a> {
     pub fn of(budget: &'a Budget, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<Self> {
         let Budget { scope, each, measure, .. } = budget;
         let told = is_rolled_up(scope, each.as_ref());
-        told.then_some(Self { scope, each: each.as_ref(), measure, key: None, priority: None, from, to })
+        let source = UsageSource::Rollup;
+        told.then_some(Self { source, scope, each: each.as_ref(), measure, key: None, priority: None, from, to })
+    }
+
+    /// The same of any budget, from the journal where the roll-up cannot tell.
+    #[must_use]
+    pub fn of_any(budget: &'a Budget, from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
+        let Budget { scope, each, measure, .. } = budget;
+        let each = each.as_ref();
+        let source = if is_rolled_up(scope, each) { UsageSource::Rollup } else { UsageSource::Journal };
+        Self { source, scope, each, measure, key: None, priority: None, from, to }
     }
 }
 
@@ -112,31 +126,42 @@ fn float(value: Decimal) -> f64 {
     value.to_f64().unwrap_or_default()
 }
 
-/// The key of a counter, as [`Each::key`] writes it.
-pub(super) const fn key_expression(each: Option<&Each>) -> &'static str {
+/// The key of a counter, as [`Each::key`] writes it. Only the journal has runs, agents and labels.
+pub(super) fn push_key(statement: &mut QueryBuilder<Postgres>, each: Option<&Each>) {
     match each {
-        None | Some(Each::Run | Each::Agent | Each::Label(_)) => "''",
-        Some(Each::Tenant) => "tenant",
-        Some(Each::Feature) => "tenant || '/' || feature",
-        Some(Each::Provider) => "provider",
-        Some(Each::Model) => "provider || '/' || model",
-        Some(Each::Region) => "provider || '/' || region",
-    }
+        None => statement.push("''"),
+        Some(Each::Tenant) => statement.push("tenant"),
+        Some(Each::Feature) => statement.push("tenant || '/' || feature"),
+        Some(Each::Provider) => statement.push("provider"),
+        Some(Each::Model) => statement.push("provider || '/' || model"),
+        Some(Each::Region) => statement.push("provider || '/' || region"),
+        Some(Each::Run) => statement.push("tenant || '/' || run"),
+        Some(Each::Agent) => statement.push("tenant || '/' || agent"),
+        Some(Each::Label(label)) => {
+            statement.push("tenant || '/' || (labels ->> ").push_bind(label.as_str().to_owned()).push("::text)")
+        }
+    };
 }
 
 pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
-    let Scope { tenant, feature, provider, model, region, agent: _, run: _, labels: _ } = asked.scope;
+    let Scope { tenant, feature, provider, model, region, agent, run, labels } = asked.scope;
     let columns = [
         ("tenant", tenant.as_ref().map(TenantId::as_str)),
         ("feature", feature.as_ref().map(FeatureId::as_str)),
         ("provider", provider.as_ref().map(crate::domain::id::ProviderId::as_str)),
         ("model", model.as_ref().map(crate::domain::id::ModelId::as_str)),
         ("region", region.as_ref().map(crate::domain::id::RegionId::as_str)),
+        ("run", run.as_ref().map(crate::domain::id::RunId::as_str)),
+        ("agent", agent.as_ref().map(crate::domain::id::AgentId::as_str)),
     ];
     for (column, value) in columns {
         if let Some(value) = value {
             statement.push(" and ").push(column).push(" = ").push_bind(value.to_owned());
         }
+    }
+    for (label, value) in labels {
+        statement.push(" and labels ->> ").push_bind(label.as_str().to_owned());
+        statement.push("::text = ").push_bind(value.as_str().to_owned());
     }
     if let Some(priority) = asked.priority {
         statement.push(" and priority = ").push_bind(priority.name());
@@ -145,9 +170,11 @@ pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &Serie
         statement.push(" and region <> ''");
     }
     if let Some(key) = asked.key {
-        statement.push(" and ").push(key_expression(asked.each)).push(" = ").push_bind(key.as_str().to_owned());
+        statement.push(" and ");
+        push_key(statement, asked.each);
+        statement.push(" = ").push_bind(key.as_str().to_owned());
         // The tenant by itself as well: the roll-up is found by it.
-        if matches!(asked.each, Some(Each::Feature))
+        if asked.each.is_some_and(Each::is_within_tenant)
             && let Some((tenant, _)) = key.as_str().split_once('/')
         {
             statement.push(" and tenant = ").push_bind(tenant.to_owned());
@@ -160,19 +187,23 @@ pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &Serie
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn series(connection: &mut PgConnection, asked: &SeriesAsked<'_>) -> Result<Vec<SeriesFound>, StoreError> {
+    let (table, at) = match asked.source {
+        UsageSource::Rollup => ("usage_rollup", "quarter"),
+        UsageSource::Journal => ("transfers", "period_at"),
+    };
     let mut statement: QueryBuilder<Postgres> = QueryBuilder::new(
         "select key, tenant, feature, array_agg(hour order by hour) as hours, array_agg(value order by hour) as values
         from (select ",
     );
-    statement.push(key_expression(asked.each)).push(" as key, tenant, feature, ");
-    statement.push("floor((date_part('epoch', quarter) - ").push_bind(asked.from.timestamp());
-    statement.push("::float8) / 3600)::integer as hour, ");
+    push_key(&mut statement, asked.each);
+    statement.push(" as key, tenant, feature, floor((date_part('epoch', ").push(at).push(") - ");
+    statement.push_bind(asked.from.timestamp()).push("::float8) / 3600)::integer as hour, ");
     push_sum(&mut statement, asked.measure);
-    statement.push(" as value from usage_rollup where quarter >= ").push_bind(asked.from);
-    statement.push(" and quarter < ").push_bind(asked.to);
+    statement.push(" as value from ").push(table).push(" where ").push(at).push(" >= ").push_bind(asked.from);
+    statement.push(" and ").push(at).push(" < ").push_bind(asked.to);
     push_filters(&mut statement, asked);
     // By place: a bound parameter twice is not one expression to the database.
-    statement.push(" group by 1, 2, 3, 4) as hourly where value > 0 group by key, tenant, feature");
+    statement.push(" group by 1, 2, 3, 4) as hourly where key is not null and value > 0 group by key, tenant, feature");
     statement.push(" order by key, tenant, feature");
     let rows = statement.build().fetch_all(connection).await?;
     rows.iter().map(series_from_row).collect()

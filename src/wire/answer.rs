@@ -13,6 +13,7 @@ use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
 use crate::domain::ledger::outcome::{BudgetState, Extended, Posted, Released, Ruled};
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
+use crate::wire::projection::answer::ExhaustsAtBody;
 
 /// The four verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -240,6 +241,9 @@ pub struct BudgetStateBody {
     pub timezone: String,
     /// Hard or soft.
     pub enforcement: EnforcementName,
+    /// When it is expected to run out, by the latest projection of this period; left out where there is none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exhausts_at: Option<ExhaustsAtBody>,
 }
 
 impl From<&BudgetState> for BudgetStateBody {
@@ -258,6 +262,7 @@ impl From<&BudgetState> for BudgetStateBody {
             resets_at_local: state.period.end.map(|end| state.zone.to_local_rfc3339(end)),
             timezone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
+            exhausts_at: None,
         }
     }
 }

@@ -139,6 +139,7 @@ impl TryFrom<Standing> for BudgetStateBody {
             resets_at_local: resets_at.map(|end| zone.to_local_rfc3339(end)),
             timezone: kept.zone,
             enforcement: kept.enforcement,
+            exhausts_at: None,
         })
     }
 }

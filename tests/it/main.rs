@@ -20,5 +20,6 @@ mod pacing;
 mod pages;
 mod pains;
 mod preflight;
+mod projections;
 mod support;
 mod tidy;

@@ -247,13 +247,9 @@ fn planned_for(subject: &Subject, announced: &[PlannedUsageRow]) -> (Vec<Planned
     let mut uncounted = 0;
     for row in announced.iter().filter(|row| is_counted(subject, row)) {
         match (quantity(&subject.budget.measure, row), TenantId::parse(&row.tenant)) {
-            (Some(quantity), Ok(tenant)) => planned.push(Planned {
-                tenant,
-                feature: None,
-                from: row.start,
-                until: row.end,
-                quantity,
-            }),
+            (Some(quantity), Ok(tenant)) => {
+                planned.push(Planned { tenant, feature: None, from: row.start, until: row.end, quantity })
+            }
             (None, _) => uncounted += 1,
             (Some(_), Err(_)) => {}
         }
@@ -306,7 +302,13 @@ fn quantity(measure: &Measure, row: &PlannedUsageRow) -> Option<f64> {
                 usage.output,
                 usage.reasoning,
             ];
-            Some(buckets.into_iter().zip(weights.as_array()).map(|(tokens, weight)| real(tokens.into()) * real(*weight)).sum())
+            Some(
+                buckets
+                    .into_iter()
+                    .zip(weights.as_array())
+                    .map(|(tokens, weight)| real(tokens.into()) * real(*weight))
+                    .sum(),
+            )
         }
     }
 }

@@ -142,7 +142,10 @@ impl App {
         let page = Page::new("counters", None, None)?;
         let (subjects, _) = self.subjects(id, confined, Some(key.unwrap_or_default()), &page).await?;
         let none = || match key {
-            None => FieldError::new("key", format!("{id} is counted apart: name one of its keys, as /projections lists them")),
+            None => FieldError::new(
+                "key",
+                format!("{id} is counted apart: name one of its keys, as /projections lists them"),
+            ),
             Some(key) => FieldError::new("key", format!("{id} has counted nothing for `{key}` in its open period")),
         };
         Ok(subjects.into_iter().next().ok_or_else(none)?)

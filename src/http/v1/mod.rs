@@ -9,6 +9,7 @@
 //! | [`verdicts`] | `/v1/verdicts` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
+//! | [`projections`] | `/v1/budgets/{id}/projection` and its what-if and fair split, `/v1/projections/accuracy` |
 //! | [`planned_usage`] | `/v1/planned-usage` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
@@ -24,6 +25,7 @@ pub mod ledger;
 pub mod planned_usage;
 pub mod preflight;
 pub mod prices;
+pub mod projections;
 pub mod reservations;
 pub mod tenants;
 pub mod usage;
@@ -59,6 +61,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(verdicts::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
+        .merge(projections::routes())
         .merge(planned_usage::routes())
         .merge(prices::routes())
         .merge(factors::routes())
