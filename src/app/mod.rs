@@ -14,6 +14,7 @@
 //! | [`projection`] | when budgets run out, and how right that was |
 //! | [`pacing`] | what calls that can wait may take, planned once in a while |
 //! | [`ledger`] | the journal, balances, the trial balance |
+//! | [`runs`] | runs: stop, resume, look |
 //! | [`usage`] | what was used, added up |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, recomputed and compared |
@@ -27,6 +28,7 @@ pub mod ledger;
 pub mod pacing;
 pub mod projection;
 pub mod rates;
+pub mod runs;
 pub mod start;
 pub mod usage;
 pub mod verdicts;

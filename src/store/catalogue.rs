@@ -48,7 +48,8 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     .fetch_all(&mut *connection)
     .await?;
     let budgets = budgets.iter().map(budget_from_row).collect::<Result<_, _>>()?;
-    Ok(Catalogue::new(version, tenants, budgets))
+    let stopped = super::runs::stopped(&mut *connection).await?;
+    Ok(Catalogue::new(version, tenants, budgets).with_stopped_runs(stopped))
 }
 
 fn tenant_from_row(row: &PgRow) -> Result<Tenant, StoreError> {
@@ -410,9 +411,10 @@ async fn insert_counters(
 ) -> Result<(), StoreError> {
     let column = |of: fn(&Recounted) -> rust_decimal::Decimal| counters.values().map(of).collect::<Vec<_>>();
     sqlx::query(
-        "insert into counters (budget, key, period_start, period_end, tenant, posted, held)
+        "insert into counters (budget, key, period_start, period_end, tenant, posted, held, opened_at)
         select * from unnest(
-            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[]
+            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[],
+            $8::timestamptz[]
         )",
     )
     .bind(counters.keys().map(|id| id.budget.0).collect::<Vec<_>>())
@@ -422,6 +424,7 @@ async fn insert_counters(
     .bind(counters.values().map(|recounted| recounted.tenant.as_ref().map(TenantId::as_str)).collect::<Vec<_>>())
     .bind(column(|recounted| recounted.counter.posted.decimal()))
     .bind(column(|recounted| recounted.counter.held.decimal()))
+    .bind(counters.values().map(|recounted| recounted.opened_at).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

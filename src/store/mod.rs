@@ -12,6 +12,7 @@
 //! | [`paces`] | how far counters may be taken by calls that can wait |
 //! | [`rates`] | the price book and the factor book |
 //! | [`naive`] | the baseline that `bench` measures against |
+//! | [`runs`] | runs that were stopped, and what is counted of a run |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`series`] | what a budget's measure used, hour by hour |
@@ -41,6 +42,7 @@ pub mod projections;
 pub mod rates;
 pub mod reservations;
 mod rows;
+pub mod runs;
 pub mod scratch;
 pub mod series;
 pub mod usage;

@@ -15,6 +15,7 @@
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
+//! | [`run`] | what stops a run, and how one stands |
 //! | [`usage`] | what was used, added up |
 //! | [`verdict`] | what was refused, and why |
 //! | [`factor`] | factor rows, and those that come with the service |
@@ -41,6 +42,7 @@ pub mod price;
 pub mod projection;
 pub mod rates;
 pub mod reservation;
+pub mod run;
 pub mod usage;
 pub mod verdict;
 

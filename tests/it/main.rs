@@ -21,5 +21,6 @@ mod pages;
 mod pains;
 mod preflight;
 mod projections;
+mod runs;
 mod support;
 mod tidy;

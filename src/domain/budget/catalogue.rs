@@ -301,6 +301,8 @@ impl Budget {
             && self.measure == other.measure
             && self.period == other.period
             && self.clock == other.clock
+            // Only counters of a budget that bounds time know when they were opened.
+            && self.max_seconds.is_some() == other.max_seconds.is_some()
     }
 }
 
@@ -448,6 +450,16 @@ impl Catalogue {
         self.budgets().find(|budget| budget.id == *id)
     }
 
+    /// The zone that bounds the periods of a budget's counter for a tenant's calls; none for a tenant that is not known where
+    /// its own zone would.
+    #[must_use]
+    pub fn zone_of(&self, budget: &Budget, tenant: &TenantId) -> Option<Zone> {
+        match budget.clock {
+            BudgetClock::Fixed(zone) => Some(zone),
+            BudgetClock::Tenant => self.tenants.get(tenant).map(|tenant| tenant.zone),
+        }
+    }
+
     /// The budgets that govern a call counted at an instant, with the counters it touches.
     ///
     /// A call of a tenant that is not in the catalogue is governed by the budgets of all tenants that keep a zone of
@@ -469,13 +481,7 @@ impl Catalogue {
                     None => continue,
                 },
             };
-            let zone = match budget.clock {
-                BudgetClock::Fixed(zone) => zone,
-                BudgetClock::Tenant => match self.tenants.get(&call.tenant) {
-                    Some(tenant) => tenant.zone,
-                    None => continue,
-                },
-            };
+            let Some(zone) = self.zone_of(budget, &call.tenant) else { continue };
             let window = budget.period.window(zone, at)?;
             let Some(period) = window.last().copied() else { continue };
             if period.end.is_some_and(|end| end <= budget.counted_from) {

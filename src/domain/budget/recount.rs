@@ -23,6 +23,8 @@ pub struct Recounted {
     pub period: Period,
     /// The tenant whose calls it counts, if they are one tenant's alone.
     pub tenant: Option<TenantId>,
+    /// The first instant that was counted, where the budget bounds the time of what it counts.
+    pub opened_at: Option<DateTime<Utc>>,
 }
 
 /// Why a recount is not possible.
@@ -86,8 +88,11 @@ impl<'a> Recount<'a> {
             }
             let tenant = owner(&governing, call);
             let period = governing.period;
-            let new = || Recounted { counter: Counter::default(), period, tenant };
+            let new = || Recounted { counter: Counter::default(), period, tenant, opened_at: None };
             let recounted = self.counters.entry(governing.counter()).or_insert_with(new);
+            if governing.budget.max_seconds.is_some() {
+                recounted.opened_at = Some(recounted.opened_at.map_or(at, |known| known.min(at)));
+            }
             recounted.counter = add(recounted.counter, &governing.budget.measure)?;
         }
         Ok(())

@@ -412,11 +412,7 @@ fn paced(asked: Quantity, priority: Priority, standing: &Standing, now: DateTime
 
 /// What is in the way of the smallest output worth having, if that is nothing but paces: then the limit stops nobody, though
 /// it would not take the whole estimate.
-fn only_paced(
-    ask: &Ask<'_>,
-    standings: &[Standing],
-    now: DateTime<Utc>,
-) -> Result<Option<Vec<Obstacle>>, Undecided> {
+fn only_paced(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Option<Vec<Obstacle>>, Undecided> {
     let is_paced = standings.iter().any(|standing| standing.pace.is_some());
     if !is_paced || !ask.allow_cap || ask.min_output >= ask.usage.output || ask.is_run_stopped {
         return Ok(None);

@@ -28,7 +28,8 @@ pub const MARGIN: f64 = 1.10;
 pub const CORRECTION_MIN: f64 = 0.5;
 /// See [`CORRECTION_MIN`].
 pub const CORRECTION_MAX: f64 = 2.0;
-/// Where the others' demand to the reset, with as much again as this, fits in the surplus, nobody has to wait for a day's share.
+/// Where the others' demand to the reset, times this, is known and fits in the surplus, nobody has to wait for a day's share:
+/// then the budget is not expected to run out, and an even drip would only be in the way of bursts.
 pub const AMPLE: f64 = 1.25;
 /// How long a pace is good for without a newer one: long enough for a worker that is restarted, short enough that nobody is
 /// paced by yesterday.
@@ -124,7 +125,8 @@ pub fn plan(asked: &Situation<'_>) -> Plan {
     let surplus = (remaining - need).max(0.0);
     let today = figure(asked.standard_today) + figure(asked.batch_today);
     let to_come = asked.standard.between(asked.now, asked.reset) + asked.batch.between(asked.now, asked.reset);
-    let is_ample = surplus >= to_come * AMPLE;
+    // Where nothing is known of the others, nothing says that there is enough for them.
+    let is_ample = to_come > 0.0 && surplus >= to_come * AMPLE;
     let share = if is_ample { surplus + today } else { (surplus + today) * part_of_time_left(asked) };
     let room = (share - today).clamp(0.0, surplus);
     let day_end = asked.day.1.min(asked.reset);

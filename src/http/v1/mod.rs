@@ -7,6 +7,7 @@
 //! | [`usage`] | `/v1/usage` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
+//! | [`runs`] | `/v1/runs/{id}` and its stop, resume |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`projections`] | `/v1/budgets/{id}/projection` and its what-if and fair split, `/v1/projections/accuracy` |
@@ -27,6 +28,7 @@ pub mod preflight;
 pub mod prices;
 pub mod projections;
 pub mod reservations;
+pub mod runs;
 pub mod tenants;
 pub mod usage;
 pub mod verdicts;
@@ -59,6 +61,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(usage::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
+        .merge(runs::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(projections::routes())

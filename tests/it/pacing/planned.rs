@@ -41,7 +41,10 @@ async fn history(service: &TestService, tenant: &str, interactive: u64, batch: u
 async fn plan(service: &TestService) -> (Value, Value) {
     service.app.plan_paces().await.unwrap();
     service.app.load_paces().await.unwrap();
-    sqlx::query_as("select pace, plan from paces order by period_start limit 1").fetch_one(service.db.pool()).await.unwrap()
+    sqlx::query_as("select pace, plan from paces order by period_start limit 1")
+        .fetch_one(service.db.pool())
+        .await
+        .unwrap()
 }
 
 #[track_caller]
