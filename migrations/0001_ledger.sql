@@ -14,7 +14,9 @@ create table catalogue_head (
     -- Counts changes of prices and factors.
     rates_version bigint not null,
     -- The timezone rules by which open periods were computed.
-    tzdb text not null
+    tzdb text not null,
+    -- Periods before this instant are closed: what belongs to them is counted in the open one.
+    closed_until timestamptz
 );
 insert into catalogue_head (version, rates_version, tzdb) values (1, 1, '');
 
@@ -111,6 +113,8 @@ create table transfers (
     agent text,
     labels jsonb,
     priority text not null,
+    -- 1 from supply to usage, −1 back: amounts are never negative.
+    direction smallint not null constraint transfers_direction check (direction in (1, -1)),
     requests integer not null constraint transfers_requests check (requests >= 0),
     input bigint not null constraint transfers_input check (input >= 0),
     cache_read bigint not null constraint transfers_cache_read check (cache_read >= 0),

@@ -154,6 +154,47 @@ text_id!(
     IdempotencyKey, check_name
 );
 
+/// What stands for a tenant or feature where a row of the journal has none. No slug is this.
+const NOBODY: &str = "-";
+
+impl TenantId {
+    /// Nobody: whose calls a true-up adds up is not known.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self(Arc::from(NOBODY))
+    }
+
+    /// Whether it is nobody.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        &*self.0 == NOBODY
+    }
+
+    /// Takes an id back from the journal.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn stored(text: &str) -> Result<Self, BadName> {
+        if text == NOBODY { Ok(Self::nobody()) } else { Self::parse(text) }
+    }
+}
+
+impl FeatureId {
+    /// Nothing: what a true-up's calls were for is not known.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self(Arc::from(NOBODY))
+    }
+
+    /// Takes an id back from the journal.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn stored(text: &str) -> Result<Self, BadName> {
+        if text == NOBODY { Ok(Self::nothing()) } else { Self::parse(text) }
+    }
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -191,6 +232,9 @@ mod tests {
         assert_eq!(slug("ac me"), Err(BadName::NotASlug));
         assert_eq!(slug("café"), Err(BadName::NotASlug));
         assert_eq!(slug(&"a".repeat(129)), Err(BadName::TooLong { max: 128 }));
+
+        assert!(TenantId::parse("-").is_err() && TenantId::stored("-").unwrap().is_nobody());
+        assert_eq!(FeatureId::stored("-"), Ok(FeatureId::nothing()));
 
         assert!(
             ModelId::parse("arn:aws:bedrock:eu-west-1::inference-profile/eu.anthropic.claude-sonnet-4-5@v1").is_ok()

@@ -37,8 +37,10 @@ impl Flags {
     pub const OVERRUN: Self = Self(1 << 5);
     /// Granted with a smaller output than asked.
     pub const CAPPED: Self = Self(1 << 6);
+    /// Counted in an open period, because the one it belongs to is closed.
+    pub const PERIOD_CLOSED: Self = Self(1 << 7);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::UNPRICED, "unpriced_model"),
         (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
         (Self::GRID_FACTOR_FALLBACK, "grid_factor_fallback"),
@@ -46,6 +48,7 @@ impl Flags {
         (Self::UNCONFIRMED, "unconfirmed"),
         (Self::OVERRUN, "overrun"),
         (Self::CAPPED, "capped"),
+        (Self::PERIOD_CLOSED, "period_closed"),
     ];
 
     /// These and those.

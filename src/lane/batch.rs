@@ -466,6 +466,7 @@ fn call_of<'a>(books: &'a Books, command: &'a Command) -> Option<&'a Dimensions>
     match &command.action {
         Action::Reserve(reserve) => Some(&reserve.call).filter(of_known_tenant),
         Action::PostUsage(post) => Some(&post.call).filter(of_known_tenant),
+        Action::Adjust(adjust) => Some(&adjust.call).filter(|call| call.tenant.is_nobody() || of_known_tenant(call)),
         Action::Settle(_) | Action::Release(_) | Action::Extend(_) => {
             let id = command.action.reservation()?;
             books.reservations.get(&id).map(|reservation| &reservation.call)

@@ -19,6 +19,7 @@ use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::{Recount, Recounted, counts_since};
 use crate::domain::calendar::{Zone, tzdb_version};
 use crate::domain::id::{BudgetId, TenantId};
+use crate::domain::ledger::transfer::Direction;
 use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
 
 /// The advisory lock of the catalogue. Also spelled out in [`super::lane::begin`].
@@ -49,7 +50,10 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     .await?;
     let budgets = budgets.iter().map(budget_from_row).collect::<Result<_, _>>()?;
     let stopped = super::runs::stopped(&mut *connection).await?;
-    Ok(Catalogue::new(version, tenants, budgets).with_stopped_runs(stopped))
+    let mut catalogue = Catalogue::new(version, tenants, budgets).with_stopped_runs(stopped);
+    catalogue.closed_until =
+        sqlx::query_scalar("select closed_until from catalogue_head").fetch_one(&mut *connection).await?;
+    Ok(catalogue)
 }
 
 fn tenant_from_row(row: &PgRow) -> Result<Tenant, StoreError> {
@@ -190,6 +194,28 @@ impl Change<'_> {
         .execute(&mut *self.transaction)
         .await?;
         Ok(())
+    }
+
+    /// Closes all periods before an instant. Whether any was open: what is closed stays closed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn close_until(&mut self, until: DateTime<Utc>, subject: &str) -> Result<bool, StoreError> {
+        let done =
+            sqlx::query("update catalogue_head set closed_until = $1 where closed_until is null or closed_until < $1")
+                .bind(until)
+                .execute(&mut *self.transaction)
+                .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query("insert into closings (closed_until, closed_by, closed_at) values ($1, $2, $3)")
+            .bind(until)
+            .bind(subject)
+            .bind(self.now)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(true)
     }
 
     /// The tenant of the scope of a budget, also of an archived one: none if there is no such budget.
@@ -389,7 +415,11 @@ pub(super) async fn count(
         on_row();
         let transfer = transfer_from_row(&row)?;
         let moved = &transfer.priced.consumption;
-        recount.post(&transfer.call, transfer.period_at, moved).map_err(StoreError::recount)?;
+        match transfer.direction {
+            Direction::Forward => recount.post(&transfer.call, transfer.period_at, moved),
+            Direction::Reverse => recount.take_back(&transfer.call, transfer.period_at, moved),
+        }
+        .map_err(StoreError::recount)?;
     }
     drop(transfers);
     let mut reservations =

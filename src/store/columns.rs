@@ -271,6 +271,8 @@ columns!(
         period_at: DateTime<Utc>,
         reservation: Option<Uuid>,
         priority: &'a str,
+        direction: i16,
+        corrects: Option<Uuid>,
     }
 );
 
@@ -286,6 +288,8 @@ impl<'a> ReportColumns<'a> {
         self.period_at.push(transfer.period_at);
         self.reservation.push(transfer.reservation.map(|reservation| reservation.0));
         self.priority.push(transfer.priority.name());
+        self.direction.push(transfer.direction.sign());
+        self.corrects.push(transfer.corrects.map(|corrects| corrects.0));
     }
 }
 
@@ -342,7 +346,8 @@ fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<()
     for transfer in transfers {
         let call = &transfer.call;
         let region = call.region.as_ref().map_or("", RegionId::as_str);
-        let at = quarter(transfer.occurred_at);
+        let at = quarter(transfer.period_at);
+        let sign = transfer.direction.sign();
         let (tenant, feature) = (call.tenant.as_str(), call.feature.as_str());
         let (provider, model) = (call.provider.as_str(), call.model.as_str());
         let key = (tenant, at, feature, provider, model, region, transfer.priority.name());
@@ -360,10 +365,12 @@ fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<()
             amounts.gco2e_embodied.decimal(),
         ];
         for (sum, new) in counts.iter_mut().zip(new_counts) {
-            *sum = sum.checked_add(new).ok_or(StoreError::Unkeepable(BadAmount::TooLarge))?;
+            let new = new.checked_mul(i64::from(sign));
+            *sum = new.and_then(|new| sum.checked_add(new)).ok_or(StoreError::Unkeepable(BadAmount::TooLarge))?;
         }
         for (sum, new) in decimals.iter_mut().zip(new_decimals) {
-            *sum = sum.checked_add(new).ok_or(StoreError::Unkeepable(BadAmount::TooLarge))?;
+            let new = new.checked_mul(Decimal::from(sign));
+            *sum = new.and_then(|new| sum.checked_add(new)).ok_or(StoreError::Unkeepable(BadAmount::TooLarge))?;
         }
     }
     let keys = || rows.keys();

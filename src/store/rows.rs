@@ -18,7 +18,7 @@ use crate::domain::budget::scope::Dimensions;
 use crate::domain::carbon::{FactorId, Profile};
 use crate::domain::id::{FeatureId, LabelKey, LabelValue, ModelId, ProviderId, ReservationId, TenantId, TransferId};
 use crate::domain::ledger::reservation::{Reservation, ReservationState};
-use crate::domain::ledger::transfer::{CallOutcome, CallReport, Transfer, TransferKind};
+use crate::domain::ledger::transfer::{CallOutcome, CallReport, Direction, Transfer, TransferKind};
 use crate::domain::price::{PriceId, ServiceTier};
 use crate::domain::tariff::{Flags, Priced, Provenance};
 use crate::domain::usage::Usage;
@@ -67,8 +67,8 @@ pub(super) fn dimensions_from_row(row: &PgRow) -> Result<Dimensions, StoreError>
         }
     };
     Ok(Dimensions {
-        tenant: name::<TenantId>(row, "tenant")?,
-        feature: name::<FeatureId>(row, "feature")?,
+        tenant: TenantId::stored(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?,
+        feature: FeatureId::stored(row.try_get("feature")?).map_err(StoreError::name("feature"))?,
         provider: name::<ProviderId>(row, "provider")?,
         model: name::<ModelId>(row, "model")?,
         region: optional_name(row, "region")?,
@@ -146,14 +146,16 @@ pub(super) fn reservation_from_row(row: &PgRow) -> Result<Reservation, StoreErro
 
 /// A journal row.
 pub(super) fn transfer_from_row(row: &PgRow) -> Result<Transfer, StoreError> {
-    let kinds = [TransferKind::Settlement, TransferKind::Usage];
+    let sign: i16 = row.try_get("direction")?;
+    let direction = Direction::ALL.into_iter().find(|direction| direction.sign() == sign);
     let latency_ms: Option<i32> = row.try_get("latency_ms")?;
     let provider_usd: Option<Decimal> = row.try_get("provider_usd")?;
     let occurred_at: DateTime<Utc> = row.try_get("occurred_at")?;
     Ok(Transfer {
         id: TransferId(row.try_get("id")?),
         priority: priority(row)?,
-        kind: word(row, "kind", &kinds.map(|kind| (kind, kind.name())))?,
+        kind: word(row, "kind", &TransferKind::ALL.map(|kind| (kind, kind.name())))?,
+        direction: direction.ok_or_else(|| StoreError::Row("direction".to_owned()))?,
         call: dimensions_from_row(row)?,
         requested_model: optional_name::<ModelId>(row, "requested_model")?,
         priced: priced_from_row(row)?,
@@ -167,5 +169,6 @@ pub(super) fn transfer_from_row(row: &PgRow) -> Result<Transfer, StoreError> {
         recorded_at: row.try_get("recorded_at")?,
         period_at: row.try_get("period_at")?,
         reservation: row.try_get::<Option<Uuid>, _>("reservation")?.map(ReservationId),
+        corrects: row.try_get::<Option<Uuid>, _>("corrects")?.map(TransferId),
     })
 }

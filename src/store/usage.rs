@@ -61,7 +61,7 @@ fn push_dimension(statement: &mut QueryBuilder<Postgres>, source: UsageSource, d
 pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Vec<SumsFound>, StoreError> {
     let (table, at) = match asked.source {
         UsageSource::Rollup => ("usage_rollup", "quarter"),
-        UsageSource::Journal => ("transfers", "occurred_at"),
+        UsageSource::Journal => ("transfers", "period_at"),
     };
     let mut statement: QueryBuilder<Postgres> = QueryBuilder::new("select width_bucket(");
     statement.push(at).push(", ").push_bind(asked.starts.clone()).push("::timestamptz[]) as span");
@@ -69,12 +69,18 @@ pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Ve
         statement.push(", ");
         push_dimension(&mut statement, asked.source, dimension);
     }
-    statement.push(
-        ", sum(requests)::numeric as requests, sum(input) as input, sum(cache_read) as cache_read,
-        sum(cache_write_5m) as cache_write_5m, sum(cache_write_1h) as cache_write_1h, sum(output) as output,
-        sum(reasoning) as reasoning, sum(usd) as usd, sum(gco2e_usage_location) as gco2e_usage_location,
-        sum(gco2e_usage_market) as gco2e_usage_market, sum(gco2e_embodied) as gco2e_embodied from ",
-    );
+    // What a correction takes back is positive in the journal, and negative in the roll-up.
+    let sign = match asked.source {
+        UsageSource::Rollup => "",
+        UsageSource::Journal => "direction * ",
+    };
+    statement.push(format!(
+        ", sum({sign}requests)::numeric as requests, sum({sign}input) as input, sum({sign}cache_read) as cache_read,
+        sum({sign}cache_write_5m) as cache_write_5m, sum({sign}cache_write_1h) as cache_write_1h,
+        sum({sign}output) as output, sum({sign}reasoning) as reasoning, sum({sign}usd) as usd,
+        sum({sign}gco2e_usage_location) as gco2e_usage_location, sum({sign}gco2e_usage_market) as gco2e_usage_market,
+        sum({sign}gco2e_embodied) as gco2e_embodied from "
+    ));
     statement.push(table).push(" where ").push(at).push(" >= ").push_bind(asked.from);
     statement.push(" and ").push(at).push(" < ").push_bind(asked.to);
     for (dimension, value) in &asked.filters {

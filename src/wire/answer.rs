@@ -376,7 +376,7 @@ pub struct PostedAnswer {
     /// The tier the estimate was priced by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_tier_from: Option<u64>,
-    /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `unpriced_model`, `model_factor_fallback`,
+    /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `period_closed`, `unpriced_model`, `model_factor_fallback`,
     /// `grid_factor_fallback`.
     pub flags: Vec<String>,
     /// When the call happened.

@@ -65,7 +65,7 @@ pub struct TransfersQuery {
 pub struct TransferBody {
     /// Its id.
     pub transfer: Uuid,
-    /// `settlement` or `usage`.
+    /// `settlement`, `usage`, `correction` or `true_up`.
     pub kind: String,
     /// Where the amounts go.
     #[schema(example = "usage:acme/support-chat")]
@@ -132,6 +132,8 @@ pub struct TransferBody {
     pub period_at: DateTime<Utc>,
     /// The reservation it settles.
     pub reservation: Option<Uuid>,
+    /// The row it corrects.
+    pub corrects: Option<Uuid>,
 }
 
 impl From<&Transfer> for TransferBody {
@@ -171,6 +173,7 @@ impl From<&Transfer> for TransferBody {
             recorded_at: transfer.recorded_at,
             period_at: transfer.period_at,
             reservation: transfer.reservation.map(|reservation| reservation.0),
+            corrects: transfer.corrects.map(|corrects| corrects.0),
         }
     }
 }

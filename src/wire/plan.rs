@@ -158,9 +158,8 @@ pub struct CurveDoc {
 
 impl From<&Curve> for CurveDoc {
     fn from(curve: &Curve) -> Self {
-        let (pieces, end) = curve.pieces();
-        let (starts, expected) = pieces.into_iter().map(|(start, expected)| (start.timestamp(), expected)).unzip();
-        Self { starts, expected, end }
+        let (starts, expected) = curve.pieces().map(|(start, expected)| (start.timestamp(), expected)).unzip();
+        Self { starts, expected, end: curve.end() }
     }
 }
 

@@ -8,7 +8,6 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::answer::{AmountsBody, UsageBuckets};
 use super::{FieldError, required};
 use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::{AgentId, FeatureId, LabelKey, LabelValue, ModelId, ProviderId, RegionId, RunId, TenantId};
@@ -228,15 +227,57 @@ fn group_by(text: &str) -> Result<Vec<Dimension>, FieldError> {
     Ok(dimensions)
 }
 
+/// Tokens of many calls by bucket, added up. Below zero where corrections took back more than was used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsageSums {
+    /// Prompt tokens that no cache served or stored.
+    pub input: i64,
+    /// Prompt tokens read from a cache.
+    pub cache_read: i64,
+    /// Prompt tokens written to a five-minute cache.
+    pub cache_write_5m: i64,
+    /// Prompt tokens written to a one-hour cache.
+    pub cache_write_1h: i64,
+    /// Visible completion tokens.
+    pub output: i64,
+    /// Completion tokens spent thinking.
+    pub reasoning: i64,
+}
+
+/// Amounts of many calls, added up. Below zero where corrections took back more than was used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AmountSums {
+    /// Tokens of all buckets.
+    pub tokens: i64,
+    /// Dollars.
+    #[schema(value_type = String, format = "decimal", example = "15.6")]
+    pub usd: Decimal,
+    /// Grams: location-based usage plus embodied. The default carbon measure.
+    #[schema(value_type = String, format = "decimal", example = "410")]
+    pub gco2e: Decimal,
+    /// Grams: market-based usage plus embodied.
+    #[schema(value_type = String, format = "decimal", example = "410")]
+    pub gco2e_market: Decimal,
+    /// Grams of the electricity used, by the grid.
+    #[schema(value_type = String, format = "decimal", example = "400")]
+    pub gco2e_usage_location: Decimal,
+    /// Grams of the electricity used, by contracts.
+    #[schema(value_type = String, format = "decimal", example = "400")]
+    pub gco2e_usage_market: Decimal,
+    /// Grams of making the hardware.
+    #[schema(value_type = String, format = "decimal", example = "10")]
+    pub gco2e_embodied: Decimal,
+}
+
 /// What was used, in every unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SumsBody {
     /// Calls.
-    pub requests: u64,
+    pub requests: i64,
     /// Tokens by bucket.
-    pub usage: UsageBuckets,
+    pub usage: UsageSums,
     /// In every unit.
-    pub amounts: AmountsBody,
+    pub amounts: AmountSums,
     /// How much of the prompt a cache served: cache reads over all prompt tokens. None without a prompt.
     #[schema(value_type = Option<String>, format = "decimal", example = "0.42")]
     pub cache_read_share: Option<Decimal>,
@@ -249,21 +290,21 @@ impl SumsBody {
     pub fn new(counts: [Decimal; 7], amounts: [Decimal; 4]) -> Option<Self> {
         let [requests, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = counts;
         let [usd, location, market, embodied] = amounts;
-        let usage = UsageBuckets {
-            input: input.to_u64()?,
-            cache_read: cache_read.to_u64()?,
-            cache_write_5m: cache_write_5m.to_u64()?,
-            cache_write_1h: cache_write_1h.to_u64()?,
-            output: output.to_u64()?,
-            reasoning: reasoning.to_u64()?,
+        let usage = UsageSums {
+            input: input.to_i64()?,
+            cache_read: cache_read.to_i64()?,
+            cache_write_5m: cache_write_5m.to_i64()?,
+            cache_write_1h: cache_write_1h.to_i64()?,
+            output: output.to_i64()?,
+            reasoning: reasoning.to_i64()?,
         };
         let prompt = [cache_read, cache_write_5m, cache_write_1h].into_iter().try_fold(input, Decimal::checked_add)?;
         let tokens = [output, reasoning].into_iter().try_fold(prompt, Decimal::checked_add)?;
         Some(Self {
-            requests: requests.to_u64()?,
+            requests: requests.to_i64()?,
             usage,
-            amounts: AmountsBody {
-                tokens: tokens.to_u64()?,
+            amounts: AmountSums {
+                tokens: tokens.to_i64()?,
                 usd: usd.normalize(),
                 gco2e: location.checked_add(embodied)?.normalize(),
                 gco2e_market: market.checked_add(embodied)?.normalize(),
@@ -271,29 +312,19 @@ impl SumsBody {
                 gco2e_usage_market: market.normalize(),
                 gco2e_embodied: embodied.normalize(),
             },
-            cache_read_share: cache_read.checked_div(prompt).map(|share| {
-                share.round_dp_with_strategy(SHARE_PLACES, RoundingStrategy::MidpointNearestEven).normalize()
-            }),
+            cache_read_share: Some(prompt)
+                .filter(|prompt| *prompt > Decimal::ZERO)
+                .and_then(|prompt| cache_read.checked_div(prompt))
+                .map(|share| {
+                    share.round_dp_with_strategy(SHARE_PLACES, RoundingStrategy::MidpointNearestEven).normalize()
+                }),
         })
     }
 
     /// Nothing was used.
     #[must_use]
     pub fn zero() -> Self {
-        Self {
-            requests: 0,
-            usage: UsageBuckets::default(),
-            amounts: AmountsBody {
-                tokens: 0,
-                usd: Decimal::ZERO,
-                gco2e: Decimal::ZERO,
-                gco2e_market: Decimal::ZERO,
-                gco2e_usage_location: Decimal::ZERO,
-                gco2e_usage_market: Decimal::ZERO,
-                gco2e_embodied: Decimal::ZERO,
-            },
-            cache_read_share: None,
-        }
+        Self { requests: 0, usage: UsageSums::default(), amounts: AmountSums::default(), cache_read_share: None }
     }
 
     /// Both together. None when a sum is beyond what can be told.

@@ -248,6 +248,9 @@ impl Draft {
     }
 }
 
+/// What was used, when.
+type Uses = Vec<(DateTime<Utc>, f64)>;
+
 struct Asked<'a> {
     catalogue: &'a Catalogue,
     budget: &'a Budget,
@@ -279,7 +282,7 @@ async fn forecast_as_of(
     for priority in Priority::ALL {
         let Some(series_asked) = SeriesAsked::of(asked.budget, from, as_of) else { return Ok(made) };
         let found = series(connection, &SeriesAsked { priority: Some(priority), ..series_asked }).await?;
-        let mut uses: BTreeMap<CounterKey, BTreeMap<TenantId, Vec<(DateTime<Utc>, f64)>>> = BTreeMap::new();
+        let mut uses: BTreeMap<CounterKey, BTreeMap<TenantId, Uses>> = BTreeMap::new();
         for one in found {
             let hours = one.hours.iter().map(|hour| from + TimeDelta::hours(i64::from(*hour)));
             let of_tenant = uses.entry(one.key).or_default().entry(one.tenant).or_default();

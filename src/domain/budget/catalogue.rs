@@ -390,6 +390,8 @@ impl Governing {
 pub struct Catalogue {
     /// Counts changes; a lane compares it inside each batch's transaction.
     pub version: i64,
+    /// Periods before this instant are closed: nothing is counted there any more. None if none was ever closed.
+    pub closed_until: Option<DateTime<Utc>>,
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
@@ -426,6 +428,13 @@ impl Catalogue {
     pub fn is_run_stopped(&self, call: &Dimensions) -> bool {
         let Some(run) = &call.run else { return false };
         self.stopped_runs.get(&call.tenant).is_some_and(|runs| runs.contains(run))
+    }
+
+    /// The instant in whose period something is counted that belongs to `at` and is written at `now`: its own, unless that
+    /// is closed, and then the open one.
+    #[must_use]
+    pub fn counted_at(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.closed_until.is_some_and(|closed| at < closed) { now } else { at }
     }
 
     /// One tenant.

@@ -47,6 +47,13 @@ impl Counter {
         Self { posted: self.posted.saturating_add(quantity), ..self }
     }
 
+    /// This counter with one call less: what was posted is taken back. Below zero where the call was counted in another
+    /// period.
+    #[must_use]
+    pub fn take_back(self, quantity: Quantity) -> Self {
+        Self { posted: self.posted.saturating_sub(quantity), ..self }
+    }
+
     /// This counter with one reservation more.
     ///
     /// # Errors

@@ -68,6 +68,19 @@ impl<'a> Recount<'a> {
         self.count(call, at, |counter, measure| Ok(counter.post(measure.saturating_of(moved))))
     }
 
+    /// Counts what a transfer took back, in the period of its instant.
+    ///
+    /// # Errors
+    /// When it cannot be counted.
+    pub fn take_back(
+        &mut self,
+        call: &Dimensions,
+        at: DateTime<Utc>,
+        moved: &Consumption,
+    ) -> Result<(), CannotRecount> {
+        self.count(call, at, |counter, measure| Ok(counter.take_back(measure.saturating_of(moved))))
+    }
+
     /// Counts what an open reservation holds, in the period of the instant it was granted.
     ///
     /// # Errors

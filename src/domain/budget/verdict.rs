@@ -436,15 +436,16 @@ fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Option<Da
         return standing.governing.period.end;
     };
     let window = TimeDelta::seconds(i64::from(seconds.get()));
-    // What the younger slices hold, from the youngest back: the first slice that is in the way is the last that must leave.
-    let mut kept = asked;
+    // What is left when a slice leaves is what the younger ones hold. The oldest slice that leaves room leaves first; one
+    // that corrections made negative takes room away when it leaves, so that all are looked at.
+    let (mut kept, mut room) = (asked, None);
     for (slice, counter) in standing.governing.window.iter().zip(&standing.slices).rev() {
-        match kept.checked_add(counter.taken()) {
-            Ok(more) if more <= ceiling => kept = more,
-            Ok(_) | Err(_) => return slice.end.and_then(|end| end.checked_add_signed(window)),
+        if kept <= ceiling {
+            room = slice.end.and_then(|end| end.checked_add_signed(window));
         }
+        kept = kept.saturating_add(counter.taken());
     }
-    None
+    room
 }
 
 /// Halves the range between the smallest output worth having and the one asked, which is known not to fit.

@@ -10,18 +10,18 @@
 //! open reservations and `posted` the sum over transfers, each counted in the period of its instant; a batch decides
 //! exactly as the same commands would one by one.
 
+mod adjusting;
+mod posting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::command::{
-    Action, Command, Extend, Idempotency, KeySpace, OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX, PostUsage,
-    Release, ReportedUsage, Reserve, Settle,
-};
+use super::command::{Action, Command, Extend, Idempotency, KeySpace, Release, ReportedUsage, Reserve, Settle};
 use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
 use super::reservation::{Reservation, ReservationState};
-use super::transfer::{CallOutcome, Transfer, TransferKind};
+use super::transfer::{CallOutcome, Direction, Transfer, TransferKind};
 use crate::domain::amounts::{Amounts, BadAmount, Tokens};
 use crate::domain::budget::catalogue::{Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
@@ -128,11 +128,18 @@ impl Books {
     pub fn touches(&self, action: &Action, now: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
         match action {
             Action::Reserve(reserve) => self.catalogue.governing(&reserve.call, now),
-            Action::PostUsage(post) => self.catalogue.governing(&post.call, post.occurred_at.unwrap_or(now)),
+            Action::PostUsage(post) => {
+                let at = self.catalogue.counted_at(post.occurred_at.unwrap_or(now), now);
+                self.catalogue.governing(&post.call, at)
+            }
+            Action::Adjust(adjust) => {
+                self.catalogue.governing(&adjust.call, self.catalogue.counted_at(adjust.occurred_at, now))
+            }
             Action::Settle(settle) => {
                 let Some(reservation) = self.reservations.get(&settle.reservation) else { return Ok(Vec::new()) };
                 let mut touched = self.touched_by(reservation)?;
-                touched.extend(self.catalogue.governing(&served(settle, reservation), reservation.granted_at)?);
+                let at = self.catalogue.counted_at(reservation.granted_at, now);
+                touched.extend(self.catalogue.governing(&served(settle, reservation), at)?);
                 Ok(touched)
             }
             Action::Release(release) => {
@@ -189,6 +196,7 @@ impl Books {
             Action::Release(release) => self.release(release, now)?,
             Action::Extend(extend) => self.extend(extend, now)?,
             Action::PostUsage(post) => self.post_usage(post, now)?,
+            Action::Adjust(adjust) => self.adjust(adjust, now)?,
         };
         if let Some(refusal) = &mut effects.refusal {
             refusal.key = command.idempotency.as_ref().map(|idempotency| idempotency.key.clone());
@@ -311,12 +319,14 @@ impl Books {
             // Not even the fee of a call: the provider did not serve it. That it was made is counted.
             priced.consumption.amounts = Amounts::default();
         }
-        let governing = self.catalogue.governing(&call, at)?;
+        let period_at = self.catalogue.counted_at(at, now);
+        let governing = self.catalogue.governing(&call, period_at)?;
         let remarks = [
             (late, Flags::LATE),
             (unconfirmed, Flags::UNCONFIRMED),
             (overruns(&priced.consumption, &reservation.hold.consumption, &governing)?, Flags::OVERRUN),
             (reservation.hold.flags.contains(Flags::CAPPED), Flags::CAPPED),
+            (period_at != at, Flags::PERIOD_CLOSED),
         ];
         for (_, flag) in remarks.into_iter().filter(|(applies, _)| *applies) {
             priced.flags = priced.flags.with(flag);
@@ -331,6 +341,7 @@ impl Books {
         effects.transfer = Some(Transfer {
             id: settle.transfer,
             kind: TransferKind::Settlement,
+            direction: Direction::Forward,
             call,
             requested_model: requested,
             priority: reservation.priority,
@@ -338,8 +349,9 @@ impl Books {
             report: settle.report.clone(),
             occurred_at: at,
             recorded_at: now,
-            period_at: at,
+            period_at,
             reservation: Some(reservation.id),
+            corrects: None,
         });
         let (state, ended_at) = if late {
             (ReservationState::Expired, reservation.ended_at.or(Some(reservation.expires_at)))
@@ -426,51 +438,6 @@ impl Books {
         Ok((Outcome::Extended(Box::new(extended)), effects))
     }
 
-    fn post_usage(&self, post: &PostUsage, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
-        let call = &post.call;
-        if self.catalogue.tenant(&call.tenant).is_none() {
-            return Err(Refusal::UnknownTenant(call.tenant.clone()));
-        }
-        let occurred_at = post.occurred_at.unwrap_or(now);
-        let age = now.signed_duration_since(occurred_at);
-        if age > TimeDelta::days(OCCURRED_DAYS_PAST_MAX)
-            || age < TimeDelta::seconds(OCCURRED_SECONDS_AHEAD_MAX.saturating_neg())
-        {
-            return Err(Refusal::OccurredOutOfRange(occurred_at));
-        }
-        let usage = to_usage(&post.usage, call)?;
-        let tariff =
-            self.rates.tariff(&call.provider, &call.model, post.service_tier, call.region.as_ref(), occurred_at);
-        let latency = post.report.latency();
-        let priced = tariff.price(&usage, post.requests, latency)?;
-        let governing = self.catalogue.governing(call, occurred_at)?;
-        let mut effects = Effects::default();
-        self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
-        effects.transfer = Some(Transfer {
-            id: post.transfer,
-            kind: TransferKind::Usage,
-            call: call.clone(),
-            requested_model: post.requested_model.clone().filter(|model| *model != call.model),
-            priority: post.priority,
-            priced,
-            report: post.report.clone(),
-            occurred_at,
-            recorded_at: now,
-            period_at: occurred_at,
-            reservation: None,
-        });
-        let posted = Posted {
-            transfer: post.transfer,
-            reservation: None,
-            priced,
-            hold: None,
-            occurred_at,
-            recorded_at: now,
-            budgets: self.states(&governing, &effects),
-        };
-        Ok((Outcome::Posted(Box::new(posted)), effects))
-    }
-
     /// A reservation that the caller may see. One that was granted in this very batch nobody can have heard of yet; and the
     /// counters of what such a caller says served it may not be at hand.
     fn own(&self, id: ReservationId, tenant: Option<&TenantId>) -> Result<&Reservation, Refusal> {
@@ -504,6 +471,7 @@ impl Books {
                 Shift::Hold => counter.hold(measure.of(consumption)?)?,
                 Shift::GiveBack => counter.give_back(measure.of(consumption)?)?,
                 Shift::Post => counter.post(measure.saturating_of(consumption)),
+                Shift::TakeBack => counter.take_back(measure.saturating_of(consumption)),
             };
             effects.counters.insert(id, counter);
         }
@@ -535,6 +503,7 @@ enum Shift {
     Hold,
     GiveBack,
     Post,
+    TakeBack,
 }
 
 /// What the call was about as it was served.

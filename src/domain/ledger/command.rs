@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::transfer::CallReport;
+use super::transfer::{CallReport, Direction};
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::Priority;
+use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{IdempotencyKey, ModelId, RegionId, ReservationId, TenantId, TransferId};
 use crate::domain::price::ServiceTier;
@@ -123,6 +124,41 @@ pub struct PostUsage {
     pub occurred_at: Option<DateTime<Utc>>,
 }
 
+/// A row that no call makes: a correction, or a true-up with a provider's report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adjust {
+    /// The id the transfer gets.
+    pub transfer: TransferId,
+    /// What kind of row.
+    pub kind: Adjustment,
+    /// Whether it moves amounts as a call does, or takes them back.
+    pub direction: Direction,
+    /// Whose and what it is about. The tenant is nobody where it is not known.
+    pub call: Dimensions,
+    /// How urgent the calls were.
+    pub priority: Priority,
+    /// How many calls, which tokens and which amounts, exactly. Of the amounts, tokens are not looked at: they are the sum
+    /// of the usage.
+    pub consumption: Consumption,
+    /// The day or the call it belongs to.
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// Why there is an adjustment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adjustment {
+    /// Another row was wrong.
+    Correction {
+        /// Which.
+        corrects: TransferId,
+    },
+    /// A provider's report says otherwise.
+    TrueUp {
+        /// The row that it confirms or replaces, if one.
+        corrects: Option<TransferId>,
+    },
+}
+
 /// What a caller asks of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -136,6 +172,8 @@ pub enum Action {
     Extend(Extend),
     /// Post usage directly.
     PostUsage(Box<PostUsage>),
+    /// Correct, or true up.
+    Adjust(Box<Adjust>),
 }
 
 impl Action {
@@ -146,7 +184,7 @@ impl Action {
             Self::Settle(settle) => Some(settle.reservation),
             Self::Release(release) => Some(release.reservation),
             Self::Extend(extend) => Some(extend.reservation),
-            Self::Reserve(_) | Self::PostUsage(_) => None,
+            Self::Reserve(_) | Self::PostUsage(_) | Self::Adjust(_) => None,
         }
     }
 }

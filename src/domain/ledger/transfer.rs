@@ -21,15 +21,47 @@ pub enum TransferKind {
     Settlement,
     /// Usage was posted without a reservation.
     Usage,
+    /// Another transfer was wrong, and this one takes back what it moved, or moves what it should have moved.
+    Correction,
+    /// A provider's report differs from the journal, and this makes up for it.
+    TrueUp,
+}
+
+/// Which way a transfer moves its amounts. They are never negative: what is taken back goes the other way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From supply to usage.
+    Forward,
+    /// From usage back to supply.
+    Reverse,
+}
+
+impl Direction {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Forward, Self::Reverse];
+
+    /// The factor by which its amounts count: 1 or −1.
+    #[must_use]
+    pub const fn sign(self) -> i16 {
+        match self {
+            Self::Forward => 1,
+            Self::Reverse => -1,
+        }
+    }
 }
 
 impl TransferKind {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Settlement, Self::Usage, Self::Correction, Self::TrueUp];
+
     /// The name on the wire and in the journal.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Settlement => "settlement",
             Self::Usage => "usage",
+            Self::Correction => "correction",
+            Self::TrueUp => "true_up",
         }
     }
 }
@@ -91,6 +123,8 @@ pub struct Transfer {
     pub id: TransferId,
     /// Why it was made.
     pub kind: TransferKind,
+    /// Which way it moves what it moves.
+    pub direction: Direction,
     /// What the call was about, as served.
     pub call: Dimensions,
     /// The model that was asked for, where another one served.
@@ -109,18 +143,37 @@ pub struct Transfer {
     pub period_at: DateTime<Utc>,
     /// The reservation it settles.
     pub reservation: Option<ReservationId>,
+    /// The transfer it corrects.
+    pub corrects: Option<TransferId>,
 }
 
 impl Transfer {
     /// Where the amounts go.
     #[must_use]
     pub fn debit(&self) -> Account {
-        Account::Usage(self.call.tenant.clone(), self.call.feature.clone())
+        match self.direction {
+            Direction::Forward => self.consumer(),
+            Direction::Reverse => self.supplier(),
+        }
     }
 
     /// Where they come from.
     #[must_use]
     pub fn credit(&self) -> Account {
+        match self.direction {
+            Direction::Forward => self.supplier(),
+            Direction::Reverse => self.consumer(),
+        }
+    }
+
+    fn consumer(&self) -> Account {
+        if self.call.tenant.is_nobody() {
+            return Account::Adjustment(self.call.provider.clone());
+        }
+        Account::Usage(self.call.tenant.clone(), self.call.feature.clone())
+    }
+
+    fn supplier(&self) -> Account {
         Account::Supply(self.call.provider.clone(), self.call.model.clone())
     }
 }

@@ -43,12 +43,16 @@ impl Curve {
         Self::new(hours.iter().enumerate().map(|(hour, expected)| (at(hour), *expected)), at(hours.len()))
     }
 
-    /// The pieces, as [`Curve::new`] takes them, and the end; none of a curve that expects nothing.
-    #[must_use]
-    pub fn pieces(&self) -> (Vec<(DateTime<Utc>, f64)>, Option<DateTime<Utc>>) {
+    /// The pieces, as [`Curve::new`] takes them.
+    pub fn pieces(&self) -> impl Iterator<Item = (DateTime<Utc>, f64)> {
         let next = self.0.iter().skip(1);
-        let pieces = self.0.iter().zip(next).map(|((start, before), (_, after))| (*start, after - before)).collect();
-        (pieces, self.0.last().map(|(end, _)| *end))
+        self.0.iter().zip(next).map(|((start, before), (_, after))| (*start, after - before))
+    }
+
+    /// Where the last piece ends; none of a curve that expects nothing.
+    #[must_use]
+    pub fn end(&self) -> Option<DateTime<Utc>> {
+        self.0.last().map(|(end, _)| *end)
     }
 
     /// Expected use before an instant.

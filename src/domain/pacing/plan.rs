@@ -28,8 +28,9 @@ pub const MARGIN: f64 = 1.10;
 pub const CORRECTION_MIN: f64 = 0.5;
 /// See [`CORRECTION_MIN`].
 pub const CORRECTION_MAX: f64 = 2.0;
-/// Where the others' demand to the reset, times this, is known and fits in the surplus, nobody has to wait for a day's share:
-/// then the budget is not expected to run out, and an even drip would only be in the way of bursts.
+/// Where the others' demand to the reset, times this, fits in the surplus, nobody has to wait for a day's share.
+///
+/// Then the budget is not expected to run out, and an even drip would only be in the way of bursts.
 pub const AMPLE: f64 = 1.25;
 /// How long a pace is good for without a newer one: long enough for a worker that is restarted, short enough that nobody is
 /// paced by yesterday.

@@ -2,23 +2,23 @@
 with journal as (
     select
         tenant,
-        date_bin('15 minutes', occurred_at, 'epoch') as quarter,
+        date_bin('15 minutes', period_at, 'epoch') as quarter,
         feature,
         provider,
         model,
         coalesce(region, '') as region,
         priority,
-        sum(requests)::numeric as requests,
-        sum(input) as input,
-        sum(cache_read) as cache_read,
-        sum(cache_write_5m) as cache_write_5m,
-        sum(cache_write_1h) as cache_write_1h,
-        sum(output) as output,
-        sum(reasoning) as reasoning,
-        sum(usd) as usd,
-        sum(gco2e_usage_location) as gco2e_usage_location,
-        sum(gco2e_usage_market) as gco2e_usage_market,
-        sum(gco2e_embodied) as gco2e_embodied
+        sum(direction * requests)::numeric as requests,
+        sum(direction * input) as input,
+        sum(direction * cache_read) as cache_read,
+        sum(direction * cache_write_5m) as cache_write_5m,
+        sum(direction * cache_write_1h) as cache_write_1h,
+        sum(direction * output) as output,
+        sum(direction * reasoning) as reasoning,
+        sum(direction * usd) as usd,
+        sum(direction * gco2e_usage_location) as gco2e_usage_location,
+        sum(direction * gco2e_usage_market) as gco2e_usage_market,
+        sum(direction * gco2e_embodied) as gco2e_embodied
     from transfers
     group by 1, 2, 3, 4, 5, 6, 7
 ),

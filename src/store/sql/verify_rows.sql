@@ -16,11 +16,38 @@ from (
                 tokens::text,
                 (input + cache_read + cache_write_5m + cache_write_1h + output + reasoning)::text
             ),
-            ('debit_account', debit_account, 'usage:' || tenant || '/' || feature),
-            ('credit_account', credit_account, 'supply:' || provider || '/' || model),
-            ('kind', kind, case when reservation is null then 'usage' else 'settlement' end)
+            (
+                case direction when 1 then 'debit_account' else 'credit_account' end,
+                case direction when 1 then debit_account else credit_account end,
+                case tenant when '-' then 'adjustment:' || provider else 'usage:' || tenant || '/' || feature end
+            ),
+            (
+                case direction when 1 then 'credit_account' else 'debit_account' end,
+                case direction when 1 then credit_account else debit_account end,
+                'supply:' || provider || '/' || model
+            ),
+            (
+                'kind',
+                kind,
+                case
+                    when reservation is not null then 'settlement'
+                    when kind = 'true_up' or (kind = 'correction' and corrects is not null) then kind
+                    else 'usage'
+                end
+            )
     ) as rule (name, recorded, recomputed)
-    where transfer.kind in ('settlement', 'usage') and rule.recorded <> rule.recomputed
+    where rule.recorded <> rule.recomputed
+    union all
+    -- A correction says which row it corrects, and that row is there.
+    select
+        transfer.tenant,
+        'transfer',
+        transfer.id,
+        'corrects',
+        transfer.corrects::text,
+        null
+    from transfers as transfer
+    where transfer.corrects is not null and not exists (select from transfers where id = transfer.corrects)
     union all
     select
         transfer.tenant,
@@ -30,7 +57,9 @@ from (
         transfer.tenant,
         null
     from transfers as transfer
-    where not exists (select from tenants where tenants.id = transfer.tenant)
+    where
+        not exists (select from tenants where tenants.id = transfer.tenant)
+        and not (transfer.tenant = '-' and transfer.kind in ('true_up', 'correction'))
 ) as found
 order by 1, 2, 3, 4
 limit $1

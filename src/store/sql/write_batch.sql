@@ -62,7 +62,7 @@ posted as (
         agent, labels, requests, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd,
         gco2e_usage_location, gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile,
         model_factor, grid_factor, market_factor, flags, outcome, latency_ms, provider_request_id, provider_usd,
-        occurred_at, recorded_at, period_at, reservation, priority
+        occurred_at, recorded_at, period_at, reservation, priority, direction, corrects
     )
     select
         new.tenant, new.id, new.kind, new.debit_account, new.credit_account, new.feature, new.provider, new.model,
@@ -71,20 +71,21 @@ posted as (
         new.gco2e_usage_location, new.gco2e_usage_market, new.gco2e_embodied, new.price, new.price_tier_from,
         new.carbon_profile, new.model_factor, new.grid_factor, new.market_factor, new.flags, new.outcome,
         new.latency_ms, new.provider_request_id, new.provider_usd, new.occurred_at, new.recorded_at, new.period_at,
-        new.reservation, new.priority
+        new.reservation, new.priority, new.direction, new.corrects
     from unnest(
         $49::text[], $50::uuid[], $51::text[], $52::text[], $53::text[], $54::text[], $55::text[], $56::text[],
         $57::text[], $58::text[], $59::text[], $60::text[], $61::text[], $62::integer[], $63::bigint[],
         $64::bigint[], $65::bigint[], $66::bigint[], $67::bigint[], $68::bigint[], $69::bigint[], $70::numeric[],
         $71::numeric[], $72::numeric[], $73::numeric[], $74::bigint[], $75::bigint[], $76::text[], $77::bigint[],
         $78::bigint[], $79::bigint[], $80::integer[], $81::text[], $82::integer[], $83::text[], $84::numeric[],
-        $85::timestamptz[], $86::timestamptz[], $87::timestamptz[], $88::uuid[], $89::text[]
+        $85::timestamptz[], $86::timestamptz[], $87::timestamptz[], $88::uuid[], $89::text[],
+        $90::smallint[], $91::uuid[]
     ) as new (
         tenant, id, kind, debit_account, credit_account, feature, provider, model, requested_model, region, run,
         agent, labels, requests, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd,
         gco2e_usage_location, gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile,
         model_factor, grid_factor, market_factor, flags, outcome, latency_ms, provider_request_id, provider_usd,
-        occurred_at, recorded_at, period_at, reservation, priority
+        occurred_at, recorded_at, period_at, reservation, priority, direction, corrects
     )
 ),
 counted as (
@@ -93,7 +94,7 @@ counted as (
         posted = change.posted,
         held = change.held
     from unnest(
-        $90::integer[], $91::text[], $92::timestamptz[], $93::numeric[], $94::numeric[]
+        $92::integer[], $93::text[], $94::timestamptz[], $95::numeric[], $96::numeric[]
     ) as change (
         budget, key, period_start, posted, held
     )
@@ -110,9 +111,9 @@ rolled_up as (
         new.cache_read, new.cache_write_5m, new.cache_write_1h, new.output, new.reasoning, new.usd,
         new.gco2e_usage_location, new.gco2e_usage_market, new.gco2e_embodied
     from unnest(
-        $95::text[], $96::timestamptz[], $97::text[], $98::text[], $99::text[], $100::text[], $101::text[], $102::bigint[],
-        $103::bigint[], $104::bigint[], $105::bigint[], $106::bigint[], $107::bigint[], $108::bigint[],
-        $109::numeric[], $110::numeric[], $111::numeric[], $112::numeric[]
+        $97::text[], $98::timestamptz[], $99::text[], $100::text[], $101::text[], $102::text[], $103::text[], $104::bigint[],
+        $105::bigint[], $106::bigint[], $107::bigint[], $108::bigint[], $109::bigint[], $110::bigint[],
+        $111::numeric[], $112::numeric[], $113::numeric[], $114::numeric[]
     ) as new (
         tenant, quarter, feature, provider, model, region, priority, requests, input, cache_read, cache_write_5m,
         cache_write_1h, output, reasoning, usd, gco2e_usage_location, gco2e_usage_market, gco2e_embodied
@@ -139,8 +140,8 @@ refused as (
         new.tenant, new.id, new.feature, new.provider, new.model, new.run, new.agent, new.priority, new.verdict,
         new.reason, new.budget, new.key, new.answer::jsonb, new.refused_at
     from unnest(
-        $113::text[], $114::uuid[], $115::text[], $116::text[], $117::text[], $118::text[], $119::text[],
-        $120::text[], $121::text[], $122::text[], $123::text[], $124::text[], $125::text[], $126::timestamptz[]
+        $115::text[], $116::uuid[], $117::text[], $118::text[], $119::text[], $120::text[], $121::text[],
+        $122::text[], $123::text[], $124::text[], $125::text[], $126::text[], $127::text[], $128::timestamptz[]
     ) as new (
         tenant, id, feature, provider, model, run, agent, priority, verdict, reason, budget, key, answer, refused_at
     )
@@ -153,8 +154,8 @@ refused_counts as (
         new.tenant, new.minute, new.budget, new.feature, new.verdict, new.reason, new.count, new.first_at,
         new.last_at, new.answer::jsonb
     from unnest(
-        $127::text[], $128::timestamptz[], $129::text[], $130::text[], $131::text[], $132::text[], $133::bigint[],
-        $134::timestamptz[], $135::timestamptz[], $136::text[]
+        $129::text[], $130::timestamptz[], $131::text[], $132::text[], $133::text[], $134::text[], $135::bigint[],
+        $136::timestamptz[], $137::timestamptz[], $138::text[]
     ) as new (
         tenant, minute, budget, feature, verdict, reason, count, first_at, last_at, answer
     )
@@ -166,7 +167,7 @@ refused_counts as (
 ),
 came_this_far as (
     insert into lanes (id, batch, recorded_at)
-    values ($137, $138, $139)
+    values ($139, $140, $141)
     on conflict (id) do update
     set
         batch = excluded.batch,
@@ -179,7 +180,7 @@ remembered as (
     select
         new.space, new.key, new.fingerprint, new.answer, new.recorded_at
     from unnest(
-        $140::text[], $141::text[], $142::bytea[], $143::text[], $144::timestamptz[]
+        $142::text[], $143::text[], $144::bytea[], $145::text[], $146::timestamptz[]
     ) as new (
         space, key, fingerprint, answer, recorded_at
     )

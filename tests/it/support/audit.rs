@@ -7,7 +7,7 @@ use counterfoil::domain::amounts::{Amounts, Grams, Tokens, Usd};
 use counterfoil::domain::budget::measure::Consumption;
 use counterfoil::domain::budget::recount::Recount;
 use counterfoil::domain::budget::scope::Dimensions;
-use counterfoil::domain::id::{LabelKey, LabelValue};
+use counterfoil::domain::id::{FeatureId, LabelKey, LabelValue, TenantId};
 use counterfoil::domain::usage::Usage;
 use counterfoil::store::catalogue;
 use rust_decimal::Decimal;
@@ -44,12 +44,12 @@ const STATEMENTS: [(&str, &str); 5] = [
             from usage_rollup
         ) as kept
         full join (
-            select tenant, date_bin('15 minutes', occurred_at, 'epoch') as quarter, feature, provider, model,
-                coalesce(region, '') as region, priority, sum(requests)::bigint as requests, sum(input)::bigint as input,
-                sum(cache_read)::bigint as cache_read, sum(cache_write_5m)::bigint as cache_write_5m,
-                sum(cache_write_1h)::bigint as cache_write_1h, sum(output)::bigint as output,
-                sum(reasoning)::bigint as reasoning, sum(usd) as usd, sum(gco2e_usage_location) as gco2e_usage_location,
-                sum(gco2e_usage_market) as gco2e_usage_market, sum(gco2e_embodied) as gco2e_embodied
+            select tenant, date_bin('15 minutes', period_at, 'epoch') as quarter, feature, provider, model,
+                coalesce(region, '') as region, priority, sum(direction * requests)::bigint as requests, sum(direction * input)::bigint as input,
+                sum(direction * cache_read)::bigint as cache_read, sum(direction * cache_write_5m)::bigint as cache_write_5m,
+                sum(direction * cache_write_1h)::bigint as cache_write_1h, sum(direction * output)::bigint as output,
+                sum(direction * reasoning)::bigint as reasoning, sum(direction * usd) as usd, sum(direction * gco2e_usage_location) as gco2e_usage_location,
+                sum(direction * gco2e_usage_market) as gco2e_usage_market, sum(direction * gco2e_embodied) as gco2e_embodied
             from transfers
             group by 1, 2, 3, 4, 5, 6, 7
         ) as counted
@@ -88,7 +88,9 @@ async fn counters(pool: &PgPool) -> Vec<String> {
     let catalogue = catalogue::load(&mut connection).await.unwrap();
     let mut recount = Recount::new(&catalogue, Vec::new());
     for row in sqlx::query("select *, period_at as counted_at from transfers").fetch_all(pool).await.unwrap() {
-        recount.post(&dimensions(&row), row.get("counted_at"), &consumption(&row)).unwrap();
+        let (call, at, moved) = (dimensions(&row), row.get("counted_at"), consumption(&row));
+        let is_forward = row.get::<i16, _>("direction") == 1;
+        if is_forward { recount.post(&call, at, &moved) } else { recount.take_back(&call, at, &moved) }.unwrap();
     }
     let open = "select *, granted_at as counted_at from reservations where state = 'open'";
     for row in sqlx::query(open).fetch_all(pool).await.unwrap() {
@@ -125,8 +127,8 @@ fn dimensions(row: &PgRow) -> Dimensions {
     let labels: Option<Json<BTreeMap<String, String>>> = row.get("labels");
     let label = |(key, value): (String, String)| (LabelKey::parse(&key).unwrap(), LabelValue::parse(&value).unwrap());
     Dimensions {
-        tenant: name(row, "tenant").unwrap(),
-        feature: name(row, "feature").unwrap(),
+        tenant: TenantId::stored(row.get("tenant")).unwrap(),
+        feature: FeatureId::stored(row.get("feature")).unwrap(),
         provider: name(row, "provider").unwrap(),
         model: name(row, "model").unwrap(),
         region: name(row, "region"),

@@ -131,6 +131,7 @@ fn call_of(action: &mut Action) -> &mut Dimensions {
     match action {
         Action::Reserve(reserve) => &mut reserve.call,
         Action::PostUsage(post) => &mut post.call,
+        Action::Adjust(adjust) => &mut adjust.call,
         Action::Settle(_) | Action::Release(_) | Action::Extend(_) => panic!("this action names no call"),
     }
 }

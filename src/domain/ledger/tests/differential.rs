@@ -57,7 +57,7 @@ impl Life {
         let (input, output) = (u64::from(input % 40), u64::from(output % 50));
         let outcome = pick(&CallOutcome::ALL, outcome);
         let ttl_seconds = pick(&[120, 30, 1, 700, 86_400], more);
-        let action = match kind % 10 {
+        let action = match kind % 11 {
             0..=3 => Action::Reserve(Box::new(Reserve {
                 allow_cap: flags & 1 == 1,
                 hold: flags & 0b1110 != 0b0010,
@@ -74,6 +74,31 @@ impl Life {
             })),
             6 => Action::Release(Release { tenant: tenant_of, ..release(target) }),
             7..=8 => Action::Extend(Extend { tenant: tenant_of, ..extend(target, ttl_seconds, u64::from(flags % 12)) }),
+            10 => {
+                let mut call = call(&Self::call(tenant, model));
+                if flags & 0b100 != 0 {
+                    (call.tenant, call.feature) = (TenantId::nobody(), FeatureId::nothing());
+                }
+                let back = pick(&[0, 5, 900, 50_000, -1], when);
+                let amounts = Amounts {
+                    tokens: tokens(input.saturating_add(output)),
+                    usd: Usd::new(input.into()).unwrap(),
+                    ..Amounts::default()
+                };
+                Action::Adjust(Box::new(Adjust {
+                    transfer: transfer_id(number),
+                    kind: if flags & 1 == 1 {
+                        Adjustment::TrueUp { corrects: None }
+                    } else {
+                        Adjustment::Correction { corrects: transfer_id(target) }
+                    },
+                    direction: if flags & 0b10 == 0 { Direction::Forward } else { Direction::Reverse },
+                    call,
+                    priority: Priority::Standard,
+                    consumption: Consumption { requests: 1, usage: usage([input, 0, 0, 0, output, 0]), amounts },
+                    occurred_at: self.batched.now.checked_sub_signed(TimeDelta::seconds(back)).unwrap(),
+                }))
+            }
             _ => {
                 let back = pick(
                     &[None, Some(0), Some(5), Some(-300), Some(900), Some(50_000), Some(-301), Some(34_560_001)],

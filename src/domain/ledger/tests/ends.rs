@@ -213,7 +213,7 @@ fn a_failed_call_pays_no_fee_and_emits_nothing() {
         ..settle(1, None, COMPLETED)
     };
     let posted = world.settle(failed).unwrap();
-    assert_eq!(posted.priced.consumption.amounts, crate::domain::amounts::Amounts::default());
+    assert_eq!(posted.priced.consumption.amounts, Amounts::default());
     assert_eq!(
         (world.counters("u"), world.counters("g"), world.counters("r")),
         (String::new(), String::new(), "1+0".into())

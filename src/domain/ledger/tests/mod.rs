@@ -3,6 +3,7 @@
 //! After every batch the world recounts itself: each counter is what the journal and the open reservations say, each
 //! reservation ended at most once, and what was granted fits every hard budget.
 
+mod adjusting;
 mod differential;
 mod ends;
 mod model;
@@ -17,15 +18,17 @@ use uuid::Uuid;
 
 use super::books::Books;
 use super::command::{
-    Action, Command, Extend, Idempotency, KeySpace, PostUsage, Release, ReportedUsage, Reserve, Settle,
+    Action, Adjust, Adjustment, Command, Extend, Idempotency, KeySpace, PostUsage, Release, ReportedUsage, Reserve,
+    Settle,
 };
 use super::outcome::{Answer, Extended, Outcome, Posted, Refusal, Ruled};
 use super::reservation::{Reservation, ReservationState};
-use super::transfer::{CallOutcome, CallReport, Transfer};
-use crate::domain::amounts::Tokens;
+use super::transfer::{CallOutcome, CallReport, Direction, Transfer};
+use crate::domain::amounts::{Amounts, Tokens, Usd};
 use crate::domain::budget::catalogue::{Catalogue, Priority};
+use crate::domain::budget::measure::Consumption;
 use crate::domain::fixtures::{at, call, catalogue, quantity, rates, tokens, usage};
-use crate::domain::id::{ReservationId, TenantId, TransferId};
+use crate::domain::id::{FeatureId, ReservationId, TenantId, TransferId};
 use crate::domain::price::ServiceTier;
 use crate::domain::tariff::{Flags, RateBooks};
 use store::Store;
@@ -132,6 +135,11 @@ impl World {
     fn change(&mut self, text: &str) {
         self.catalogue = catalogue(text);
         self.store.recount(&self.catalogue);
+    }
+
+    /// Closes all periods before an instant.
+    fn close(&mut self, until: DateTime<Utc>) {
+        Arc::make_mut(&mut self.catalogue).closed_until = Some(until);
     }
 
     #[track_caller]

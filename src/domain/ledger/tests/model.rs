@@ -89,7 +89,13 @@ fn rules() -> Vec<Rule> {
         rule("slide", Window::Sliding, 6, |call| Some(call.tenant.to_string()), |call| call.requests.into()),
         Rule {
             kept_for_interactive: Decimal::from(36),
-            ..rule("floor", Window::TenantDay, 90, |call| Some(call.tenant.to_string()), dollars)
+            ..rule(
+                "floor",
+                Window::TenantDay,
+                90,
+                |call| Some(call.tenant.to_string()).filter(|tenant| tenant != "-"),
+                dollars,
+            )
         },
         rule("two", Window::UtcDay, 30, |call| (call.model.as_str() == "two").then(String::new), dollars),
         Rule {
@@ -128,6 +134,7 @@ struct Spent {
     call: Dimensions,
     at: i64,
     what: Consumption,
+    sign: Decimal,
 }
 
 pub(super) struct Model {
@@ -162,6 +169,7 @@ impl Model {
             Action::Release(release) => self.release(release),
             Action::Extend(extend) => self.extend(extend, at),
             Action::PostUsage(post) => self.post(post, at),
+            Action::Adjust(adjust) => self.adjust(adjust, at),
         };
         match said {
             Ok(said) => {
@@ -214,8 +222,12 @@ impl Model {
         let counts = |other: &Dimensions, at: i64| {
             (rule.key)(other) == key && Self::within(rule.window, call, at, later) && by_now(at)
         };
-        let posted =
-            self.spent.iter().filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.what)).sum();
+        let posted = self
+            .spent
+            .iter()
+            .filter(|one| counts(&one.call, one.at))
+            .map(|one| one.sign * (rule.measure)(&one.what))
+            .sum();
         let open = self.holds.iter().filter(|one| one.state == State::Open && Some(one.id) != without);
         let held =
             open.filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.priced.consumption)).sum();
@@ -392,7 +404,7 @@ impl Model {
         let said = said_posted(&priced.consumption, priced.flags.with(flags));
         // An expired hold may be settled once, and then it has ended like any other.
         self.holds[place].state = State::Ended;
-        self.spent.push(Spent { call: call.clone(), at, what: priced.consumption });
+        self.spent.push(Spent { call: call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
         Ok(format!("{said} [{}]", self.budgets(&call, |_| at)))
     }
 
@@ -442,8 +454,23 @@ impl Model {
         }
         let ReportedUsage::Buckets(usage) = &post.usage else { unreachable!("the model reads no raw usage") };
         let priced = self.price(&post.call, post.service_tier, at, usage, post.requests);
-        self.spent.push(Spent { call: post.call.clone(), at, what: priced.consumption });
+        self.spent.push(Spent { call: post.call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
         Ok(format!("{} [{}]", said_posted(&priced.consumption, priced.flags), self.budgets(&post.call, |_| at)))
+    }
+}
+
+impl Model {
+    fn adjust(&mut self, adjust: &Adjust, now: i64) -> Result<String, &'static str> {
+        if !["acme", "beta", "firm", "gone", "-"].contains(&adjust.call.tenant.as_str()) {
+            return Err("unknown tenant");
+        }
+        let at = adjust.occurred_at.timestamp();
+        if at > now {
+            return Err("out of range");
+        }
+        let sign = if adjust.direction == Direction::Forward { Decimal::ONE } else { Decimal::NEGATIVE_ONE };
+        self.spent.push(Spent { call: adjust.call.clone(), at, what: adjust.consumption, sign });
+        Ok(format!("{} [{}]", said_posted(&adjust.consumption, Flags::NONE), self.budgets(&adjust.call, |_| at)))
     }
 }
 

@@ -76,8 +76,7 @@ fn a_curve_is_straight_between_its_points_and_nothing_outside() {
     ] {
         assert!((between(from, to) - expected).abs() < 1e-9, "{from} to {to}: {}", between(from, to));
     }
-    let (pieces, end) = curve.pieces();
-    assert_eq!(Curve::new(pieces, end.unwrap()), curve);
+    assert_eq!(Curve::new(curve.pieces(), curve.end().unwrap()), curve);
     assert!(Curve::nothing().between(start, later(0)).abs() < f64::EPSILON);
 }
 

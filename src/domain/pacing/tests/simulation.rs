@@ -109,6 +109,30 @@ struct Outcome {
     unused: f64,
 }
 
+/// What the service would expect of people, from what they used.
+fn forecast(
+    zone: Zone,
+    history_start: DateTime<Utc>,
+    (period_start, now, reset): (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>),
+    known: &[f64],
+) -> Curve {
+    let series = HourlySeries::new(history_start, now, known.to_vec());
+    let sources = [Source { tenant: "acme".parse().unwrap(), feature: None, zone, series }];
+    let projection = project(&Question {
+        now,
+        period_start,
+        reset: Some(reset),
+        limit: f64::MAX,
+        posted: 0.0,
+        held: 0.0,
+        sources: &sources,
+        planned: &[],
+        errors: &ErrorBook::builtin(),
+        factor_range: None,
+    });
+    Curve::new(projection.path.iter().map(|hour| (hour.start, hour.expected)), reset)
+}
+
 /// A month. `demand` and `others` begin [`BEFORE`] hours before it.
 fn month(policy: Policy, start: DateTime<Utc>, reset: DateTime<Utc>, demand: &[f64], others: &[f64]) -> Outcome {
     let zone = Zone::parse("Europe/Berlin").unwrap();
@@ -128,21 +152,7 @@ fn month(policy: Policy, start: DateTime<Utc>, reset: DateTime<Utc>, demand: &[f
         if policy == Policy::Reserve && now >= day.1 {
             let local = PeriodSpec::DAY.holding(zone, now).unwrap();
             day = (local.start, local.end.unwrap());
-            let series = HourlySeries::new(history_start, now, known.clone());
-            let sources = [Source { tenant: "acme".parse().unwrap(), feature: None, zone, series }];
-            let projection = project(&Question {
-                now,
-                period_start: start,
-                reset: Some(reset),
-                limit: f64::MAX,
-                posted: 0.0,
-                held: 0.0,
-                sources: &sources,
-                planned: &[],
-                errors: &ErrorBook::builtin(),
-                factor_range: None,
-            });
-            interactive = Curve::new(projection.path.iter().map(|hour| (hour.start, hour.expected)), reset);
+            interactive = forecast(zone, history_start, (start, now, reset), &known);
             let a_day = interactive.between(now, now.checked_add_signed(TimeDelta::days(1)).unwrap());
             (today, seen) = (0.0, Seen { used: 0.0, expected: 0.0, a_day });
         }

@@ -1,0 +1,62 @@
+//! Usage without a reservation: recorded, also when no budget has room for it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Books, Effects, Shift, to_usage};
+use crate::domain::ledger::command::{OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX, PostUsage};
+use crate::domain::ledger::outcome::{Outcome, Posted, Refusal};
+use crate::domain::ledger::transfer::{Direction, Transfer, TransferKind};
+use crate::domain::tariff::Flags;
+
+impl Books {
+    pub(super) fn post_usage(&self, post: &PostUsage, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let call = &post.call;
+        if self.catalogue.tenant(&call.tenant).is_none() {
+            return Err(Refusal::UnknownTenant(call.tenant.clone()));
+        }
+        let occurred_at = post.occurred_at.unwrap_or(now);
+        let age = now.signed_duration_since(occurred_at);
+        if age > TimeDelta::days(OCCURRED_DAYS_PAST_MAX)
+            || age < TimeDelta::seconds(OCCURRED_SECONDS_AHEAD_MAX.saturating_neg())
+        {
+            return Err(Refusal::OccurredOutOfRange(occurred_at));
+        }
+        let usage = to_usage(&post.usage, call)?;
+        let tariff =
+            self.rates.tariff(&call.provider, &call.model, post.service_tier, call.region.as_ref(), occurred_at);
+        let latency = post.report.latency();
+        let mut priced = tariff.price(&usage, post.requests, latency)?;
+        let period_at = self.catalogue.counted_at(occurred_at, now);
+        if period_at != occurred_at {
+            priced.flags = priced.flags.with(Flags::PERIOD_CLOSED);
+        }
+        let governing = self.catalogue.governing(call, period_at)?;
+        let mut effects = Effects::default();
+        self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
+        effects.transfer = Some(Transfer {
+            id: post.transfer,
+            kind: TransferKind::Usage,
+            direction: Direction::Forward,
+            call: call.clone(),
+            requested_model: post.requested_model.clone().filter(|model| *model != call.model),
+            priority: post.priority,
+            priced,
+            report: post.report.clone(),
+            occurred_at,
+            recorded_at: now,
+            period_at,
+            reservation: None,
+            corrects: None,
+        });
+        let posted = Posted {
+            transfer: post.transfer,
+            reservation: None,
+            priced,
+            hold: None,
+            occurred_at,
+            recorded_at: now,
+            budgets: self.states(&governing, &effects),
+        };
+        Ok((Outcome::Posted(Box::new(posted)), effects))
+    }
+}
