@@ -2,6 +2,7 @@
 //!
 //! | command | does |
 //! |---|---|
+//! | [`backtest`] | measures the forecast on the past |
 //! | [`mod@bench`] | measures the service against a naive baseline |
 //! | [`demo`] | the whole of it at work, on a real trace |
 //! | [`serve`] | the HTTP service |
@@ -10,6 +11,7 @@
 //! | [`migrate`] | brings the tables up to date |
 //! | [`openapi`] | prints the document |
 
+pub mod backtest;
 pub mod bench;
 pub mod boot;
 pub mod client;
@@ -43,6 +45,7 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Measure the service, and a naive baseline on the same Postgres
     Bench(bench::BenchArgs),
+    Backtest(backtest::BacktestArgs),
     /// See all of it at work on a real trace
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
@@ -62,6 +65,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
         Command::Bench(args) => bench::run(args, &environment).await,
+        Command::Backtest(args) => backtest::run(&args, &environment).await,
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
         Command::Verify(args) => verify::run(&args, &environment).await,

@@ -159,6 +159,9 @@ pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &Serie
             statement.push(" and ").push(column).push(" = ").push_bind(value.to_owned());
         }
     }
+    if let Some(priority) = asked.priority {
+        statement.push(" and priority = ").push_bind(priority.name());
+    }
     for (label, value) in labels {
         statement.push(" and labels ->> ").push_bind(label.as_str().to_owned());
         statement.push("::text = ").push_bind(value.as_str().to_owned());

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod backtest;
 mod bench;
 mod books;
 mod catalogue;

@@ -181,7 +181,7 @@ fn history_start(subjects: &[Subject], now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// The hours that a row has no value for are zeros.
-fn dense(hours: &[i32], values: &[f64], into: &mut Vec<f64>) {
+pub(super) fn dense(hours: &[i32], values: &[f64], into: &mut Vec<f64>) {
     for (hour, value) in hours.iter().zip(values) {
         let Ok(place) = usize::try_from(*hour) else { continue };
         if into.len() <= place {
@@ -248,7 +248,7 @@ fn planned_for(subject: &Subject, announced: &[PlannedUsageRow]) -> (Vec<Planned
     for row in announced.iter().filter(|row| is_counted(subject, row)) {
         match (quantity(&subject.budget.measure, row), TenantId::parse(&row.tenant)) {
             (Some(quantity), Ok(tenant)) => {
-                planned.push(Planned { tenant, feature: None, from: row.start, until: row.end, quantity })
+                planned.push(Planned { tenant, feature: None, from: row.start, until: row.end, quantity });
             }
             (None, _) => uncounted += 1,
             (Some(_), Err(_)) => {}

@@ -57,7 +57,7 @@ impl App {
         let mut changed = Vec::new();
         for share in &split {
             let budget = BudgetId::parse(&share.budget).map_err(|error| FieldError::new("id", error))?;
-            let fresh = tenant_budget(&shared, &subject, body, share)?;
+            let fresh = tenant_budget(&shared, &subject, body, share);
             let wanted = match before.get(&budget) {
                 None => fresh,
                 Some(kept) if counts_alike(kept, &fresh) => BudgetBody {
@@ -91,7 +91,7 @@ fn tenant_budget(
     subject: &Subject,
     body: &ApplyFairSplitBody,
     share: &FairShareBody,
-) -> Result<BudgetBody, AppError> {
+) -> BudgetBody {
     let mut scope = shared.scope.clone();
     scope.tenant = Some(share.tenant.clone());
     let parts = subject.key.as_str().split_once('/');
@@ -106,7 +106,7 @@ fn tenant_budget(
         // A shared budget has no tenant's clock; the zone of the counter is the same.
         BudgetClock::Tenant => subject.zone.name().to_owned(),
     };
-    Ok(BudgetBody {
+    BudgetBody {
         id: None,
         scope,
         each: None,
@@ -116,7 +116,7 @@ fn tenant_budget(
         kind: KindName::Budget,
         contract: None,
         ..shared.clone()
-    })
+    }
 }
 
 fn both(parts: Option<(&str, &str)>) -> (Option<String>, Option<String>) {

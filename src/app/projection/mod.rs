@@ -12,12 +12,14 @@
 //! | [`what_if`] | the same projection with something changed |
 //! | [`fair_split`] | the fair split of a shared budget, applied |
 //! | [`accuracy`] | how right projections were |
+//! | [`past`] | the past of an installation, for the back-test |
 //! | [`planned`] | announced work: add, list, withdraw |
 
 pub mod accuracy;
 pub mod asked;
 pub mod cache;
 pub mod fair_split;
+pub mod past;
 pub mod planned;
 pub mod range;
 pub mod round;

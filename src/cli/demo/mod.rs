@@ -5,7 +5,7 @@
 //! | 1 | start | the service, as `serve` starts it, on books of its own |
 //! | 2 | set up | five tenants on five clocks, their budgets, two quotas on providers' clocks |
 //! | 3 | replay | one hour of real calls, over HTTP, from many callers at once |
-//! | 4 | show | budgets, features, the trial balance, verdicts with their reasons |
+//! | 4 | show | the projection of a shared quota on everybody's clock, budgets, features, the trial balance, verdicts with their reasons |
 //! | 5 | serve | until told to stop; `--exit` leaves this out |
 //!
 //! Invariants: never touches books that were not named or made by a demo; the same rows play the same parts each time; a
@@ -13,6 +13,7 @@
 
 mod books;
 mod cast;
+mod foresight;
 mod progress;
 mod provider;
 mod replay;
@@ -51,6 +52,8 @@ const FOLDER: &str = "demo";
 const TOKEN_HOURS: i64 = 24;
 
 /// See all of it at work: start, replay a real trace through the API, show the books, keep serving.
+///
+/// Shows when a provider's quota that tenants on four clocks share will run out, and whose working day that hits.
 ///
 /// Makes tenants in Tokyo, Kathmandu, Berlin, São Paulo and San Francisco with budgets on their own clocks, and replays
 /// 3,132 real model calls (Azure Public Dataset 2023) through pre-flight and settle.
@@ -179,6 +182,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
     let token = token(running, &[Scope::Admin])?;
     let mut client = Client::connect(running.address, &token).await?;
     set_up(&mut client).await?;
+    foresight::set_up(&mut client, running.app.clock.now()).await?;
     let mut trace = trace::calls()?;
     trace.truncate(args.calls.unwrap_or(usize::MAX));
     let session = uuid::Uuid::now_v7().simple().to_string();
@@ -191,6 +195,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
     };
     let mut replayed = replay(&stage).await?;
     let books = books::read(&mut client).await?;
+    let foresight = foresight::read(&mut client).await?;
     let replay_ms = u64::try_from(replayed.took.as_millis())?;
     let speed = Speed {
         replay_ms,
@@ -206,6 +211,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
         trace: TraceLine { source: trace::ATTRIBUTION, calls: trace.len(), callers: CALLERS },
         speed,
         replay: replayed.tally,
+        projection: foresight,
         budgets: books.budgets,
         features: books.features,
         trial_balance: books.trial_balance,

@@ -136,23 +136,38 @@ impl ErrorBook {
         Self { classes: BUILTIN.into_iter().map(of).collect() }
     }
 
-    /// The built-in errors, mixed with those of one's own in proportion to how many independent ones there are: two errors
-    /// of one budget are independent when their horizons do not overlap.
+    /// The built-in errors, [mixed](Self::mixed_with) with those of one's own.
     #[must_use]
     pub fn learned(errors: &[PastError]) -> Self {
-        let mut book = Self::builtin();
-        for (class, entry) in &mut book.classes {
+        Self::builtin().mixed_with(errors)
+    }
+
+    /// These errors, mixed with others in proportion to how many independent ones there are: two errors of one budget are
+    /// independent when their horizons do not overlap.
+    #[must_use]
+    pub fn mixed_with(self, errors: &[PastError]) -> Self {
+        self.weighed(errors, |independent| independent / (independent + ERRORS_HALF))
+    }
+
+    /// These errors alone, where there are enough of them; the built-in ones elsewhere.
+    #[must_use]
+    pub fn measured(errors: &[PastError]) -> Self {
+        Self::builtin().weighed(errors, |independent| if independent >= ERRORS_HALF { 1.0 } else { 0.0 })
+    }
+
+    fn weighed(mut self, errors: &[PastError], share: impl Fn(f64) -> f64) -> Self {
+        for (class, entry) in &mut self.classes {
             for (hours, quantiles) in HORIZONS.iter().zip(&mut entry.horizons) {
                 let own = errors.iter().filter(|error| error.class == *class && error.hours == *hours);
                 if let Some((learned, independent)) = distribution(own.copied(), *hours) {
-                    let share = independent / (independent + ERRORS_HALF);
-                    for (builtin, own) in quantiles.iter_mut().zip(learned) {
-                        *builtin += (own - *builtin) * share;
+                    let share = share(independent);
+                    for (value, own) in quantiles.iter_mut().zip(learned) {
+                        *value += (own - *value) * share;
                     }
                 }
             }
         }
-        book
+        self
     }
 
     /// The scale of the band of a class: 1 is as measured.

@@ -68,7 +68,7 @@ pub(super) fn fit(
             values,
             keys,
             in_period: usize::try_from(end.saturating_sub(hour_number(period_start))).unwrap_or(0),
-            running: (value_at(&series, end), running_key, elapsed),
+            running: (series.used_between(hour_start(end), known_until), running_key, elapsed),
         };
         let (level, shifted) = level(age, uses, &shape, &level_weights, shift_error(errors, class));
         fitted.push(Fitted {
@@ -89,11 +89,6 @@ fn history(series: &HourlySeries, end: i64) -> &[f64] {
     let values = values.get(values.len().saturating_sub(HISTORY)..).unwrap_or_default();
     let before_first = values.iter().take_while(|value| **value <= 0.0).count();
     values.get(before_first..).unwrap_or_default()
-}
-
-fn value_at(series: &HourlySeries, hour: i64) -> f64 {
-    let place = usize::try_from(hour.saturating_sub(hour_number(series.start()))).ok();
-    place.and_then(|place| series.values().get(place)).copied().unwrap_or(0.0)
 }
 
 /// The error over two days that one in twenty exceeds, on either side.

@@ -10,6 +10,7 @@
 //! | [`score`](mod@score) | a stored projection against the truth |
 //! | [`work`] | who is at work, and on whose clock the empty end of a period lies |
 //! | [`fair`] | the tenant budgets that would bear a shortage evenly |
+//! | [`backtest`] | how good all this would have been |
 //! | [`what_if`] | the same question with something changed |
 //!
 //! Invariants: the same question has the same answer; no input panics, and no answer holds a number that is not finite;
@@ -21,6 +22,7 @@
 //! dollars and grams are all numbers here.
 #![expect(clippy::float_arithmetic, reason = "a forecast is an estimate; no amount that is posted passes through it")]
 
+pub mod backtest;
 mod builtin;
 mod clocks;
 pub mod errors;
@@ -38,6 +40,9 @@ pub mod series;
 mod steadiness;
 pub mod what_if;
 pub mod work;
+
+#[cfg(test)]
+mod tests;
 
 pub use errors::{ErrorBook, ErrorClass, PastError, log_error};
 pub use fair::{TenantShare, fair_split};

@@ -12,8 +12,8 @@ pub(super) fn real(count: usize) -> f64 {
 
 /// A whole number of hours as a real one, exact within 240,000 years.
 pub(super) fn real_hours(hours: i64) -> f64 {
-    let bound = i64::from(i32::MAX);
-    f64::from(i32::try_from(hours.clamp(-bound, bound)).unwrap_or(0))
+    let most = if hours < 0 { i32::MIN } else { i32::MAX };
+    f64::from(i32::try_from(hours).unwrap_or(most))
 }
 
 /// The whole part of a number, towards zero; 0 of what is not a number, the last one of what is too large.
@@ -48,7 +48,10 @@ pub(super) fn hour_start(number: i64) -> DateTime<Utc> {
     number.checked_mul(HOUR_S).and_then(|second| DateTime::from_timestamp(second, 0)).unwrap_or_default()
 }
 
-/// The larger of 0 and the number; 0 of what is not finite.
+/// No amount is counted as more than this, so that no sum of hours can leave the range of `f64`.
+const AMOUNT_MAX: f64 = 1e24;
+
+/// The number as an amount: not below 0, at most [`AMOUNT_MAX`]; 0 of what is not finite.
 pub(super) fn clean(value: f64) -> f64 {
-    if value.is_finite() { value.max(0.0) } else { 0.0 }
+    if value.is_finite() { value.clamp(0.0, AMOUNT_MAX) } else { 0.0 }
 }

@@ -11,6 +11,9 @@ use super::number::{after, hour_number, hour_start, hours_between};
 /// The shares below and above an 80 % band.
 const BAND: (f64, f64) = (0.1, 0.9);
 
+/// No path is longer, in hours: two years.
+const HOURS_MAX: usize = 17_568;
+
 /// The hours of a path: the rest of the hour that runs, then whole ones, and what is left of the last.
 #[derive(Debug, Clone)]
 pub(super) struct Hours {
@@ -26,7 +29,8 @@ impl Hours {
         let first = hour_number(now);
         let mut lengths = Vec::new();
         let mut hour = first;
-        while hour_start(hour) < until {
+        // At the end of all dates an hour has no start: the bound ends what the dates do not.
+        while hour_start(hour) < until && lengths.len() < HOURS_MAX {
             let end = hour_start(hour.saturating_add(1));
             lengths.push(hours_between(hour_start(hour).max(now), end.min(until)).clamp(0.0, 1.0));
             hour = hour.saturating_add(1);

@@ -38,10 +38,10 @@ pub fn scaled(sources: &[Source], whose: &Whose, factor: f64) -> Vec<Source> {
     sources.iter().map(change).collect()
 }
 
-/// A share of the use moved to another model, where one unit of the old becomes `ratio` units of the new: the ratio of their
-/// prices for a budget in dollars, of their emissions for one in grams, 1 for tokens if both count alike.
+/// A share of the use moved to another model.
 ///
-/// Sources are by tenant and feature, not by model: `share` is of all that the source uses.
+/// One unit of the old becomes `ratio` units of the new: the ratio of their prices for a budget in dollars, of their
+/// emissions for one in grams, 1 for tokens if both count alike. Sources are by tenant and feature, not by model: `share` is of all that the source uses.
 #[must_use]
 pub fn routed(sources: &[Source], whose: &Whose, share: f64, ratio: f64) -> Vec<Source> {
     let share = clean(share).min(1.0);

@@ -63,6 +63,6 @@ mod tests {
         assert_eq!(share(0.733_33).to_string(), "0.7333");
         assert_eq!(share(7.0).to_string(), "1");
         assert_eq!(share(f64::NAN).to_string(), "0");
-        assert_eq!(hours(-3.14159).to_string(), "-3.14");
+        assert_eq!(hours(-2.71459).to_string(), "-2.71");
     }
 }

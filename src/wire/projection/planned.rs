@@ -18,7 +18,9 @@ const NOTE_LENGTH_MAX: usize = 500;
 /// Longest announced work, in days: a year and a day.
 pub const PLANNED_DAYS_MAX: i64 = 367;
 
-/// How much is announced. At least one of them; what is left out is told by the price and factor books where `usage`,
+/// How much is announced, in at least one unit.
+///
+/// What is left out is told by the price and factor books where `usage`,
 /// `provider` and `model` are given, and else is not known: a budget on such a measure does not count the work.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -1,8 +1,10 @@
 //! Projections over HTTP: when a shared quota runs out, whose day it hits, and what would change it. The world of these
 //! tests is made through the API: weeks of work on four clocks.
 
+mod change;
 mod planned;
 mod project;
+mod round;
 
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc, Weekday};
 use counterfoil::domain::calendar::Zone;
@@ -13,7 +15,7 @@ use crate::support::service::TestService;
 /// A Wednesday afternoon in Berlin, twelve days before a month ends.
 pub(crate) const NOW: &str = "2026-06-17T12:00:00Z";
 /// Whole weeks of history.
-const WEEKS: i64 = 8;
+const WEEKS: i64 = 5;
 /// Tenants, their zones, and the tokens of one of their working hours.
 pub(crate) const TENANTS: [(&str, &str, u64); 4] = [
     ("tokyo", "Asia/Tokyo", 1_000),
@@ -55,7 +57,7 @@ pub(crate) async fn work(service: &TestService, from: DateTime<Utc>, to: DateTim
     }
 }
 
-/// Four tenants on four clocks with eight weeks of work, and a quota they share.
+/// Four tenants on four clocks with five weeks of work, and a quota they share.
 pub(crate) async fn world() -> TestService {
     let service = TestService::start_at(NOW).await;
     for (tenant, zone, _) in TENANTS {

@@ -30,7 +30,7 @@ async fn a_shared_quota_ends_when_its_tenants_clocks_say_so() {
     assert!(number(&body["p_exhaust"]) > 0.5, "{:#}", body["p_exhaust"]);
     assert_eq!(body["resets_at"], "2026-07-01T00:00:00Z");
     assert_eq!(body["watermark"]["recorded_until"], NOW);
-    assert_eq!((body["method"].as_str(), body["history_days"].as_u64()), (Some("hour_of_week"), Some(56)));
+    assert_eq!((body["method"].as_str(), body["history_days"].as_u64()), (Some("hour_of_week"), Some(35)));
 
     // The path runs hour by hour to the reset, and its uses add up.
     let path = body["path"].as_array().unwrap();
