@@ -16,7 +16,7 @@ use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::StoreError;
 use super::lane::counter_from_row;
-use super::series::{SeriesAsked, push_filters, push_key, push_sum};
+use super::series::{SeriesAsked, push_filters, push_key, push_value};
 use crate::domain::budget::catalogue::{BudgetNumber, Priority};
 use crate::domain::budget::counter::{Counter, CounterId};
 use crate::domain::budget::scope::CounterKey;
@@ -104,15 +104,15 @@ pub async fn taken_since(connection: &mut PgConnection, asked: &SeriesAsked<'_>)
     let mut statement: QueryBuilder<Postgres> =
         QueryBuilder::new("select key, tenant, priority, sum(value) from (select ");
     push_key(&mut statement, asked.each);
-    statement.push(" as key, tenant, priority, ");
-    push_sum(&mut statement, asked.measure);
-    statement.push(" as value from usage_rollup where quarter >= ").push_bind(asked.from);
+    statement.push(" as key, tenant, priority, sum(");
+    push_value(&mut statement, asked.measure);
+    statement.push(") as value from usage_rollup where quarter >= ").push_bind(asked.from);
     push_filters(&mut statement, asked);
     statement.push(" group by 1, 2, 3 union all select ");
     push_key(&mut statement, asked.each);
-    statement.push(" as key, tenant, priority, ");
-    push_sum(&mut statement, asked.measure);
-    statement.push(" as value from reservations where state = 'open' and expires_at > ").push_bind(asked.to);
+    statement.push(" as key, tenant, priority, sum(");
+    push_value(&mut statement, asked.measure);
+    statement.push(") as value from reservations where state = 'open' and expires_at > ").push_bind(asked.to);
     statement.push(" and granted_at >= ").push_bind(asked.from);
     push_filters(&mut statement, asked);
     statement.push(" group by 1, 2, 3) as taken group by 1, 2, 3 order by 1, 2, 3");

@@ -135,7 +135,10 @@ impl App {
             [one] if budget.each.is_some() => Some(&one.key),
             _ => None,
         };
-        let found = self.budget_series(&budget, only, None, (from, now), confined).await?;
+        let found = match only {
+            Some(key) => self.budget_series(&budget, Some(key), None, (from, now), confined).await?,
+            None => self.whole_series(&budget, from, now, confined).await?,
+        };
         let range = factor_range(self, &budget, confined, now).await?;
         let mut read = self.begin_read(confined).await?;
         let announced = planned_usage::ahead(&mut read, budget.scope.tenant.as_ref(), now).await?;

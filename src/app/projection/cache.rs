@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::memory::Memory;
 use crate::domain::forecast::{ErrorBook, ErrorClass, PastError, log_error};
 use crate::domain::id::BudgetId;
 use crate::store::projections::{Learnt, StoredProjection};
@@ -38,6 +39,7 @@ struct Known {
     latest: Arc<ByCounter>,
     book: Arc<ErrorBook>,
     learnt_at: Option<DateTime<Utc>>,
+    memory: Memory,
 }
 
 /// What is known here. Cheap to clone.
@@ -49,6 +51,11 @@ impl Projections {
     #[must_use]
     pub fn book(&self) -> Arc<ErrorBook> {
         Arc::clone(&self.read().book)
+    }
+
+    /// The past of large budgets.
+    pub(super) fn memory(&self) -> Memory {
+        self.read().memory.clone()
     }
 
     /// The latest projection of a counter.

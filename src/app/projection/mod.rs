@@ -12,6 +12,7 @@
 //! | [`what_if`] | the same projection with something changed |
 //! | [`fair_split`] | the fair split of a shared budget, applied |
 //! | [`accuracy`] | how right projections were |
+//! | [`memory`] | the past of large budgets, kept in memory |
 //! | [`past`] | the past of an installation, for the back-test |
 //! | [`planned`] | announced work: add, list, withdraw |
 
@@ -19,6 +20,7 @@ pub mod accuracy;
 pub mod asked;
 pub mod cache;
 pub mod fair_split;
+pub mod memory;
 pub mod past;
 pub mod planned;
 pub mod range;

@@ -15,7 +15,7 @@ use crate::domain::budget::scope::Scope;
 use crate::domain::id::{FeatureId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::usage::Usage;
 use crate::store::usage::{SumsAsked, SumsFound, sums};
-use crate::wire::answer::UsageBuckets;
+use crate::wire::usage::UsageSums;
 use crate::wire::usage::{Dimension, UsageSource};
 
 /// Days of use that say which factors matter.
@@ -75,8 +75,12 @@ pub(super) async fn served(
 }
 
 /// What one call of a group uses on average.
-pub(super) fn of_one_call(usage: &UsageBuckets, requests: u64) -> Usage {
-    let part = |tokens: u64| Tokens::new(tokens.checked_div(requests.max(1)).unwrap_or(0)).unwrap_or_default();
+pub(super) fn of_one_call(usage: &UsageSums, requests: i64) -> Usage {
+    // What corrections took back below zero is nothing.
+    let part = |tokens: i64| {
+        let each = tokens.checked_div(requests.max(1)).and_then(|tokens| u64::try_from(tokens).ok());
+        Tokens::new(each.unwrap_or(0)).unwrap_or_default()
+    };
     Usage {
         input: part(usage.input),
         cache_read: part(usage.cache_read),

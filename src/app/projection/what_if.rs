@@ -185,7 +185,7 @@ impl Sums {
         let then = priced.consumption;
         let grams = |grams: Result<crate::domain::amounts::Grams, _>| real(grams.unwrap_or_default().decimal());
         self.unpriced |= !tariff.is_priced();
-        self.requests = self.requests.saturating_add(sums.requests);
+        self.requests = self.requests.saturating_add(u64::try_from(sums.requests).unwrap_or(0));
         let both = [
             (&mut self.usd, real(sums.amounts.usd), real(then.amounts.usd.decimal())),
             (&mut self.gco2e, real(sums.amounts.gco2e), grams(then.amounts.gco2e())),
@@ -231,7 +231,7 @@ impl Sums {
 
 /// How much of a measure sums are.
 fn measured(measure: &Measure, sums: &SumsBody) -> f64 {
-    let tokens = |count: u64| Tokens::new(count).unwrap_or_default();
+    let tokens = |count: i64| Tokens::new(u64::try_from(count).unwrap_or(0)).unwrap_or_default();
     match measure {
         Measure::Requests => real(sums.requests.into()),
         Measure::Tokens => real(sums.amounts.tokens.into()),
