@@ -86,10 +86,6 @@ async fn a_week_at_85_percent_stops_nobody_and_leaves_nothing() {
         }
         service.advance(TimeDelta::hours(1));
     }
-    println!(
-        "of {wanted}: {stopped} of {of_people} by people stopped, {given_up} of batch given up, {} unused of {limit}",
-        limit - taken
-    );
     assert!(stopped * 100 <= of_people, "{stopped} of {of_people} were stopped");
     assert!((limit - taken) * 100 <= limit, "{} of {limit} were left", limit - taken);
     let left: u64 = waiting.iter().map(|(_, work)| work).sum();

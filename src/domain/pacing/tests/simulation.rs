@@ -237,7 +237,6 @@ fn a_reserve_stops_nobody_and_leaves_nothing_where_the_limit_alone_stops_many() 
     for (name, shape) in [("office", Shape::Office), ("evenings", Shape::Evenings), ("four zones", Shape::FourZones)] {
         let (wall, _) = months(Policy::Wall, shape);
         let (reserve, worst) = months(Policy::Reserve, shape);
-        println!("{name}: wall {wall:.4?}, reserve {reserve:.4?}, worst month {worst:.4?}");
         assert!(wall.interactive > 0.08, "{name}: the limit alone stops people: {wall:?}");
         assert!(reserve.interactive <= 0.01 && worst.interactive <= 0.02, "{name}: {reserve:?}, worst {worst:?}");
         assert!(reserve.unused <= 0.01 && worst.unused <= 0.01, "{name}: {reserve:?}, worst {worst:?}");
