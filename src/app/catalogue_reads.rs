@@ -225,7 +225,8 @@ fn state(
     let Some(zone) = zone_of(budget, catalogue, open.tenant.as_ref()) else { return Ok(None) };
     let window = budget.period.window(zone, at).map_err(Refusal::Calendar)?;
     let Some(period) = window.last().copied() else { return Ok(None) };
-    let governing = Governing { budget: Arc::clone(budget), key, zone, period, window };
+    let closed_until = catalogue.quota_closed_until(budget.number, at);
+    let governing = Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until };
     let slice = |period: &Period| -> Result<Counter, AppError> {
         let Counter { posted, held } = open.counters.get(&period.start).copied().unwrap_or_default();
         let back = given_back.get(&governing.counter_at(*period)).copied().unwrap_or_default();

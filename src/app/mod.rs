@@ -9,6 +9,7 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`catalogue`] | tenants and budgets: create, replace, archive |
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
+//! | [`ingest`] | spans of instrumented applications, posted as usage |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`projection`] | when budgets run out, and how right that was |
@@ -16,6 +17,7 @@
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`runs`] | runs: stop, resume, look |
 //! | [`usage`] | what was used, added up |
+//! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, recomputed and compared |
 
@@ -24,11 +26,13 @@ pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod ingest;
 pub mod ledger;
 pub mod pacing;
 pub mod projection;
 pub mod rates;
 pub mod runs;
+pub mod signals;
 pub mod start;
 pub mod usage;
 pub mod verdicts;
@@ -43,6 +47,8 @@ use crate::clock::Clock;
 use crate::domain::access::Denied;
 use crate::domain::id::{BudgetId, ReservationId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
+use crate::domain::signal::RuleBook;
+use crate::ingest::mapping::Mapping;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
 use crate::wire::FieldError;
@@ -64,6 +70,10 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Proofs of reservations.
     pub grants: Arc<GrantSigner>,
+    /// What the attributes of spans mean.
+    pub otlp: Arc<Mapping>,
+    /// What providers' answers mean.
+    pub rules: Arc<RuleBook>,
 }
 
 /// Why a use case could not be done.

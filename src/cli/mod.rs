@@ -7,6 +7,7 @@
 //! | [`demo`] | the whole of it at work, on a real trace |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
+//! | [`import`] | adds prices and factors from files |
 //! | [`verify`] | recomputes the books and compares |
 //! | [`migrate`] | brings the tables up to date |
 //! | [`openapi`] | prints the document |
@@ -16,6 +17,7 @@ pub mod bench;
 pub mod boot;
 pub mod client;
 pub mod demo;
+pub mod import;
 pub mod migrate;
 pub mod openapi;
 pub mod serve;
@@ -50,8 +52,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
-    // These three are described by their arguments' own docs, which `--help` shows whole.
+    // These are described by their arguments' own docs, which `--help` shows whole.
     Verify(verify::VerifyArgs),
+    Import(import::ImportArgs),
     Migrate(migrate::MigrateArgs),
     Openapi(openapi::OpenapiArgs),
 }
@@ -69,6 +72,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
         Command::Verify(args) => verify::run(&args, &environment).await,
+        Command::Import(args) => import::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,
         Command::Openapi(args) => openapi::run(&args),
     }

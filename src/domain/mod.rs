@@ -17,6 +17,7 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`pacing`] | what calls that can wait may take before the limit is reached |
+//! | [`signal`] | what a provider says about its limits |
 //! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
@@ -45,5 +46,6 @@ pub mod id;
 pub mod ledger;
 pub mod pacing;
 pub mod price;
+pub mod signal;
 pub mod tariff;
 pub mod usage;

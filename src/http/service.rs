@@ -22,6 +22,7 @@ const CONTRACT: Contract = Contract {
         ("ledger", "The books: transfers, accounts, the trial balance."),
         ("runs", "What an agent's task may still do."),
         ("verdicts", "What was refused, and why."),
+        ("signals", "What providers said about their limits."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
         ("projections", "When a budget runs out, whose work it hits, and what would change it."),

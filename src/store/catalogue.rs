@@ -14,6 +14,7 @@ use sqlx::{Connection, Postgres, Row, Transaction};
 
 use super::StoreError;
 use super::rows::{reservation_from_row, transfer_from_row};
+use super::signals::closures;
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue, Tenant};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::{Recount, Recounted, counts_since};
@@ -50,7 +51,8 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     .await?;
     let budgets = budgets.iter().map(budget_from_row).collect::<Result<_, _>>()?;
     let stopped = super::runs::stopped(&mut *connection).await?;
-    let mut catalogue = Catalogue::new(version, tenants, budgets).with_stopped_runs(stopped);
+    let closures = closures(&mut *connection).await?;
+    let mut catalogue = Catalogue::new(version, tenants, budgets).with_closures(closures).with_stopped_runs(stopped);
     catalogue.closed_until =
         sqlx::query_scalar("select closed_until from catalogue_head").fetch_one(&mut *connection).await?;
     Ok(catalogue)
@@ -78,7 +80,7 @@ fn budget_from_row(row: &PgRow) -> Result<Budget, StoreError> {
 
 /// A change of the catalogue, alone with it until [`Change::commit`].
 pub struct Change<'c> {
-    transaction: Transaction<'c, Postgres>,
+    pub(super) transaction: Transaction<'c, Postgres>,
     now: DateTime<Utc>,
 }
 

@@ -19,6 +19,7 @@
 //! | [`projections`] | projections that were made, and what came true of them |
 //! | [`planned_usage`] | work that was announced |
 //! | [`usage`] | sums of what was used |
+//! | [`signals`] | what providers said, and the quotas that are closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
 //! | [`migrations`] | the schema, brought up to date |
@@ -45,6 +46,7 @@ mod rows;
 pub mod runs;
 pub mod scratch;
 pub mod series;
+pub mod signals;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;

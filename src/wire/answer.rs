@@ -151,7 +151,7 @@ pub struct RetryBody {
 /// One reason for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonBody {
-    /// A stable code: `run_stopped`, `run_time_over`, `larger_than_limit`, `limit_reached`, `priority_floor`, `paced`,
+    /// A stable code: `run_stopped`, `run_time_over`, `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `paced`,
     /// `held_by_others`, `output_capped`, `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
     #[schema(example = "near_limit")]
     pub code: String,
@@ -176,6 +176,9 @@ impl From<&Reason> for ReasonBody {
                 format!(
                     "{asked} asked, {available} left for now of what budget {budget} can spare from more urgent calls"
                 )
+            }
+            ReasonCode::ClosedByProvider => {
+                format!("the provider has said that quota {budget} is gone until it resets")
             }
             ReasonCode::LargerThanLimit => {
                 format!(
@@ -244,6 +247,9 @@ pub struct BudgetStateBody {
     /// When it is expected to run out, by the latest projection of this period; left out where there is none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exhausts_at: Option<ExhaustsAtBody>,
+    /// The provider has said that the quota is gone, until this instant; not there for one that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<DateTime<Utc>>,
 }
 
 impl From<&BudgetState> for BudgetStateBody {
@@ -263,6 +269,7 @@ impl From<&BudgetState> for BudgetStateBody {
             timezone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
             exhausts_at: None,
+            closed_until: state.closed_until,
         }
     }
 }

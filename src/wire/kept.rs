@@ -98,6 +98,8 @@ struct Standing {
     zone: String,
     #[serde(rename = "e")]
     enforcement: EnforcementName,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    closed_until: Option<i64>,
 }
 
 impl From<&BudgetState> for Standing {
@@ -113,6 +115,7 @@ impl From<&BudgetState> for Standing {
             resets_at: state.period.end.map(|end| end.timestamp_micros()),
             zone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
+            closed_until: state.closed_until.map(|until| until.timestamp_micros()),
         }
     }
 }
@@ -140,6 +143,7 @@ impl TryFrom<Standing> for BudgetStateBody {
             timezone: kept.zone,
             enforcement: kept.enforcement,
             exhausts_at: None,
+            closed_until: kept.closed_until.map(instant).transpose()?,
         })
     }
 }

@@ -17,7 +17,9 @@
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`run`] | what stops a run, and how one stands |
 //! | [`usage`] | what was used, added up |
+//! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
+//! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`pace`] | pacing: what a budget says about it, and what an answer does |
 //! | [`page`] | pages of a list |
@@ -32,6 +34,7 @@ pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod event;
 pub mod factor;
 pub mod kept;
 pub mod ledger;
@@ -43,6 +46,7 @@ pub mod projection;
 pub mod rates;
 pub mod reservation;
 pub mod run;
+pub mod signal;
 pub mod usage;
 pub mod verdict;
 

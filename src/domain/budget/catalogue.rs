@@ -336,6 +336,8 @@ pub struct Governing {
     pub period: Period,
     /// The periods whose counters are added up: the one above, or the slices of a sliding window, oldest first.
     pub window: Vec<Period>,
+    /// The provider has said that the quota is gone, until this instant; none at an instant after it.
+    pub closed_until: Option<DateTime<Utc>>,
 }
 
 impl Governing {
@@ -396,6 +398,7 @@ pub struct Catalogue {
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
     stopped_runs: BTreeMap<TenantId, BTreeSet<RunId>>,
+    closures: BTreeMap<BudgetNumber, DateTime<Utc>>,
 }
 
 impl Catalogue {
@@ -428,6 +431,18 @@ impl Catalogue {
     pub fn is_run_stopped(&self, call: &Dimensions) -> bool {
         let Some(run) = &call.run else { return false };
         self.stopped_runs.get(&call.tenant).is_some_and(|runs| runs.contains(run))
+    }
+
+    /// This catalogue with these quotas closed, each until an instant.
+    #[must_use]
+    pub fn with_closures(self, closures: BTreeMap<BudgetNumber, DateTime<Utc>>) -> Self {
+        Self { closures, ..self }
+    }
+
+    /// Until when a quota is closed, if it is at an instant.
+    #[must_use]
+    pub fn quota_closed_until(&self, budget: BudgetNumber, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.closures.get(&budget).copied().filter(|until| *until > at)
     }
 
     /// The instant in whose period something is counted that belongs to `at` and is written at `now`: its own, unless that
@@ -496,7 +511,8 @@ impl Catalogue {
             if period.end.is_some_and(|end| end <= budget.counted_from) {
                 continue;
             }
-            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window });
+            let closed_until = self.quota_closed_until(budget.number, at);
+            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until });
         }
         Ok(governing)
     }

@@ -76,6 +76,8 @@ pub enum ReasonCode {
     RunStopped,
     /// The run has gone on for as long as its budget lets it.
     RunTimeOver,
+    /// The provider has said that the quota is gone.
+    ClosedByProvider,
     /// The estimate alone is larger than what this priority may ever use of the limit: no reset will help.
     LargerThanLimit,
     /// What is posted leaves no room for the estimate.
@@ -105,6 +107,7 @@ impl ReasonCode {
         match self {
             Self::RunStopped => "run_stopped",
             Self::RunTimeOver => "run_time_over",
+            Self::ClosedByProvider => "closed_by_provider",
             Self::LargerThanLimit => "larger_than_limit",
             Self::LimitReached => "limit_reached",
             Self::PriorityFloor => "priority_floor",
@@ -119,9 +122,10 @@ impl ReasonCode {
     }
 
     /// All, in order of precedence.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RunStopped,
         Self::RunTimeOver,
+        Self::ClosedByProvider,
         Self::LargerThanLimit,
         Self::LimitReached,
         Self::PriorityFloor,
@@ -355,6 +359,11 @@ fn obstacle(asked: Quantity, priority: Priority, standing: &Standing, now: DateT
     if let Some(over) = time_over(standing, now) {
         return Some(over);
     }
+    if let Some(until) = closed_until(standing, now) {
+        let (asked, available) = (Some(asked), Some(Quantity::ZERO));
+        let reason = Reason { code: ReasonCode::ClosedByProvider, budget: Some(budget.id.clone()), asked, available };
+        return Some(Obstacle { reason, room: RoomAgain::At(until) });
+    }
     let ceiling = budget.ceiling(priority);
     if standing.has_room(asked, ceiling) {
         return paced(asked, priority, standing, now);
@@ -429,6 +438,11 @@ fn pace_level(asked: Quantity, priority: Priority, standing: &Standing, now: Dat
     standing.pace.as_ref()?.level(priority, now)
 }
 
+/// Until when the provider has closed the quota, whatever our counters say.
+fn closed_until(standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    standing.governing.closed_until.filter(|until| *until > now)
+}
+
 /// When enough of the window has passed: the period's end, or for a sliding window the instant at which its oldest
 /// slices that are in the way have left it.
 fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Option<DateTime<Utc>> {
@@ -465,7 +479,7 @@ fn largest_output_that_fits(
                 let asked = budget.measure.of(&priced.consumption)?;
                 let wall = budget.ceiling(ask.priority);
                 let ceiling = pace_level(asked, ask.priority, standing, now).map_or(wall, |level| level.min(wall));
-                if !standing.has_room(asked, ceiling) {
+                if closed_until(standing, now).is_some() || !standing.has_room(asked, ceiling) {
                     return Ok(None);
                 }
             }
@@ -541,6 +555,7 @@ fn advise_on(ruling: &mut Ruling, priority: Priority, standings: &[Standing], no
             ReasonCode::OutputCapped | ReasonCode::OverSoftLimit | ReasonCode::NearLimit => true,
             ReasonCode::RunStopped
             | ReasonCode::RunTimeOver
+            | ReasonCode::ClosedByProvider
             | ReasonCode::LargerThanLimit
             | ReasonCode::LimitReached
             | ReasonCode::PriorityFloor

@@ -31,18 +31,19 @@ impl Keys {
         let mut keys = Vec::with_capacity(usize::try_from(end.saturating_sub(first)).unwrap_or(0));
         let offset = |hour: i64| i64::from(zone.local(middle(hour)).offset_seconds);
         let mut hour = first;
+        let mut begins = offset(hour);
         while hour < end {
             // Asking the rules for every hour would cost more than the forecast. A day whose ends have one offset has it
             // throughout: no zone changes its clocks twice within one.
             let next = hour.saturating_add(24).min(end);
-            let (begins, ends) = (offset(hour), offset(next));
+            let ends = offset(next);
             for hour in hour..next {
                 let offset = if begins == ends { begins } else { offset(hour) };
                 let local = hour.saturating_mul(HOUR_S).saturating_add(HOUR_S / 2).saturating_add(offset);
                 let key = local.div_euclid(HOUR_S).saturating_add(EPOCH_HOUR_OF_WEEK).rem_euclid(168);
                 keys.push(u8::try_from(key).unwrap_or(0));
             }
-            hour = next;
+            (hour, begins) = (next, ends);
         }
         Self { first, keys }
     }

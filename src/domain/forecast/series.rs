@@ -83,22 +83,25 @@ impl HourlySeries {
     /// What was used in `[from, until)`; hours on the edge count by their share.
     #[must_use]
     pub fn used_between(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
-        let until = until.min(self.until);
-        let mut hour = hour_number(from.max(self.start));
-        let mut used = 0.0;
-        let first = hour_number(self.start);
-        while hour_start(hour) < until {
-            let Some(value) = usize::try_from(hour.saturating_sub(first)).ok().and_then(|at| self.values.get(at))
-            else {
-                break;
-            };
-            let (begin, end) = (hour_start(hour), hour_start(hour.saturating_add(1)).min(self.until));
-            let elapsed = hours_between(begin, end);
-            let within = hours_between(begin.max(from), end.min(until)).max(0.0);
-            used += if elapsed > 0.0 { value * within / elapsed } else { *value };
-            hour = hour.saturating_add(1);
+        let (from, until) = (from.max(self.start), until.min(self.until));
+        if from >= until {
+            return 0.0;
         }
-        used
+        let first = hour_number(self.start);
+        let place = |hour: i64| usize::try_from(hour.saturating_sub(first)).unwrap_or(0).min(self.values.len());
+        let (begin, end) = (hour_number(from), hour_number(until));
+        let whole = self.values.get(place(begin)..place(end)).unwrap_or_default().iter().sum::<f64>();
+        // The hour in which it begins, less what lies before; the one in which it ends, up to there.
+        whole - self.used_in_hour(begin, from) + self.used_in_hour(end, until)
+    }
+
+    /// What was used in the hour of that number before the instant in it, if use was even.
+    fn used_in_hour(&self, hour: i64, until: DateTime<Utc>) -> f64 {
+        let place = usize::try_from(hour.saturating_sub(hour_number(self.start))).ok();
+        let value = place.and_then(|place| self.values.get(place)).copied().unwrap_or(0.0);
+        let begin = hour_start(hour);
+        let known = hours_between(begin, hour_start(hour.saturating_add(1)).min(self.until));
+        if known > 0.0 { value * (hours_between(begin, until) / known).clamp(0.0, 1.0) } else { 0.0 }
     }
 
     /// The same hours with every value changed; what is negative or not finite becomes zero.

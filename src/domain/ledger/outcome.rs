@@ -34,6 +34,8 @@ pub struct BudgetState {
     pub period: Period,
     /// The zone.
     pub zone: Zone,
+    /// The provider has said that the quota is gone, until this instant.
+    pub closed_until: Option<DateTime<Utc>>,
 }
 
 impl BudgetState {
@@ -50,6 +52,7 @@ impl BudgetState {
             enforcement: governing.budget.enforcement,
             period: governing.span(),
             zone: governing.zone,
+            closed_until: governing.closed_until,
         }
     }
 

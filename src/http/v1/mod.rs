@@ -5,9 +5,11 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`otlp`] | `/v1/otlp/v1/traces` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
 //! | [`runs`] | `/v1/runs/{id}` and its stop, resume |
+//! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`projections`] | `/v1/budgets/{id}/projection` and its what-if and fair split, `/v1/projections/accuracy` |
@@ -23,14 +25,17 @@ pub mod calendar;
 pub mod estimate;
 pub mod factors;
 pub mod ledger;
+pub mod otlp;
 pub mod planned_usage;
 pub mod preflight;
 pub mod prices;
 pub mod projections;
 pub mod reservations;
 pub mod runs;
+pub mod signals;
 pub mod tenants;
 pub mod usage;
+mod usage_lines;
 pub mod verdicts;
 
 use axum::http::HeaderMap;
@@ -59,9 +64,11 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(otlp::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
         .merge(runs::routes())
+        .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(projections::routes())

@@ -1,6 +1,7 @@
 //! One budget as a line: `[id measure limit period …]` as in the fixtures, then `posted=` and `held=`.
 
 mod catalogue;
+mod closed;
 mod search;
 mod sliding;
 mod verdict;

@@ -3,11 +3,12 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`generate`] | made series: a known shape with seeded noise |
-//! | [`replay`] | a case played again: forecasts at instants of the past, and what came |
+//! | [`mod@replay`] | a case played again: forecasts at instants of the past, and what came |
 //! | [`straight`] | the methods it is compared with |
 //! | [`report`] | medians, coverage and Brier scores of what was found |
 //!
-//! Invariants: a forecast sees nothing from its own future, neither use nor errors; the same cases give the same report.
+//! Invariants: a forecast sees nothing from the future of its own case, neither use nor errors; the same cases give the same
+//! report.
 //!
 //! Deliberately absent: where series come from. Files are read by the command, the journal by the store.
 
@@ -105,8 +106,8 @@ impl Case {
 
 /// Plays all cases, each with the errors of the others: nothing is calibrated on what it is tested with.
 ///
-/// Cases of one name are calibrated without each other, or by halves where they say so. A user's own cases are calibrated on
-/// nothing but the built-in errors: they may be the same use seen twice.
+/// Cases of one name are calibrated without each other, or by halves where they say so. A user's own cases are not
+/// calibrated on each other beyond that: a pool and its tenants are the same use seen twice.
 #[must_use]
 pub fn run(cases: &[Case]) -> Vec<Trial> {
     let builtin = ErrorBook::builtin();

@@ -192,3 +192,28 @@ fn a_budget_that_never_resets_is_looked_ahead_a_year() {
     close(found.by_source[0].expected_to_reset, 2.0 * 8_784.0, 200.0);
     assert!(found.reasons.contains(&Reason::BeyondHorizon));
 }
+
+#[test]
+fn a_series_counts_hours_on_the_edge_by_their_share() {
+    let now = at("2026-11-10T12:30:00Z");
+    let series = HourlySeries::new(at("2026-11-10T09:20:00Z"), now, vec![8.0, 4.0, f64::NAN, 6.0, 99.0]);
+    assert_eq!((series.start(), series.until()), (at("2026-11-10T09:00:00Z"), now));
+    close(series.values().iter().sum(), 18.0, 0.0);
+    let check = |from: &str, until: &str, used: f64| {
+        let day = |time: &str| at(&format!("2026-11-10T{time}:00Z"));
+        close(series.used_between(day(from), day(until)), used, 1e-9);
+    };
+    check("00:00", "23:00", 18.0);
+    check("09:30", "10:15", 4.0 + 1.0);
+    check("09:15", "09:30", 2.0);
+    check("12:10", "12:20", 2.0);
+    check("12:15", "13:00", 3.0);
+    check("11:00", "12:00", 0.0);
+    check("12:00", "11:00", 0.0);
+    check("13:00", "14:00", 0.0);
+
+    let rows = [("08:59", 1.0), ("09:00", 2.0), ("09:45", 3.0), ("11:59", 5.0), ("12:30", 7.0)];
+    let rows = rows.map(|(time, used)| (at(&format!("2026-11-10T{time}:00Z")), used));
+    let summed = HourlySeries::from_uses(at("2026-11-10T09:00:00Z"), now, rows);
+    assert_eq!(summed.values(), [5.0, 0.0, 5.0, 0.0]);
+}
