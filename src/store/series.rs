@@ -218,9 +218,9 @@ fn series_from_row(row: &PgRow) -> Result<SeriesFound, StoreError> {
     })
 }
 
-/// Adds up what was used in the same hour; hours ascending, without those in which nothing was.
+/// Adds up what was used in the same hour, corrections included; hours ascending, without those in which nothing was.
 fn by_hour(hours: Vec<i32>, values: Vec<f64>) -> (Vec<i32>, Vec<f64>) {
-    let mut all: Vec<(i32, f64)> = hours.into_iter().zip(values).filter(|(_, value)| *value > 0.0).collect();
+    let mut all: Vec<(i32, f64)> = hours.into_iter().zip(values).filter(|(_, value)| value.abs() > 0.0).collect();
     // Stable, and nearly sorted already: rows come in the order in which they were written.
     all.sort_by_key(|(hour, _)| *hour);
     let mut summed: (Vec<i32>, Vec<f64>) = (Vec::new(), Vec::new());

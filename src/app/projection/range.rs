@@ -15,8 +15,7 @@ use crate::domain::budget::scope::Scope;
 use crate::domain::id::{FeatureId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::usage::Usage;
 use crate::store::usage::{SumsAsked, SumsFound, sums};
-use crate::wire::usage::UsageSums;
-use crate::wire::usage::{Dimension, UsageSource};
+use crate::wire::usage::{Dimension, UsageSource, UsageSums};
 
 /// Days of use that say which factors matter.
 const RECENT_DAYS: i64 = 28;
@@ -76,10 +75,9 @@ pub(super) async fn served(
 
 /// What one call of a group uses on average.
 pub(super) fn of_one_call(usage: &UsageSums, requests: i64) -> Usage {
-    // What corrections took back below zero is nothing.
     let part = |tokens: i64| {
-        let each = tokens.checked_div(requests.max(1)).and_then(|tokens| u64::try_from(tokens).ok());
-        Tokens::new(each.unwrap_or(0)).unwrap_or_default()
+        let of_one = tokens.checked_div(requests.max(1)).and_then(|tokens| u64::try_from(tokens).ok());
+        Tokens::new(of_one.unwrap_or(0)).unwrap_or_default()
     };
     Usage {
         input: part(usage.input),
