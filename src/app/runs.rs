@@ -125,7 +125,8 @@ impl App {
             let slices = window.iter().map(|period| of_window(period.start).map(|found| found.1).unwrap_or_default());
             let slices = slices.collect();
             let opened_at = of_window(period.start).and_then(|found| found.2);
-            let governing = Governing { budget: budget.clone(), key: key.clone(), zone, period, window };
+            let closed_until = catalogue.quota_closed_until(budget.number, now);
+            let governing = Governing { budget: budget.clone(), key: key.clone(), zone, period, window, closed_until };
             let standing = Standing::new(governing, slices);
             let lasts = budget.max_seconds.map(|seconds| TimeDelta::seconds(i64::from(seconds)));
             budgets.push(RunBudgetBody {
