@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod learning;
+mod pacing;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::store::housekeeping;
+pub use pacing::keep_pace;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(600);

@@ -16,7 +16,9 @@
 //! | [`exports`] | whole periods, taken out |
 //! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
 //! | [`projection`] | when budgets run out, and how right that was |
+//! | [`pacing`] | what calls that can wait may take, planned once in a while |
 //! | [`ledger`] | the journal, balances, the trial balance |
+//! | [`runs`] | runs: stop, resume, look |
 //! | [`usage`] | what was used, added up |
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
 //! | [`verdicts`] | what was refused, and why |
@@ -33,9 +35,11 @@ pub mod exports;
 pub mod ingest;
 pub mod learned;
 pub mod ledger;
+pub mod pacing;
 pub mod projection;
 pub mod rates;
 pub mod reports;
+pub mod runs;
 pub mod signals;
 pub mod start;
 pub mod usage;

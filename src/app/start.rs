@@ -85,6 +85,7 @@ pub async fn start(
     let pool = PgPoolOptions::new().max_connections(POOL_CONNECTIONS_MAX).connect_with(named).await?;
     let mut connection = pool.acquire().await?;
     let snapshots = Snapshots::load(&mut connection).await?;
+    snapshots.load_paces(&mut connection, clock.now()).await?;
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
     let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;

@@ -17,6 +17,7 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`alert`] | what people should hear of, once for each cause until it clears |
+//! | [`pacing`] | what calls that can wait may take before the limit is reached |
 //! | [`signal`] | what a provider says about its limits |
 //! | [`learned`] | what calls really use of what they ask for |
 //! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
@@ -27,7 +28,7 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::expect_used,
-    clippy::float_arithmetic, // lifted in carbon, which computes in f64 and rounds once at its edge
+    clippy::float_arithmetic, // lifted in carbon and pacing, which compute in f64 and round once at their edge
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used
@@ -47,6 +48,7 @@ pub mod forecast;
 pub mod id;
 pub mod learned;
 pub mod ledger;
+pub mod pacing;
 pub mod price;
 pub mod signal;
 pub mod tariff;

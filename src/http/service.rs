@@ -20,6 +20,7 @@ const CONTRACT: Contract = Contract {
         ("reservations", "Settle, extend, release what was granted."),
         ("usage", "Post and query what was used."),
         ("ledger", "The books: transfers, accounts, the trial balance."),
+        ("runs", "What an agent's task may still do."),
         ("verdicts", "What was refused, and why."),
         ("events", "What people should hear of: alerts raised and cleared, as a list and as a stream."),
         ("webhooks", "Endpoints that events are sent to, signed."),

@@ -50,8 +50,9 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     .fetch_all(&mut *connection)
     .await?;
     let budgets = budgets.iter().map(budget_from_row).collect::<Result<_, _>>()?;
+    let stopped = super::runs::stopped(&mut *connection).await?;
     let closures = closures(&mut *connection).await?;
-    let mut catalogue = Catalogue::new(version, tenants, budgets).with_closures(closures);
+    let mut catalogue = Catalogue::new(version, tenants, budgets).with_closures(closures).with_stopped_runs(stopped);
     catalogue.closed_until =
         sqlx::query_scalar("select closed_until from catalogue_head").fetch_one(&mut *connection).await?;
     Ok(catalogue)
@@ -444,10 +445,12 @@ async fn insert_counters(
 ) -> Result<(), StoreError> {
     let column = |of: fn(&Recounted) -> rust_decimal::Decimal| counters.values().map(of).collect::<Vec<_>>();
     sqlx::query(
-        "insert into counters (budget, key, period_start, period_end, tenant, posted, held, margin, at_risk)
+        "insert into counters (
+            budget, key, period_start, period_end, tenant, posted, held, margin, at_risk, opened_at
+        )
         select * from unnest(
             $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[],
-            $8::numeric[], $9::numeric[]
+            $8::numeric[], $9::numeric[], $10::timestamptz[]
         )",
     )
     .bind(counters.keys().map(|id| id.budget.0).collect::<Vec<_>>())
@@ -459,6 +462,7 @@ async fn insert_counters(
     .bind(column(|recounted| recounted.counter.held.decimal()))
     .bind(column(|recounted| recounted.counter.margin.decimal()))
     .bind(column(|recounted| recounted.counter.at_risk.decimal()))
+    .bind(counters.values().map(|recounted| recounted.opened_at).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

@@ -9,11 +9,13 @@
 //! | [`catalogue_reads`] | tenants and budgets, to be looked at |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
+//! | [`paces`] | how far counters may be taken by calls that can wait |
 //! | [`rates`] | the price book and the factor book |
 //! | [`alerts`] | what alerts are told from, what is firing, what was told |
 //! | [`alert_facts`] | models, prompts, runs and projections, as alerts look at them |
 //! | [`webhooks`] | endpoints, and the outbox of what is still to be sent to them |
 //! | [`naive`] | the baseline that `bench` measures against |
+//! | [`runs`] | runs that were stopped, and what is counted of a run |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`learned`] | what calls really use of what they ask for |
 //! | [`export`] | a slice of the journal in one snapshot, row by row |
@@ -45,11 +47,13 @@ pub mod ledger;
 pub mod migrations;
 pub mod naive;
 pub mod open;
+pub mod paces;
 pub mod planned_usage;
 pub mod projections;
 pub mod rates;
 pub mod reservations;
 mod rows;
+pub mod runs;
 pub mod scratch;
 pub mod series;
 pub mod signals;

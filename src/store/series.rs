@@ -91,7 +91,7 @@ pub struct SeriesFound {
 }
 
 /// How much of a measure one row is.
-fn push_value(statement: &mut QueryBuilder<Postgres>, measure: &Measure) {
+pub(super) fn push_value(statement: &mut QueryBuilder<Postgres>, measure: &Measure) {
     match measure {
         Measure::Requests => {
             statement.push("requests::float8");
@@ -128,7 +128,7 @@ fn float(value: Decimal) -> f64 {
 }
 
 /// The key of a counter, as [`Each::key`] writes it. Only the journal has runs, agents and labels.
-fn push_key(statement: &mut QueryBuilder<Postgres>, each: Option<&Each>) {
+pub(super) fn push_key(statement: &mut QueryBuilder<Postgres>, each: Option<&Each>) {
     match each {
         None => statement.push("''"),
         Some(Each::Tenant) => statement.push("tenant"),
@@ -144,7 +144,7 @@ fn push_key(statement: &mut QueryBuilder<Postgres>, each: Option<&Each>) {
     };
 }
 
-fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
+pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
     let Scope { tenant, feature, provider, model, region, agent, run, labels } = asked.scope;
     let columns = [
         ("tenant", tenant.as_ref().map(TenantId::as_str)),

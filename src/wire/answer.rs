@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::learned::ReserveName;
+use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{Quantity, Tokens};
 use crate::domain::budget::catalogue::{Enforcement, HoldRule};
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
@@ -139,16 +140,20 @@ pub struct RetryBody {
     /// Seconds from now, with jitter; at most 120. Also sent as `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_s: Option<u32>,
-    /// The instant there is room, without jitter.
+    /// The instant there is room, without jitter; of what is paced the instant it is expected at the latest, which may be
+    /// beyond `after_s`: then ask again and again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
+    /// How many seconds of `after_s` are jitter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_s: Option<u32>,
 }
 
 /// One reason for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonBody {
-    /// A stable code: `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
-    /// `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
+    /// A stable code: `run_stopped`, `run_time_over`, `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `paced`,
+    /// `held_by_others`, `output_capped`, `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
     #[schema(example = "near_limit")]
     pub code: String,
     /// Which budget, if one.
@@ -164,6 +169,15 @@ impl From<&Reason> for ReasonBody {
         let number = |quantity: Option<Quantity>| quantity.unwrap_or_default();
         let (asked, available) = (number(reason.asked), number(reason.available));
         let detail = match reason.code {
+            ReasonCode::RunStopped => "the run was stopped by somebody".to_owned(),
+            ReasonCode::RunTimeOver => {
+                format!("the run has gone on for {asked} s, and budget {budget} gives it {available} s")
+            }
+            ReasonCode::Paced => {
+                format!(
+                    "{asked} asked, {available} left for now of what budget {budget} can spare from more urgent calls"
+                )
+            }
             ReasonCode::ClosedByProvider => {
                 format!("the provider has said that quota {budget} is gone until it resets")
             }
@@ -317,6 +331,12 @@ pub struct PreflightAnswer {
     pub max_output: Option<u64>,
     /// When and whether to come back; none when the call may be made.
     pub retry: Option<RetryBody>,
+    /// How far the budgets have come, for calls of this priority.
+    #[serde(default)]
+    pub band: BandName,
+    /// What is left of the hard budget that binds first; none if no hard budget governs the call.
+    #[serde(default)]
+    pub pace: Option<PaceBody>,
     /// When the budget that binds has room again; only with `stop`, and none if waiting never helps.
     pub resets_at: Option<DateTime<Utc>>,
     /// Why, the headline first.
@@ -336,8 +356,11 @@ pub(super) fn retry_body(ruling: &Ruling) -> Option<RetryBody> {
             retryable: true,
             after_s: ruling.retry.map(|retry| retry.after_seconds),
             not_before: ruling.retry.map(|retry| retry.not_before),
+            jitter_s: ruling.retry.map(|retry| retry.jitter_seconds),
         }),
-        Verdict::Stop => Some(RetryBody { retryable: false, after_s: None, not_before: ruling.resets_at }),
+        Verdict::Stop => {
+            Some(RetryBody { retryable: false, after_s: None, not_before: ruling.resets_at, jitter_s: None })
+        }
     }
 }
 
@@ -353,6 +376,8 @@ impl From<&Ruled> for PreflightAnswer {
             estimate: AmountsBody::from(&ruling.priced),
             max_output: ruling.max_output.map(Tokens::count),
             retry: retry_body(ruling),
+            band: ruling.band.into(),
+            pace: ruling.pace.as_ref().map(PaceBody::from),
             resets_at: ruling.resets_at,
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
             budgets: ruled.budgets.iter().map(BudgetStateBody::from).collect(),

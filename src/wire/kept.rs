@@ -19,10 +19,12 @@ use super::answer::{
     ReleasedAnswer, RetryBody, UsageBuckets, VerdictName, margin_body, reserve_body, retry_body,
 };
 use super::learned::ReserveName;
+use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::budget::counter::Counter;
 use crate::domain::calendar::{UnknownZone, Zone};
 use crate::domain::ledger::outcome::{BudgetState, Outcome, Posted, Ruled};
+use crate::domain::pacing::advice::Advice;
 use crate::domain::tariff::{Flags, Priced};
 
 /// A kept answer that cannot be read back.
@@ -181,8 +183,46 @@ struct Verdict {
     resets_at: Option<i64>,
     #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<ReasonBody>,
+    #[serde(rename = "n", default, skip_serializing_if = "BandName::is_green")]
+    band: BandName,
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pace: Option<Pace>,
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
     budgets: Vec<Standing>,
+}
+
+/// What was left of the budget that bound first: its place among the budgets, the window in seconds, the units, thousandths
+/// that pass, calls at once, and until when, where that is not the budget's reset.
+#[derive(Serialize, Deserialize)]
+struct Pace(usize, Option<u32>, Decimal, u16, u32, Option<i64>);
+
+impl Pace {
+    fn of(advice: &Advice, budgets: &[BudgetState]) -> Option<Self> {
+        let (place, state) = budgets.iter().enumerate().find(|(_, state)| state.budget == advice.budget)?;
+        let own = advice.valid_until.filter(|at| Some(*at) != state.period.end);
+        Some(Self(
+            place,
+            advice.window_seconds,
+            advice.units_available.decimal().normalize(),
+            advice.pass_through.get(),
+            advice.max_concurrency,
+            own.map(|at| at.timestamp_micros()),
+        ))
+    }
+
+    fn restored(self, budgets: &[BudgetStateBody]) -> Result<Option<PaceBody>, BadKept> {
+        let Self(place, window_s, units_available, permille, max_concurrency, valid_until) = self;
+        let valid_until = valid_until.map(instant).transpose()?;
+        Ok(budgets.get(place).map(|state| PaceBody {
+            budget: state.budget.clone(),
+            measure: state.measure.clone(),
+            window_s,
+            units_available,
+            pass_through: Decimal::new(permille.into(), 3).normalize(),
+            max_concurrency,
+            valid_until: valid_until.or(state.resets_at),
+        }))
+    }
 }
 
 impl From<&Ruled> for Verdict {
@@ -199,6 +239,8 @@ impl From<&Ruled> for Verdict {
             retry: retry_body(ruling),
             resets_at: ruling.resets_at.map(|at| at.timestamp_micros()),
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
+            band: ruling.band.into(),
+            pace: ruling.pace.as_ref().and_then(|advice| Pace::of(advice, &ruled.budgets)),
             budgets: ruled.budgets.iter().map(Standing::from).collect(),
         }
     }
@@ -280,6 +322,8 @@ impl Kept for PreflightAnswer {
             Some((id, granted_at, expires_at)) => (Some(id), Some(instant(granted_at)?), Some(instant(expires_at)?)),
             None => (None, None, None),
         };
+        let budgets = restored(kept.budgets)?;
+        let pace = kept.pace.map(|pace| pace.restored(&budgets)).transpose()?.flatten();
         Ok(Self {
             verdict: kept.verdict,
             reservation,
@@ -290,8 +334,10 @@ impl Kept for PreflightAnswer {
             max_output: kept.max_output,
             retry: kept.retry,
             resets_at: kept.resets_at.map(instant).transpose()?,
+            band: kept.band,
+            pace,
             reasons: kept.reasons,
-            budgets: restored(kept.budgets)?,
+            budgets,
             alternatives: Vec::new(),
         })
     }

@@ -217,6 +217,10 @@ pub(crate) mod tests {
             thresholds: vec![dec!(0.5), dec!(0.9)],
             floors: std::collections::BTreeMap::new(),
             reserve: crate::domain::budget::catalogue::HoldRule::Max,
+            ceilings: std::collections::BTreeMap::new(),
+            pacing: crate::domain::budget::catalogue::Pacing::Off,
+            weights: std::collections::BTreeMap::new(),
+            max_seconds: None,
             counted_from: DateTime::<Utc>::UNIX_EPOCH,
         };
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();

@@ -6,6 +6,7 @@ use super::catalogue::{BudgetNumber, Governing};
 use super::promise::{Promise, noise};
 use super::scope::CounterKey;
 use crate::domain::amounts::{BadAmount, Quantity};
+use crate::domain::pacing::pace::Paced;
 
 /// Which counter: one budget, one key, one period. The order is the order in which rows are locked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,14 +131,18 @@ pub struct Standing {
     pub slices: Vec<Counter>,
     /// Their sum.
     pub total: Counter,
+    /// The pace that governs the call, if the budget has one that is in date.
+    pub pace: Option<Paced>,
+    /// When the counter was opened, where the budget bounds the time of what it counts.
+    pub opened_at: Option<DateTime<Utc>>,
 }
 
 impl Standing {
-    /// Adds up the window.
+    /// Adds up the window. No pace, and no time when it was opened.
     #[must_use]
     pub fn new(governing: Governing, slices: Vec<Counter>) -> Self {
         let total = slices.iter().fold(Counter::default(), |sum, slice| sum.saturating_add(*slice));
-        Self { governing, slices, total }
+        Self { governing, slices, total, pace: None, opened_at: None }
     }
 
     /// Whether so much more stays within a ceiling: `posted + held + asked ≤ ceiling`, and with what is kept aside. A sum that

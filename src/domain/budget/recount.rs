@@ -24,6 +24,8 @@ pub struct Recounted {
     pub period: Period,
     /// The tenant whose calls it counts, if they are one tenant's alone.
     pub tenant: Option<TenantId>,
+    /// The first instant that was counted, where the budget bounds the time of what it counts.
+    pub opened_at: Option<DateTime<Utc>>,
 }
 
 /// Why a recount is not possible.
@@ -49,10 +51,7 @@ pub struct Recount<'a> {
 /// The tenant whose calls alone a counter counts.
 #[must_use]
 pub fn owner(governing: &Governing, call: &Dimensions) -> Option<TenantId> {
-    let budget = &governing.budget;
-    let one_tenant =
-        budget.scope.tenant.is_some() || budget.each.as_ref().is_some_and(super::scope::Each::is_within_tenant);
-    one_tenant.then(|| call.tenant.clone())
+    governing.budget.is_within_tenant().then(|| call.tenant.clone())
 }
 
 impl<'a> Recount<'a> {
@@ -110,8 +109,11 @@ impl<'a> Recount<'a> {
             }
             let tenant = owner(&governing, call);
             let period = governing.period;
-            let new = || Recounted { counter: Counter::default(), period, tenant };
+            let new = || Recounted { counter: Counter::default(), period, tenant, opened_at: None };
             let recounted = self.counters.entry(governing.counter()).or_insert_with(new);
+            if governing.budget.max_seconds.is_some() {
+                recounted.opened_at = Some(recounted.opened_at.map_or(at, |known| known.min(at)));
+            }
             recounted.counter = add(recounted.counter, &governing.budget)?;
         }
         Ok(())

@@ -2,10 +2,11 @@
 //!
 //! | # | beat | what |
 //! |---|------|------|
-//! | 1 | weigh | each hard budget that governs the call: does the whole estimate fit, would it fit once holds return, or is it gone |
+//! | 1 | weigh | each hard budget that governs the call: does the whole estimate fit, would it fit once holds return, or is it gone; does its pace leave room now; has the run had its time |
 //! | 2 | cap | if something does not fit and the call allows it: the largest output that fits every hard budget |
-//! | 3 | wait or stop | wait if everything that binds has room again within [`WAIT_SECONDS_MAX`]; otherwise stop |
+//! | 3 | wait or stop | wait if everything that binds has room again within [`WAIT_SECONDS_MAX`], or is only paced; otherwise stop |
 //! | 4 | warn | thresholds, soft budgets, fallbacks: never refuse |
+//! | 5 | advise | the band, and what is left of the budget that binds first |
 //!
 //! Pure: the instant, the standings and the tariff are arguments. A refusal is an answer, not an error.
 
@@ -20,12 +21,16 @@ use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::calendar::PeriodSpec;
 use crate::domain::id::BudgetId;
 use crate::domain::learned::lesson::Lessons;
+use crate::domain::pacing::advice::{Advice, Band, advise};
+use crate::domain::pacing::pace::Permille;
 use crate::domain::tariff::{Flags, Priced, Tariff, TariffError};
 use crate::domain::usage::Usage;
 
 /// Longest wait that is asked for, in seconds. `OpenAI`'s SDK obeys a `Retry-After` of at most 120 s, and Anthropic's sleeps
 /// for whatever it says, so nothing longer is ever sent.
 pub const WAIT_SECONDS_MAX: u32 = 120;
+/// How soon to ask again at the latest what is paced, in seconds: what is left to [`WAIT_SECONDS_MAX`] is for the jitter.
+pub const PACED_RETRY_SECONDS: u32 = 80;
 /// How soon to come back when only open reservations are in the way, in seconds: they end when their calls do.
 pub const HOLD_RETRY_SECONDS: u32 = 5;
 
@@ -70,14 +75,20 @@ impl Verdict {
 /// Why the verdict is what it is. In order of precedence: the first is the headline, all that apply are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReasonCode {
+    /// Somebody has stopped the run.
+    RunStopped,
+    /// The run has gone on for as long as its budget lets it.
+    RunTimeOver,
     /// The provider has said that the quota is gone.
     ClosedByProvider,
     /// The estimate alone is larger than what this priority may ever use of the limit: no reset will help.
     LargerThanLimit,
     /// What is posted leaves no room for the estimate.
     LimitReached,
-    /// The part of the limit that this priority may use is gone; the rest is kept for more urgent calls.
+    /// The part of the limit that this priority may use, by floors and ceilings, is gone.
     PriorityFloor,
+    /// There is room, but what is left over by more urgent calls is given out a day's share at a time.
+    Paced,
     /// There would be room if open reservations returned what they do not use.
     HeldByOthers,
     /// The output was made smaller so that it fits.
@@ -97,10 +108,13 @@ impl ReasonCode {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::RunStopped => "run_stopped",
+            Self::RunTimeOver => "run_time_over",
             Self::ClosedByProvider => "closed_by_provider",
             Self::LargerThanLimit => "larger_than_limit",
             Self::LimitReached => "limit_reached",
             Self::PriorityFloor => "priority_floor",
+            Self::Paced => "paced",
             Self::HeldByOthers => "held_by_others",
             Self::OutputCapped => "output_capped",
             Self::OverSoftLimit => "over_soft_limit",
@@ -111,11 +125,14 @@ impl ReasonCode {
     }
 
     /// All, in order of precedence.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
+        Self::RunStopped,
+        Self::RunTimeOver,
         Self::ClosedByProvider,
         Self::LargerThanLimit,
         Self::LimitReached,
         Self::PriorityFloor,
+        Self::Paced,
         Self::HeldByOthers,
         Self::OutputCapped,
         Self::OverSoftLimit,
@@ -134,7 +151,7 @@ pub struct Reason {
     pub budget: Option<BudgetId>,
     /// How much of the budget's measure was asked for.
     pub asked: Option<Quantity>,
-    /// How much there was: the headroom, or for `near_limit` the share of the limit that is passed.
+    /// How much there was: the headroom, or for `near_limit` the share of the limit that is passed. Of a run's time: seconds.
     pub available: Option<Quantity>,
 }
 
@@ -143,6 +160,8 @@ pub struct Reason {
 pub struct Retry {
     /// Seconds from now, with jitter; at most [`WAIT_SECONDS_MAX`].
     pub after_seconds: u32,
+    /// How many of them are jitter.
+    pub jitter_seconds: u32,
     /// The instant there is room, without jitter.
     pub not_before: DateTime<Utc>,
 }
@@ -164,6 +183,8 @@ pub struct Ask<'a> {
     pub jitter: u64,
     /// What budgets hold of it that do not hold the whole.
     pub holding: Holding<'a>,
+    /// Whether somebody has stopped the run that the call is part of.
+    pub is_run_stopped: bool,
 }
 
 /// What budgets hold of a call.
@@ -241,6 +262,10 @@ pub struct Ruling {
     pub resets_at: Option<DateTime<Utc>>,
     /// Why, the headline first.
     pub reasons: Vec<Reason>,
+    /// How far the budgets have come, for calls of this priority.
+    pub band: Band,
+    /// What is left of the budget that binds first; none if no hard budget governs the call.
+    pub pace: Option<Advice>,
 }
 
 /// Why no verdict could be reached.
@@ -257,7 +282,18 @@ pub enum Undecided {
 /// One hard budget that does not fit.
 struct Obstacle {
     reason: Reason,
-    room_at: Option<DateTime<Utc>>,
+    room: RoomAgain,
+}
+
+/// When something that is in the way no longer is.
+#[derive(Clone, Copy)]
+enum RoomAgain {
+    /// Never by waiting.
+    Never,
+    /// At an instant: waited for if that is soon.
+    At(DateTime<Utc>),
+    /// By a pace, at this instant or before: always waited for, by asking again and again.
+    Paced(DateTime<Utc>),
 }
 
 /// Decides. See the module's table.
@@ -266,7 +302,11 @@ struct Obstacle {
 /// When an amount is beyond what the ledger can keep.
 pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Ruling, Undecided> {
     let asked = ask.tariff.price(&ask.usage, 1, None)?;
-    let obstacles = obstacles(ask, &asked, standings, now)?;
+    let mut obstacles = obstacles(ask, &asked, standings, now)?;
+    if ask.is_run_stopped {
+        let reason = Reason { code: ReasonCode::RunStopped, budget: None, asked: None, available: None };
+        obstacles.insert(0, Obstacle { reason, room: RoomAgain::Never });
+    }
     let mut ruling = if obstacles.is_empty() {
         granted(Verdict::Allow, asked, ask.usage.output)
     } else if let Some((output, priced)) = largest_output_that_fits(ask, standings, now)? {
@@ -274,10 +314,12 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
         ruling.reasons = obstacles.into_iter().map(|o| Reason { code: ReasonCode::OutputCapped, ..o.reason }).collect();
         ruling
     } else {
+        let obstacles = only_paced(ask, standings, now)?.unwrap_or(obstacles);
         refused(ask, asked, obstacles, now)
     };
     let held = ruling.priced;
     warn(&mut ruling, standings, |budget| ask.promise(budget, &held).ok());
+    advise_on(&mut ruling, ask.priority, standings, now, |budget| ask.promise(budget, &held).ok());
     Ok(ruling)
 }
 
@@ -285,41 +327,86 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
 ///
 /// `standings` are without the hold.
 #[must_use]
-pub fn keep(held: Priced, learned: &LearnedHolds, standings: &[Standing]) -> Ruling {
+pub fn keep(
+    held: Priced,
+    learned: &LearnedHolds,
+    priority: Priority,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+) -> Ruling {
+    let promise = |budget: &Budget| learned.promise(budget, &held.consumption).ok();
     let mut ruling = granted(Verdict::Allow, held, held.consumption.usage.output);
-    warn(&mut ruling, standings, |budget| learned.promise(budget, &held.consumption).ok());
+    warn(&mut ruling, standings, promise);
+    advise_on(&mut ruling, priority, standings, now, promise);
     ruling
 }
 
 fn granted(verdict: Verdict, priced: Priced, output: Tokens) -> Ruling {
-    Ruling { verdict, priced, max_output: Some(output), retry: None, resets_at: None, reasons: Vec::new() }
+    Ruling {
+        verdict,
+        priced,
+        max_output: Some(output),
+        retry: None,
+        resets_at: None,
+        reasons: Vec::new(),
+        band: Band::Green,
+        pace: None,
+    }
 }
 
 fn refused(ask: &Ask<'_>, asked: Priced, obstacles: Vec<Obstacle>, now: DateTime<Utc>) -> Ruling {
     let soon = now.checked_add_signed(TimeDelta::seconds(i64::from(WAIT_SECONDS_MAX))).unwrap_or(now);
-    let room_at = obstacles.iter().map(|obstacle| obstacle.room_at).collect::<Option<Vec<_>>>();
-    let room_at = room_at.and_then(|instants| instants.into_iter().max());
+    // What is paced is waited for however long, so that it does not turn a wait into a stop.
+    let mut room_at = Some(now);
+    let mut paced_until = None;
+    for obstacle in &obstacles {
+        match obstacle.room {
+            RoomAgain::Never => room_at = None,
+            RoomAgain::At(at) => room_at = room_at.map(|known| known.max(at)),
+            RoomAgain::Paced(at) => paced_until = paced_until.max(Some(at)),
+        }
+    }
     let reasons = obstacles.into_iter().map(|obstacle| obstacle.reason).collect();
-    let base =
-        Ruling { verdict: Verdict::Stop, priced: asked, max_output: None, retry: None, resets_at: room_at, reasons };
+    let base = Ruling {
+        verdict: Verdict::Stop,
+        priced: asked,
+        max_output: None,
+        retry: None,
+        resets_at: room_at.max(room_at.and(paced_until)),
+        reasons,
+        band: Band::Exhausted,
+        pace: None,
+    };
     match room_at {
-        Some(not_before) if not_before <= soon => {
-            let retry = Retry { after_seconds: jittered(not_before, ask.jitter, now), not_before };
-            Ruling { verdict: Verdict::Wait, retry: Some(retry), resets_at: None, ..base }
+        Some(known) if known <= soon => {
+            let not_before = paced_until.map_or(known, |at| at.max(known));
+            let retry = match paced_until {
+                Some(_) => paced_retry(not_before, ask.jitter, now),
+                None => retry(not_before, WAIT_SECONDS_MAX, ask.jitter, now),
+            };
+            Ruling { verdict: Verdict::Wait, retry: Some(retry), resets_at: None, band: Band::Red, ..base }
         }
         Some(_) | None => base,
     }
 }
 
-/// Whole seconds until `not_before`, plus up to half as much again, so that a fleet does not come back as one.
-fn jittered(not_before: DateTime<Utc>, jitter: u64, now: DateTime<Utc>) -> u32 {
+/// A retry of what is paced: soon enough to meet room that comes before it is expected, and with enough jitter left that a
+/// fleet which is told to wait for the next day does not ask as one.
+fn paced_retry(not_before: DateTime<Utc>, jitter: u64, now: DateTime<Utc>) -> Retry {
+    retry(not_before, PACED_RETRY_SECONDS, jitter, now)
+}
+
+/// Whole seconds until `not_before`, at most so many, plus up to half as much again, so that a fleet does not come back as
+/// one.
+fn retry(not_before: DateTime<Utc>, most: u32, jitter: u64, now: DateTime<Utc>) -> Retry {
     let left = not_before.signed_duration_since(now);
     let begun = i64::from(left.subsec_nanos() > 0);
-    let seconds = u32::try_from(left.num_seconds().saturating_add(begun)).unwrap_or(0).clamp(1, WAIT_SECONDS_MAX);
+    let seconds = u32::try_from(left.num_seconds().saturating_add(begun)).unwrap_or(most).clamp(1, most);
     // Where half as much again would go beyond the longest wait, what is left of it is spread over evenly.
     let spread = (seconds / 2).min(WAIT_SECONDS_MAX.saturating_sub(seconds));
     let extra = jitter.checked_rem(u64::from(spread).saturating_add(1)).unwrap_or(0);
-    seconds.saturating_add(u32::try_from(extra).unwrap_or(0))
+    let jitter_seconds = u32::try_from(extra).unwrap_or(0);
+    Retry { after_seconds: seconds.saturating_add(jitter_seconds), jitter_seconds, not_before }
 }
 
 /// Every hard budget that the consumption does not fit.
@@ -342,28 +429,88 @@ fn obstacles(
 
 fn obstacle(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
     let budget = &standing.governing.budget;
+    if let Some(over) = time_over(standing, now) {
+        return Some(over);
+    }
     if let Some(until) = closed_until(standing, now) {
         let (asked, available) = (Some(asked.held), Some(Quantity::ZERO));
         let reason = Reason { code: ReasonCode::ClosedByProvider, budget: Some(budget.id.clone()), asked, available };
-        return Some(Obstacle { reason, room_at: Some(until) });
+        return Some(Obstacle { reason, room: RoomAgain::At(until) });
     }
     let ceiling = budget.ceiling(priority);
     if standing.has_room(asked, ceiling) {
-        return None;
+        return paced(asked, priority, standing, now);
     }
     let available = Some(standing.left_of(ceiling));
     let needed = Some(needed(asked, standing.total, budget.limit));
     let reason = |code| Reason { code, budget: Some(budget.id.clone()), asked: needed, available };
     if !standing.could_ever_have_room(asked, ceiling) {
-        return Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room_at: None });
+        return Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room: RoomAgain::Never });
     }
     if standing.has_room_without_holds(asked, ceiling) {
         let again = now.checked_add_signed(TimeDelta::seconds(i64::from(HOLD_RETRY_SECONDS)));
-        return Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room_at: again });
+        let room = again.map_or(RoomAgain::Never, RoomAgain::At);
+        return Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room });
     }
     let within_limit = standing.has_room(asked, budget.limit);
     let code = if within_limit { ReasonCode::PriorityFloor } else { ReasonCode::LimitReached };
-    Some(Obstacle { reason: reason(code), room_at: room_at(asked, ceiling, standing) })
+    let room = room_at(asked, ceiling, standing).map_or(RoomAgain::Never, RoomAgain::At);
+    Some(Obstacle { reason: reason(code), room })
+}
+
+/// A run that has gone on for as long as it may.
+fn time_over(standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
+    let budget = &standing.governing.budget;
+    let (most, opened_at) = budget.max_seconds.zip(standing.opened_at)?;
+    let gone_on = now.signed_duration_since(opened_at);
+    if gone_on < TimeDelta::seconds(i64::from(most)) {
+        return None;
+    }
+    let reason = Reason {
+        code: ReasonCode::RunTimeOver,
+        budget: Some(budget.id.clone()),
+        asked: Quantity::new(gone_on.num_seconds().into()).ok(),
+        available: Quantity::new(most.into()).ok(),
+    };
+    Some(Obstacle { reason, room: RoomAgain::Never })
+}
+
+/// The level of a pace, if the call would go beyond it. What takes nothing of the measure is not slowed down.
+fn paced(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
+    let level = pace_level(asked, priority, standing, now)?;
+    if standing.has_room(asked, level) {
+        return None;
+    }
+    let paced = standing.pace.as_ref()?;
+    let needed = needed(asked, standing.total, standing.governing.budget.limit);
+    let wanted = standing.total.taken().saturating_add(needed);
+    let again = paced.rooms.of(priority).map(|room| paced.pace.reaches(wanted, room, now))?;
+    let reason = Reason {
+        code: ReasonCode::Paced,
+        budget: Some(standing.governing.budget.id.clone()),
+        asked: Some(needed),
+        available: Some(standing.left_of(level)),
+    };
+    Some(Obstacle { reason, room: RoomAgain::Paced(again) })
+}
+
+/// What is in the way of the smallest output worth having, if that is nothing but paces: then the limit stops nobody, though
+/// it would not take the whole estimate.
+fn only_paced(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Option<Vec<Obstacle>>, Undecided> {
+    let is_paced = standings.iter().any(|standing| standing.pace.is_some());
+    if !is_paced || !ask.allow_cap || ask.min_output >= ask.usage.output || ask.is_run_stopped {
+        return Ok(None);
+    }
+    let least = ask.tariff.price(&Usage { output: ask.min_output, ..ask.usage }, 1, None)?;
+    let found = obstacles(ask, &least, standings, now)?;
+    Ok(found.iter().all(|obstacle| matches!(obstacle.room, RoomAgain::Paced(_))).then_some(found))
+}
+
+fn pace_level(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Quantity> {
+    if asked.held <= Quantity::ZERO {
+        return None;
+    }
+    standing.pace.as_ref()?.level(priority, now)
 }
 
 /// Until when the provider has closed the quota, whatever our counters say.
@@ -413,14 +560,17 @@ fn largest_output_that_fits(
             let budget = &standing.governing.budget;
             if budget.enforcement == Enforcement::Hard {
                 let asked = ask.promise(budget, &priced)?;
-                if closed_until(standing, now).is_some() || !standing.has_room(asked, budget.ceiling(ask.priority)) {
+                let wall = budget.ceiling(ask.priority);
+                let ceiling = pace_level(asked, ask.priority, standing, now).map_or(wall, |level| level.min(wall));
+                if closed_until(standing, now).is_some() || !standing.has_room(asked, ceiling) {
                     return Ok(None);
                 }
             }
         }
         Ok(Some(priced))
     };
-    if !ask.allow_cap || ask.min_output >= ask.usage.output {
+    let is_over = ask.is_run_stopped || standings.iter().any(|standing| time_over(standing, now).is_some());
+    if !ask.allow_cap || ask.min_output >= ask.usage.output || is_over {
         return Ok(None);
     }
     let Some(mut priced) = fits(ask.min_output)? else { return Ok(None) };
@@ -459,4 +609,53 @@ fn warn(ruling: &mut Ruling, standings: &[Standing], promise: impl Fn(&Budget) -
         ruling.reasons.push(fallback(ReasonCode::FactorFallback));
     }
     ruling.reasons.sort_by_key(|reason| reason.code);
+}
+
+/// Adds the band, and what is left of the hard budget that binds first: the one with room for the fewest such calls.
+fn advise_on(
+    ruling: &mut Ruling,
+    priority: Priority,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+    promise: impl Fn(&Budget) -> Option<Promise>,
+) {
+    let is_granted = ruling.verdict.grants();
+    let mut binding: Option<Advice> = None;
+    for standing in standings.iter().filter(|one| one.governing.budget.enforcement == Enforcement::Hard) {
+        let budget = &standing.governing.budget;
+        let asked = promise(budget).map_or(Quantity::MAX, |promise| needed(promise, standing.total, budget.limit));
+        let taken = if is_granted { asked } else { Quantity::ZERO };
+        let advice = advise(standing, priority, asked, taken, now);
+        let is_tighter = |known: &Advice| {
+            (advice.max_concurrency, advice.pass_through) < (known.max_concurrency, known.pass_through)
+        };
+        if binding.as_ref().is_none_or(is_tighter) {
+            binding = Some(advice);
+        }
+    }
+    if let (Some(advice), Some(retry)) = (&mut binding, ruling.retry) {
+        // Until it may come back there is nothing for this call.
+        advice.window_seconds = Some(retry.after_seconds.saturating_sub(retry.jitter_seconds));
+        advice.units_available = Quantity::ZERO;
+        advice.pass_through = Permille::NONE;
+        advice.max_concurrency = 0;
+    }
+    if is_granted {
+        let warns = ruling.reasons.iter().any(|reason| match reason.code {
+            ReasonCode::OutputCapped | ReasonCode::OverSoftLimit | ReasonCode::NearLimit => true,
+            ReasonCode::RunStopped
+            | ReasonCode::RunTimeOver
+            | ReasonCode::ClosedByProvider
+            | ReasonCode::LargerThanLimit
+            | ReasonCode::LimitReached
+            | ReasonCode::PriorityFloor
+            | ReasonCode::Paced
+            | ReasonCode::HeldByOthers
+            | ReasonCode::Unpriced
+            | ReasonCode::FactorFallback => false,
+        });
+        let slowed = binding.as_ref().is_some_and(|advice| advice.pass_through < Permille::ALL);
+        ruling.band = if warns || slowed { Band::Amber } else { Band::Green };
+    }
+    ruling.pace = binding;
 }

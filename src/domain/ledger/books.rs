@@ -32,6 +32,7 @@ use crate::domain::budget::verdict::{Ask, Holding, decide, keep};
 use crate::domain::calendar::{CalendarError, PeriodSpec};
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
 use crate::domain::learned::lesson::Lessons;
+use crate::domain::pacing::pace::Paces;
 use crate::domain::tariff::{Flags, RateBooks};
 use crate::domain::usage::Usage;
 use crate::domain::usage::provider::read_usage;
@@ -85,6 +86,10 @@ pub struct Books {
     pub rates: Arc<RateBooks>,
     /// What calls really use. Empty where nothing is known: then whole estimates are held.
     pub lessons: Arc<Lessons>,
+    /// How far counters may be taken by calls that can wait.
+    pub paces: Arc<Paces>,
+    /// When counters were opened, of those whose budget bounds the time of what they count.
+    pub opened: BTreeMap<CounterId, DateTime<Utc>>,
     /// The counters at hand. One that is not at hand counts as zero, so the shell loads all that are touched.
     pub counters: BTreeMap<CounterId, Counter>,
     /// The reservations at hand.
@@ -112,6 +117,8 @@ impl Books {
             catalogue,
             rates,
             lessons: Arc::default(),
+            paces: Arc::default(),
+            opened: BTreeMap::new(),
             counters: BTreeMap::new(),
             reservations: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -252,9 +259,15 @@ impl Books {
             tariff: &tariff,
             jitter: reserve.id.0.as_u64_pair().1,
             holding: Holding::ByRule { lessons: &self.lessons, call },
+            is_run_stopped: self.catalogue.is_run_stopped(call),
         };
         let mut effects = Effects::default();
-        let mut ruling = decide(&ask, &self.standings(&governing, &effects), now)?;
+        let mut standings = self.standings(&governing, &effects);
+        for standing in &mut standings {
+            // Only what is new is paced: a call that has begun is not slowed down in the middle.
+            standing.pace = self.paces.of(&standing.governing, &call.tenant, now);
+        }
+        let mut ruling = decide(&ask, &standings, now)?;
         if ruling.max_output.is_some_and(|output| output < reserve.usage.output) {
             ruling.priced.flags = ruling.priced.flags.with(Flags::CAPPED);
         }
@@ -395,7 +408,7 @@ impl Books {
         let standings = self.standings(&current, &effects);
         if extend.more_output == Tokens::ZERO {
             // What is held already was granted: time alone is never refused, also when the budget was lowered since.
-            let ruling = keep(reservation.hold, &reservation.learned, &standings);
+            let ruling = keep(reservation.hold, &reservation.learned, reservation.priority, &standings, now);
             let effects =
                 Effects { reservation: Some(Reservation { expires_at, ..reservation.clone() }), ..Effects::default() };
             let budgets = self.states(&current, &effects);
@@ -415,6 +428,7 @@ impl Books {
             tariff: &tariff,
             jitter: reservation.id.0.as_u64_pair().1,
             holding: Holding::Grown { from: &reservation.hold.consumption, learned: &reservation.learned },
+            is_run_stopped: self.catalogue.is_run_stopped(call),
         };
         let standings: Vec<Standing> = standings.into_iter().map(without_reset).collect();
         let mut ruling = decide(&ask, &standings, now)?;
@@ -481,7 +495,8 @@ impl Books {
     fn standings(&self, governing: &[Governing], effects: &Effects) -> Vec<Standing> {
         let standing = |one: &Governing| {
             let slices = one.window.iter().map(|period| self.counter(&one.counter_at(*period), effects)).collect();
-            Standing::new(one.clone(), slices)
+            let opened_at = one.budget.max_seconds.and_then(|_| self.opened.get(&one.counter()).copied());
+            Standing { opened_at, ..Standing::new(one.clone(), slices) }
         };
         governing.iter().map(standing).collect()
     }

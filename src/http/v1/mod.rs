@@ -9,6 +9,7 @@
 //! | [`usage_accuracy`] | `/v1/usage/accuracy` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
+//! | [`runs`] | `/v1/runs/{id}` and its stop, resume |
 //! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
@@ -38,6 +39,7 @@ pub mod preflight;
 pub mod prices;
 pub mod projections;
 pub mod reservations;
+pub mod runs;
 pub mod signals;
 pub mod tenants;
 pub mod usage;
@@ -78,6 +80,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(verdicts::routes())
         .merge(events::routes())
         .merge(webhooks::routes())
+        .merge(runs::routes())
         .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())

@@ -45,6 +45,7 @@ struct Asked {
     allow_cap: bool,
     priority: Priority,
     now: DateTime<Utc>,
+    is_run_stopped: bool,
 }
 
 impl Asked {
@@ -57,6 +58,7 @@ impl Asked {
             allow_cap: false,
             priority: Priority::Standard,
             now: at("2026-01-01T12:00:00Z"),
+            is_run_stopped: false,
         };
         for word in text.split_whitespace() {
             match word.split_once('=') {
@@ -66,6 +68,7 @@ impl Asked {
                 Some(("at", instant)) => asked.now = at(instant),
                 Some((key, _)) => panic!("{text}: {key}"),
                 None if word == "cap" => asked.allow_cap = true,
+                None if word == "stopped" => asked.is_run_stopped = true,
                 None if word.contains('/') => asked.call = call(&format!("acme/chat {word}")),
                 None => asked.priority = priority(word).unwrap_or_else(|| panic!("{text}: {word}")),
             }
@@ -85,6 +88,7 @@ impl Asked {
             tariff: &tariff,
             jitter,
             holding: Holding::Whole,
+            is_run_stopped: self.is_run_stopped,
         };
         decide(&ask, standings, self.now)
     }
