@@ -9,22 +9,40 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`catalogue`] | tenants and budgets: create, replace, archive |
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
+//! | [`ingest`] | spans of instrumented applications, posted as usage |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`reconcile`] | a provider's report against the books, true-ups, closed periods |
+//! | [`learned`] | what calls really use of what they ask for: learn, tell |
+//! | [`exports`] | whole periods, taken out |
+//! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
+//! | [`projection`] | when budgets run out, and how right that was |
+//! | [`pacing`] | what calls that can wait may take, planned once in a while |
 //! | [`ledger`] | the journal, balances, the trial balance |
+//! | [`runs`] | runs: stop, resume, look |
 //! | [`usage`] | what was used, added up |
+//! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, recomputed and compared |
+//! | [`alerts`] | what people should hear of: evaluate, deliver, look, endpoints |
 
+pub mod alerts;
 pub mod alternatives;
 pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod exports;
+pub mod ingest;
+pub mod learned;
 pub mod ledger;
+pub mod pacing;
+pub mod projection;
 pub mod rates;
 pub mod reconcile;
+pub mod reports;
+pub mod runs;
+pub mod signals;
 pub mod start;
 pub mod usage;
 pub mod verdicts;
@@ -35,11 +53,16 @@ use std::sync::Arc;
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+use self::alerts::hub::EventHub;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
+use crate::courier::Courier;
 use crate::domain::access::Denied;
-use crate::domain::id::{BudgetId, ReservationId, TenantId};
+use crate::domain::id::{BudgetId, ReservationId, TenantId, WebhookId};
 use crate::domain::ledger::outcome::Refusal;
+use crate::domain::signal::RuleBook;
+use crate::export::ExportError;
+use crate::ingest::mapping::Mapping;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
 use crate::wire::FieldError;
@@ -53,12 +76,24 @@ pub struct App {
     pub lane: Lane,
     /// The catalogue and the rates that this replica knows.
     pub snapshots: Snapshots,
+    /// The latest projections that this replica knows.
+    pub projections: projection::Projections,
     /// The only reader of time.
     pub clock: Clock,
     /// Who is calling.
     pub verifier: Arc<Verifier>,
     /// Proofs of reservations.
     pub grants: Arc<GrantSigner>,
+    /// Wakes whoever waits for events.
+    pub events: EventHub,
+    /// Takes events to endpoints.
+    pub courier: Courier,
+    /// What the attributes of spans mean.
+    pub otlp: Arc<Mapping>,
+    /// What providers' answers mean.
+    pub rules: Arc<RuleBook>,
+    /// What takes whole periods out.
+    pub exports: exports::Exports,
 }
 
 /// Why a use case could not be done.
@@ -79,6 +114,12 @@ pub enum AppError {
     /// A field is wrong.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// A file cannot be begun.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// As many exports run as may.
+    #[error("{} exports are running: come back when one has ended", exports::EXPORTS_MAX)]
+    TooManyExports,
     /// No such tenant.
     #[error("tenant `{0}` is not known")]
     UnknownTenant(TenantId),
@@ -97,6 +138,15 @@ pub enum AppError {
     /// No such reservation.
     #[error("reservation {0} is not known")]
     UnknownReservation(ReservationId),
+    /// No such endpoint.
+    #[error("webhook `{0}` is not known")]
+    UnknownWebhook(WebhookId),
+    /// The id is that of an endpoint that the caller may not reach.
+    #[error("the id `{0}` is taken: choose another")]
+    WebhookTaken(WebhookId),
+    /// The machine gave no random bytes.
+    #[error("the machine gave no random bytes")]
+    NoRandomness,
 }
 
 impl From<sqlx::Error> for AppError {

@@ -9,8 +9,14 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::task::TaskTracker;
 
 use super::App;
+use super::alerts::hub::EventHub;
+use super::exports::Exports;
+use super::projection::Projections;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
+use crate::courier::Courier;
+use crate::domain::id::FeatureId;
+use crate::ingest::mapping::{FEATURE_DEFAULT, Mapping};
 use crate::lane::{Lane, Snapshots};
 use crate::store::{MIGRATOR, StoreError, catalogue, rates};
 
@@ -79,7 +85,35 @@ pub async fn start(
     let pool = PgPoolOptions::new().max_connections(POOL_CONNECTIONS_MAX).connect_with(named).await?;
     let mut connection = pool.acquire().await?;
     let snapshots = Snapshots::load(&mut connection).await?;
+    snapshots.load_paces(&mut connection, clock.now()).await?;
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
-    Ok(App { pool, lane, snapshots, clock, verifier, grants })
+    let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
+    let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
+    Ok(App {
+        exports: Exports::new(pool.clone(), clock.clone()),
+        projections: Projections::default(),
+        events: EventHub::default(),
+        courier: Courier::default(),
+        pool,
+        lane,
+        snapshots,
+        clock,
+        verifier,
+        grants,
+        otlp,
+        rules,
+    })
+}
+
+/// What the attributes of spans mean where nobody says otherwise.
+///
+/// # Errors
+/// When the bundled names of providers cannot be read.
+pub fn standard_mapping() -> Result<Mapping, StoreError> {
+    let names = crate::wire::price::bundled_provider_names();
+    let names = names.map_err(|error| StoreError::Row(format!("the bundled provider names: {error}")))?;
+    let feature =
+        FeatureId::parse(FEATURE_DEFAULT).map_err(|error| StoreError::Row(format!("the default feature {error}")))?;
+    Ok(Mapping::standard(names, feature))
 }

@@ -5,8 +5,10 @@
 //! | [`backtest`] | measures the forecast on the past |
 //! | [`mod@bench`] | measures the service against a naive baseline |
 //! | [`demo`] | the whole of it at work, on a real trace |
+//! | [`mod@export`] | takes whole periods out, as files |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
+//! | [`import`] | adds prices and factors from files |
 //! | [`verify`] | recomputes the books and compares |
 //! | [`mod@reconcile`] | compares a provider's report with the books, and trues them up |
 //! | [`migrate`] | brings the tables up to date |
@@ -17,6 +19,8 @@ pub mod bench;
 pub mod boot;
 pub mod client;
 pub mod demo;
+pub mod export;
+pub mod import;
 pub mod migrate;
 pub mod openapi;
 pub mod reconcile;
@@ -52,9 +56,11 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
+    // These are described by their arguments' own docs, which `--help` shows whole.
+    Export(export::ExportArgs),
     Reconcile(reconcile::ReconcileArgs),
-    // These three are described by their arguments' own docs, which `--help` shows whole.
     Verify(verify::VerifyArgs),
+    Import(import::ImportArgs),
     Migrate(migrate::MigrateArgs),
     Openapi(openapi::OpenapiArgs),
 }
@@ -68,11 +74,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, &environment).await,
         Command::Bench(args) => bench::run(args, &environment).await,
-        Command::Backtest(args) => backtest::run(&args, &environment),
+        Command::Backtest(args) => backtest::run(&args, &environment).await,
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
+        Command::Export(args) => export::run(&args, &environment).await,
         Command::Verify(args) => verify::run(&args, &environment).await,
         Command::Reconcile(args) => reconcile::run(&args, &environment).await,
+        Command::Import(args) => import::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,
         Command::Openapi(args) => openapi::run(&args),
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::boot::{Running, boot, start_telemetry};
-use crate::config::{AuthArgs, Environment, StoreArgs};
+use super::boot::{Edges, Running, boot, start_telemetry};
+use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
 
 /// Serve the HTTP API.
 ///
@@ -24,6 +24,10 @@ pub struct ServeArgs {
     store: StoreArgs,
     #[command(flatten)]
     auth: AuthArgs,
+    #[command(flatten)]
+    webhooks: WebhookArgs,
+    #[command(flatten)]
+    otlp: OtlpArgs,
     /// Address to listen on; port 0 picks one and prints it
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "COUNTERFOIL_LISTEN")]
     listen: SocketAddr,
@@ -35,7 +39,8 @@ pub(super) async fn run(args: &ServeArgs, environment: &Environment) -> anyhow::
     // Before anything that takes long: a signal during the start must still stop the private Postgres cleanly.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let running = boot(&args.store, &args.auth, environment, args.listen, report, metrics).await?;
+    let edges = Edges { otlp: &args.otlp, webhooks: args.webhooks };
+    let running = boot(&args.store, &args.auth, edges, environment, args.listen, report, metrics).await?;
     say(&format!("listening on http://{} (API pages at /docs)", running.address))?;
     tracing::info!(store = running.place(), "ready");
     let by_store = tokio::select! {

@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, dec};
 
 use super::amounts::{Quantity, Tokens, Usd};
 use super::budget::catalogue::{
-    Budget, BudgetClock, BudgetKind, BudgetNumber, Catalogue, Enforcement, Priority, Tenant,
+    Budget, BudgetClock, BudgetKind, BudgetNumber, Catalogue, Enforcement, HoldRule, Pacing, Priority, Tenant,
 };
 use super::budget::measure::{BucketWeights, Measure};
 use super::budget::scope::{Dimensions, Each, Scope};
@@ -267,7 +267,17 @@ fn each(word: &str) -> Each {
     }
 }
 
-/// `id measure limit period`, then any of `soft`, `each=`, `zone=`, `thresholds=`, `floors=class:share,…`, `from=`, and
+/// `class:share,…`
+fn class_shares(text: &str) -> BTreeMap<Priority, Decimal> {
+    let share = |pair: &str| {
+        let (class, share) = pair.split_once(':').expect("class:share");
+        (priority(class).expect("a priority"), share.parse().unwrap())
+    };
+    text.split(',').map(share).collect()
+}
+
+/// `id measure limit period`, then any of `soft`, `each=`, `zone=`, `thresholds=`, `floors=class:share,…`, `ceilings=` alike,
+/// `paced`, `max_seconds=`, `from=`, and
 /// the fields of a scope.
 pub(crate) fn budget(number: i32, text: &str) -> Budget {
     let mut words = text.split_whitespace();
@@ -285,8 +295,13 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
         period: period(window),
         clock: BudgetClock::Fixed(Zone::UTC),
         enforcement: Enforcement::Hard,
+        reserve: HoldRule::Max,
         thresholds: Vec::new(),
         floors: BTreeMap::new(),
+        ceilings: BTreeMap::new(),
+        pacing: Pacing::Off,
+        weights: BTreeMap::new(),
+        max_seconds: None,
         counted_from: DateTime::UNIX_EPOCH,
     };
     for word in words {
@@ -297,13 +312,11 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
             "zone" if value == "tenant" => budget.clock = BudgetClock::Tenant,
             "zone" => budget.clock = BudgetClock::Fixed(Zone::parse(value).unwrap()),
             "thresholds" => budget.thresholds = value.split(',').map(|share| share.parse().unwrap()).collect(),
-            "floors" => {
-                let floor = |pair: &str| {
-                    let (class, share) = pair.split_once(':').expect("class:share");
-                    (priority(class).expect("a priority"), share.parse().unwrap())
-                };
-                budget.floors = value.split(',').map(floor).collect();
-            }
+            "floors" => budget.floors = class_shares(value),
+            "reserve" => budget.reserve = if value == "p99" { HoldRule::P99 } else { HoldRule::P95 },
+            "ceilings" => budget.ceilings = class_shares(value),
+            "paced" => budget.pacing = Pacing::Forecast,
+            "max_seconds" => budget.max_seconds = Some(value.parse().unwrap()),
             "from" => budget.counted_from = at(value),
             "tenant" => budget.scope.tenant = Some(value.parse().unwrap()),
             "feature" => budget.scope.feature = Some(value.parse().unwrap()),

@@ -130,6 +130,10 @@ text_id!(
     BudgetId, check_slug
 );
 text_id!(
+    /// An endpoint that events are sent to.
+    WebhookId, check_slug
+);
+text_id!(
     /// What served the call, as the provider names it. May hold `/`, `:` and `@` (Bedrock, Hugging Face).
     ModelId, check_name
 );
@@ -212,6 +216,10 @@ macro_rules! uuid_id {
 uuid_id!(
     /// A pending transfer. `UUIDv7`, made in the shell.
     ReservationId
+);
+uuid_id!(
+    /// An event: an alert that was raised or cleared. `UUIDv7`, made in the shell.
+    EventId
 );
 uuid_id!(
     /// A journal row. `UUIDv7`, made in the shell.

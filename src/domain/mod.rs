@@ -16,6 +16,10 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`alert`] | what people should hear of, once for each cause until it clears |
+//! | [`pacing`] | what calls that can wait may take before the limit is reached |
+//! | [`signal`] | what a provider says about its limits |
+//! | [`learned`] | what calls really use of what they ask for |
 //! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
@@ -24,13 +28,14 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::expect_used,
-    clippy::float_arithmetic, // lifted in carbon, which computes in f64 and rounds once at its edge
+    clippy::float_arithmetic, // lifted in carbon and pacing, which compute in f64 and round once at their edge
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used
 )]
 
 pub mod access;
+pub mod alert;
 pub mod alternatives;
 pub mod amounts;
 pub mod budget;
@@ -41,7 +46,10 @@ pub mod estimate;
 pub(crate) mod fixtures;
 pub mod forecast;
 pub mod id;
+pub mod learned;
 pub mod ledger;
+pub mod pacing;
 pub mod price;
+pub mod signal;
 pub mod tariff;
 pub mod usage;

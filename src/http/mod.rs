@@ -7,6 +7,7 @@
 //! | [`middleware`] | what every request passes: id, span, panic, time, body bound |
 //! | [`openapi`] | the document: passes that complete it, and the page that shows it |
 //! | [`limits`] | every bound |
+//! | [`rate_limit`] | the `RateLimit` headers of a pre-flight |
 //! | [`state`] | what handlers are given, and how errors become problems |
 //! | [`v1`] | the resources, one file each |
 //! | [`service`] | all of it assembled |
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod middleware;
 pub mod openapi;
 pub mod problem;
+pub mod rate_limit;
 pub mod service;
 pub mod state;
 pub mod v1;

@@ -70,6 +70,8 @@ problem_codes! {
     UnknownBudget = "unknown_budget", NOT_FOUND, "No such budget";
     /// No such reservation.
     UnknownReservation = "unknown_reservation", NOT_FOUND, "No such reservation";
+    /// No such endpoint of events.
+    UnknownWebhook = "unknown_webhook", NOT_FOUND, "No such webhook";
     /// The route has other methods.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "This path has other methods";
     /// The thing is not in a state that allows this.
@@ -142,6 +144,7 @@ impl ProblemCode {
             | Self::UnknownTenant
             | Self::UnknownBudget
             | Self::UnknownReservation
+            | Self::UnknownWebhook
             | Self::Conflict
             | Self::IdempotencyMismatch
             | Self::ReservationEnded
@@ -253,6 +256,16 @@ impl Problem {
         }
         problem.0.errors = errors;
         problem
+    }
+
+    /// The same problem of a field inside another one. One that blames no field stays as it is.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        if self.0.errors.is_empty() {
+            return self;
+        }
+        let inner = |error: &FieldError| FieldError { field: format!("{outer}.{}", error.field), ..error.clone() };
+        Self::fields(self.0.code, self.0.errors.iter().map(inner).collect())
     }
 
     /// A bug: the cause is logged, the caller gets the request id.

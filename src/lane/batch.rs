@@ -306,7 +306,9 @@ impl Worker {
             self.catalogue_version = found.version;
         }
         let mut books = Books::new(snapshot.catalogue, snapshot.rates);
+        books.lessons = self.snapshots.lessons();
         books.reservations = found.reservations;
+        books.paces = self.snapshots.paces();
         let is_over =
             |reservation: &&Reservation| reservation.state == ReservationState::Open && !reservation.is_held(now);
         let expired: Vec<ReservationId> = books.reservations.values().filter(is_over).map(|one| one.id).collect();
@@ -319,7 +321,7 @@ impl Worker {
             books.answers = sql::read_answers(connection, &keys).await?;
         }
         let touched = touched(&books, commands, &expired, now);
-        self.load_counters(connection, &mut books, &touched).await?;
+        self.load_counters(connection, &mut books, &touched, now).await?;
 
         metrics::counter!(names::RESERVATIONS_EXPIRED).increment(u64::try_from(expired.len()).unwrap_or(0));
         for id in expired {
@@ -382,15 +384,16 @@ impl Worker {
         connection: &mut PgConnection,
         books: &mut Books,
         touched: &BTreeMap<CounterId, Touched>,
+        now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         if touched.is_empty() {
             return Ok(());
         }
         let unknown = touched.iter().filter(|(id, touched)| touched.needed && !self.known.contains(id));
         if unknown.clone().next().is_some() {
-            sql::make_counters(connection, unknown).await?;
+            sql::make_counters(connection, unknown, now).await?;
         }
-        books.counters = sql::lock_counters(connection, touched).await?;
+        (books.counters, books.opened) = sql::lock_counters(connection, touched).await?;
         if self.known.len() > KNOWN_COUNTERS_MAX {
             self.known.clear();
         }
@@ -434,7 +437,8 @@ fn touched(
                 // What is granted depends on every slice of a sliding window. A slice without a row cannot be locked, and
                 // another replica could fill it meanwhile.
                 let needed = grants || *period == one.period;
-                let touched = Touched { period: *period, tenant: tenant.clone(), needed };
+                let is_timed = one.budget.max_seconds.is_some();
+                let touched = Touched { period: *period, tenant: tenant.clone(), needed, is_timed };
                 let known = all.entry(one.counter_at(*period)).or_insert_with(|| touched.clone());
                 known.needed |= needed;
             }

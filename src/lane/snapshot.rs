@@ -1,12 +1,16 @@
-//! The catalogue and the rates that this replica knows, shared between its lanes and everybody who reads them.
+//! The catalogue and the rates that this replica knows, shared between its lanes and everybody who reads them; and beside
+//! them the paces, and what was learned of calls, which have no version: replicas may differ for a moment.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use crate::domain::budget::catalogue::Catalogue;
+use crate::domain::learned::lesson::Lessons;
+use crate::domain::pacing::pace::Paces;
 use crate::domain::tariff::RateBooks;
-use crate::store::{StoreError, catalogue, rates};
+use crate::store::{StoreError, catalogue, paces, rates};
 
 /// One consistent version.
 #[derive(Debug, Clone)]
@@ -21,7 +25,13 @@ pub struct Snapshot {
 
 /// The latest version known here. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Snapshots(Arc<RwLock<Snapshot>>);
+pub struct Snapshots {
+    books: Arc<RwLock<Snapshot>>,
+    /// Apart, because they have no version: a batch takes those that are there, and a pace that is out of date is none.
+    paces: Arc<RwLock<Arc<Paces>>>,
+    /// Apart, because a reservation keeps what it holds, whoever learned what.
+    lessons: Arc<RwLock<Arc<Lessons>>>,
+}
 
 impl Snapshots {
     /// Loads the first one.
@@ -32,13 +42,41 @@ impl Snapshots {
         let (_, rates_version) = catalogue::versions(&mut *connection).await?;
         let rates = Arc::new(rates::load(&mut *connection).await?);
         let catalogue = Arc::new(catalogue::load(connection).await?);
-        Ok(Self(Arc::new(RwLock::new(Snapshot { catalogue, rates, rates_version }))))
+        let books = Arc::new(RwLock::new(Snapshot { catalogue, rates, rates_version }));
+        Ok(Self { books, paces: Arc::default(), lessons: Arc::default() })
+    }
+
+    /// The paces last read.
+    #[must_use]
+    pub fn paces(&self) -> Arc<Paces> {
+        Arc::clone(&self.paces.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the paces that are in date at an instant.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn load_paces(&self, connection: &mut PgConnection, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let paces = Arc::new(paces::load(connection, now).await?);
+        *self.paces.write().unwrap_or_else(PoisonError::into_inner) = paces;
+        Ok(())
     }
 
     /// The latest known.
     #[must_use]
     pub fn latest(&self) -> Snapshot {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.books.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What calls really use, as far as it is known here. Empty until it is taught.
+    #[must_use]
+    pub fn lessons(&self) -> Arc<Lessons> {
+        Arc::clone(&self.lessons.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From the next batch on, learned rules hold by these.
+    pub fn teach(&self, lessons: Lessons) {
+        *self.lessons.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(lessons);
     }
 
     /// The one of these versions: the latest known if it is theirs, else loaded anew on this connection.
@@ -62,7 +100,7 @@ impl Snapshots {
         if snapshot.catalogue.version != version {
             snapshot.catalogue = Arc::new(catalogue::load(connection).await?);
         }
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.books.write().unwrap_or_else(PoisonError::into_inner);
         if snapshot.catalogue.version >= known.catalogue.version && snapshot.rates_version >= known.rates_version {
             *known = snapshot.clone();
         }

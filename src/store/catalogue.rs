@@ -14,6 +14,7 @@ use sqlx::{Connection, Postgres, Row, Transaction};
 
 use super::StoreError;
 use super::rows::{reservation_from_row, transfer_from_row};
+use super::signals::closures;
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue, Tenant};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::{Recount, Recounted, counts_since};
@@ -49,7 +50,9 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     .fetch_all(&mut *connection)
     .await?;
     let budgets = budgets.iter().map(budget_from_row).collect::<Result<_, _>>()?;
-    let mut catalogue = Catalogue::new(version, tenants, budgets);
+    let stopped = super::runs::stopped(&mut *connection).await?;
+    let closures = closures(&mut *connection).await?;
+    let mut catalogue = Catalogue::new(version, tenants, budgets).with_closures(closures).with_stopped_runs(stopped);
     catalogue.closed_until =
         sqlx::query_scalar("select closed_until from catalogue_head").fetch_one(&mut *connection).await?;
     Ok(catalogue)
@@ -77,7 +80,7 @@ fn budget_from_row(row: &PgRow) -> Result<Budget, StoreError> {
 
 /// A change of the catalogue, alone with it until [`Change::commit`].
 pub struct Change<'c> {
-    transaction: Transaction<'c, Postgres>,
+    pub(super) transaction: Transaction<'c, Postgres>,
     now: DateTime<Utc>,
 }
 
@@ -230,13 +233,70 @@ impl Change<'_> {
         found.map(|tenant| tenant.map(parse).transpose()).transpose()
     }
 
+    /// The connection of the change, for what must be written with it or not at all.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// The documents of some budgets, as far as they are not archived.
+    ///
+    /// # Errors
+    /// When the database does not answer, or a row cannot be read.
+    pub async fn budget_bodies(&mut self, ids: &[&str]) -> Result<BTreeMap<BudgetId, BudgetBody>, StoreError> {
+        let rows = sqlx::query("select id, doc from budgets where id = any($1) and archived_at is null")
+            .bind(ids)
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        let one = |row: &PgRow| {
+            let Json(body): Json<BudgetBody> = row.try_get("doc")?;
+            Ok((BudgetId::parse(row.try_get("id")?).map_err(StoreError::name("id"))?, body))
+        };
+        rows.iter().map(one).collect()
+    }
+
     /// Creates or replaces a budget. One that counts otherwise than before is recounted from the journal: a monthly budget
     /// made on the tenth knows what the month has used.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn put_budget(&mut self, id: &BudgetId, body: &BudgetBody) -> Result<Written, StoreError> {
+        let written = self.put_budgets(&[(id.clone(), body.clone())]).await?;
+        written.first().copied().ok_or_else(|| StoreError::Row("version".to_owned()))
+    }
+
+    /// Creates or replaces budgets, as [`Change::put_budget`] does, with one recount for all of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn put_budgets(&mut self, budgets: &[(BudgetId, BudgetBody)]) -> Result<Vec<Written>, StoreError> {
         let before = self.catalogue().await?;
+        let mut written = Vec::with_capacity(budgets.len());
+        for (id, body) in budgets {
+            written.push(self.write_budget(id, body).await?);
+        }
+        let after = self.catalogue().await?;
+        let counts_alike = |id: &BudgetId| {
+            let (old, new) = (before.budget(id), after.budget(id));
+            matches!((old, new), (Some(old), Some(new)) if old.counts_like(new))
+        };
+        let recounted: Vec<&BudgetId> = budgets.iter().map(|(id, _)| id).filter(|id| !counts_alike(id)).collect();
+        if !recounted.is_empty() {
+            sqlx::query("update budgets set counted_from = $2 where id = any($1)")
+                .bind(recounted.iter().map(|id| id.as_str()).collect::<Vec<_>>())
+                .bind(self.now)
+                .execute(&mut *self.transaction)
+                .await?;
+            let after = self.catalogue().await?;
+            let numbers = recounted.iter().filter_map(|id| after.budget(id)).map(|budget| budget.number).collect();
+            self.recount(&after, numbers, None).await?;
+        }
+        for (id, _) in budgets {
+            self.keep_budget_version(id).await?;
+        }
+        Ok(written)
+    }
+
+    async fn write_budget(&mut self, id: &BudgetId, body: &BudgetBody) -> Result<Written, StoreError> {
         let version: i32 = sqlx::query_scalar(
             "insert into budgets (id, tenant, doc, counted_from, created_at, changed_at)
             values ($1, $2, $3, $4, $4, $4)
@@ -255,20 +315,6 @@ impl Change<'_> {
         .bind(self.now)
         .fetch_one(&mut *self.transaction)
         .await?;
-        let after = self.catalogue().await?;
-        let (old, new) = (before.budget(id), after.budget(id));
-        let counts_alike = matches!((old, new), (Some(old), Some(new)) if old.counts_like(new));
-        if let (false, Some(new)) = (counts_alike, new) {
-            sqlx::query("update budgets set counted_from = $2 where id = $1")
-                .bind(id.as_str())
-                .bind(self.now)
-                .execute(&mut *self.transaction)
-                .await?;
-            let number = new.number;
-            let after = self.catalogue().await?;
-            self.recount(&after, vec![number], None).await?;
-        }
-        self.keep_budget_version(id).await?;
         Ok(Written { version })
     }
 
@@ -386,7 +432,9 @@ pub(super) async fn count(
         on_row();
         let reservation = reservation_from_row(&row)?;
         let held = &reservation.hold.consumption;
-        recount.hold(&reservation.call, reservation.granted_at, held).map_err(StoreError::recount)?;
+        recount
+            .hold(&reservation.call, reservation.granted_at, held, &reservation.learned)
+            .map_err(StoreError::recount)?;
     }
     Ok(recount.finish())
 }
@@ -397,9 +445,12 @@ async fn insert_counters(
 ) -> Result<(), StoreError> {
     let column = |of: fn(&Recounted) -> rust_decimal::Decimal| counters.values().map(of).collect::<Vec<_>>();
     sqlx::query(
-        "insert into counters (budget, key, period_start, period_end, tenant, posted, held)
+        "insert into counters (
+            budget, key, period_start, period_end, tenant, posted, held, margin, at_risk, opened_at
+        )
         select * from unnest(
-            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[]
+            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[],
+            $8::numeric[], $9::numeric[], $10::timestamptz[]
         )",
     )
     .bind(counters.keys().map(|id| id.budget.0).collect::<Vec<_>>())
@@ -409,6 +460,9 @@ async fn insert_counters(
     .bind(counters.values().map(|recounted| recounted.tenant.as_ref().map(TenantId::as_str)).collect::<Vec<_>>())
     .bind(column(|recounted| recounted.counter.posted.decimal()))
     .bind(column(|recounted| recounted.counter.held.decimal()))
+    .bind(column(|recounted| recounted.counter.margin.decimal()))
+    .bind(column(|recounted| recounted.counter.at_risk.decimal()))
+    .bind(counters.values().map(|recounted| recounted.opened_at).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

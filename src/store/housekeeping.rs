@@ -26,6 +26,14 @@ pub async fn forget_keys(connection: &mut PgConnection, before: DateTime<Utc>) -
     Ok(done.rows_affected())
 }
 
+/// Forgets events that happened before an instant, and that no endpoint waits for.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget_events(connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    super::alerts::forget_events(connection, before).await
+}
+
 /// Forgets lanes that did nothing since an instant.
 ///
 /// # Errors

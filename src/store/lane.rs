@@ -161,6 +161,8 @@ pub struct Touched {
     pub tenant: Option<TenantId>,
     /// Whether it must exist, because this batch may change it or grants by it. Otherwise one that is missing counts as zero.
     pub needed: bool,
+    /// Whether it is kept when it was opened, because its budget bounds the time of what it counts.
+    pub is_timed: bool,
 }
 
 fn key_arrays<'a>(ids: impl Iterator<Item = &'a CounterId>) -> (Vec<i32>, Vec<&'a str>, Vec<DateTime<Utc>>) {
@@ -173,17 +175,23 @@ fn key_arrays<'a>(ids: impl Iterator<Item = &'a CounterId>) -> (Vec<i32>, Vec<&'
     (budgets, keys, starts)
 }
 
-/// Locks the counters that exist, and reads them.
+/// Counters, by key.
+type Counters = BTreeMap<CounterId, Counter>;
+/// When counters were opened, of those that know it.
+type Opened = BTreeMap<CounterId, DateTime<Utc>>;
+
+/// Locks the counters that exist, and reads them; and when those were opened that are timed.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn lock_counters(
     connection: &mut PgConnection,
     touched: &BTreeMap<CounterId, Touched>,
-) -> Result<BTreeMap<CounterId, Counter>, StoreError> {
+) -> Result<(Counters, Opened), StoreError> {
     let (budgets, keys, starts) = key_arrays(touched.keys());
     let rows = sqlx::query(
-        "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held
+        "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held, counter.margin,
+            counter.at_risk, counter.opened_at
         from unnest($1::integer[], $2::text[], $3::timestamptz[]) as asked (budget, key, period_start)
         join counters as counter
             on counter.budget = asked.budget
@@ -197,20 +205,28 @@ pub async fn lock_counters(
     .bind(starts)
     .fetch_all(connection)
     .await?;
-    rows.iter().map(counter_from_row).collect()
+    let (mut counters, mut opened) = (Counters::new(), Opened::new());
+    for row in &rows {
+        let (id, counter) = counter_from_row(row)?;
+        if let Some(opened_at) = row.try_get(7)? {
+            opened.insert(id.clone(), opened_at);
+        }
+        counters.insert(id, counter);
+    }
+    Ok((counters, opened))
 }
 
-/// A counter's key and numbers, from the first five columns of a row.
+/// A counter's key and numbers, from the first seven columns of a row.
 pub(super) fn counter_from_row(row: &PgRow) -> Result<(CounterId, Counter), StoreError> {
     let key = CounterKey::stored(row.try_get(1)?);
     let id = CounterId { budget: BudgetNumber(row.try_get(0)?), key, start: row.try_get(2)? };
     let quantity = |place: usize| -> Result<Quantity, StoreError> {
         Quantity::new(row.try_get(place)?).map_err(StoreError::Unkeepable)
     };
-    Ok((id, Counter { posted: quantity(3)?, held: quantity(4)? }))
+    Ok((id, Counter { posted: quantity(3)?, held: quantity(4)?, margin: quantity(5)?, at_risk: quantity(6)? }))
 }
 
-/// Makes the counters that do not exist yet, at zero. Another replica may do the same: whoever is second waits, and finds
+/// Makes the counters that do not exist yet, at zero, opened at the batch's instant. Another replica may do the same: whoever is second waits, and finds
 /// the first one's row.
 ///
 /// # Errors
@@ -218,16 +234,18 @@ pub(super) fn counter_from_row(row: &PgRow) -> Result<(CounterId, Counter), Stor
 pub async fn make_counters<'a>(
     connection: &mut PgConnection,
     missing: impl Iterator<Item = (&'a CounterId, &'a Touched)> + Clone,
+    now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let (budgets, keys, starts) = key_arrays(missing.clone().map(|(id, _)| id));
     let ends: Vec<Option<DateTime<Utc>>> = missing.clone().map(|(_, touched)| touched.period.end).collect();
     let tenants: Vec<Option<&str>> =
-        missing.map(|(_, touched)| touched.tenant.as_ref().map(TenantId::as_str)).collect();
+        missing.clone().map(|(_, touched)| touched.tenant.as_ref().map(TenantId::as_str)).collect();
+    let opened: Vec<Option<DateTime<Utc>>> = missing.map(|(_, touched)| touched.is_timed.then_some(now)).collect();
     sqlx::query(
-        "insert into counters (budget, key, period_start, period_end, tenant, posted, held)
-        select budget, key, period_start, period_end, tenant, 0, 0
-        from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[])
-            as new (budget, key, period_start, period_end, tenant)
+        "insert into counters (budget, key, period_start, period_end, tenant, posted, held, opened_at)
+        select budget, key, period_start, period_end, tenant, 0, 0, opened_at
+        from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::timestamptz[])
+            as new (budget, key, period_start, period_end, tenant, opened_at)
         on conflict (budget, key, period_start) do nothing",
     )
     .bind(budgets)
@@ -235,6 +253,7 @@ pub async fn make_counters<'a>(
     .bind(starts)
     .bind(ends)
     .bind(tenants)
+    .bind(opened)
     .execute(connection)
     .await?;
     Ok(())

@@ -10,11 +10,22 @@
 //! | [`reconciliations`] | the journal of a report's days, and what was reconciled |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
+//! | [`paces`] | how far counters may be taken by calls that can wait |
 //! | [`rates`] | the price book and the factor book |
+//! | [`alerts`] | what alerts are told from, what is firing, what was told |
+//! | [`alert_facts`] | models, prompts, runs and projections, as alerts look at them |
+//! | [`webhooks`] | endpoints, and the outbox of what is still to be sent to them |
 //! | [`naive`] | the baseline that `bench` measures against |
+//! | [`runs`] | runs that were stopped, and what is counted of a run |
 //! | [`scratch`] | a database for a while, for `bench` |
+//! | [`learned`] | what calls really use of what they ask for |
+//! | [`export`] | a slice of the journal in one snapshot, row by row |
 //! | [`ledger`] | the journal, account balances, the trial balance |
+//! | [`series`] | what a budget's measure used, hour by hour |
+//! | [`projections`] | projections that were made, and what came true of them |
+//! | [`planned_usage`] | work that was announced |
 //! | [`usage`] | sums of what was used |
+//! | [`signals`] | what providers said, and the quotas that are closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
 //! | [`migrations`] | the schema, brought up to date |
@@ -22,24 +33,36 @@
 //!
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
+pub mod alert_facts;
+pub mod alerts;
 pub mod catalogue;
 pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
+pub mod export;
+pub mod export_accounts;
 pub mod housekeeping;
 pub mod lane;
+pub mod learned;
 pub mod ledger;
 pub mod migrations;
 pub mod naive;
 pub mod open;
+pub mod paces;
+pub mod planned_usage;
+pub mod projections;
 pub mod rates;
 pub mod reconciliations;
 pub mod reservations;
 mod rows;
+pub mod runs;
 pub mod scratch;
+pub mod series;
+pub mod signals;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;
+pub mod webhooks;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;

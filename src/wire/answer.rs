@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::learned::ReserveName;
+use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{Amounts, Quantity, Tokens};
-use crate::domain::budget::catalogue::Enforcement;
+use crate::domain::budget::catalogue::{Enforcement, HoldRule};
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
 use crate::domain::ledger::outcome::{BudgetState, Extended, Posted, Released, Ruled};
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
+use crate::wire::projection::answer::ExhaustsAtBody;
 
 /// The four verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -142,16 +145,20 @@ pub struct RetryBody {
     /// Seconds from now, with jitter; at most 120. Also sent as `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_s: Option<u32>,
-    /// The instant there is room, without jitter.
+    /// The instant there is room, without jitter; of what is paced the instant it is expected at the latest, which may be
+    /// beyond `after_s`: then ask again and again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
+    /// How many seconds of `after_s` are jitter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_s: Option<u32>,
 }
 
 /// One reason for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonBody {
-    /// A stable code: `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
-    /// `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
+    /// A stable code: `run_stopped`, `run_time_over`, `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `paced`,
+    /// `held_by_others`, `output_capped`, `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
     #[schema(example = "near_limit")]
     pub code: String,
     /// Which budget, if one.
@@ -167,6 +174,18 @@ impl From<&Reason> for ReasonBody {
         let number = |quantity: Option<Quantity>| quantity.unwrap_or_default();
         let (asked, available) = (number(reason.asked), number(reason.available));
         let detail = match reason.code {
+            ReasonCode::RunStopped => "the run was stopped by somebody".to_owned(),
+            ReasonCode::RunTimeOver => {
+                format!("the run has gone on for {asked} s, and budget {budget} gives it {available} s")
+            }
+            ReasonCode::Paced => {
+                format!(
+                    "{asked} asked, {available} left for now of what budget {budget} can spare from more urgent calls"
+                )
+            }
+            ReasonCode::ClosedByProvider => {
+                format!("the provider has said that quota {budget} is gone until it resets")
+            }
             ReasonCode::LargerThanLimit => {
                 format!(
                     "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
@@ -215,7 +234,14 @@ pub struct BudgetStateBody {
     /// What the open reservations say.
     #[schema(value_type = String, format = "decimal", example = "1.9")]
     pub held: Decimal,
-    /// `limit − posted − held`; below zero when overdrawn.
+    /// What its reservations hold, unless it is their whole estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<ReserveName>,
+    /// What is kept aside for open calls that use more than is held for them; only where less than whole estimates is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "2.4")]
+    pub margin: Option<Decimal>,
+    /// `limit − posted − held`, less the margin; below zero when overdrawn.
     #[schema(value_type = String, format = "decimal", example = "66.9")]
     pub headroom: Decimal,
     /// Whether more was spent than the limit.
@@ -231,6 +257,23 @@ pub struct BudgetStateBody {
     pub timezone: String,
     /// Hard or soft.
     pub enforcement: EnforcementName,
+    /// When it is expected to run out, by the latest projection of this period; left out where there is none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exhausts_at: Option<ExhaustsAtBody>,
+    /// The provider has said that the quota is gone, until this instant; not there for one that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<DateTime<Utc>>,
+}
+
+/// The rule of a budget that does not hold whole estimates.
+pub(super) fn reserve_body(state: &BudgetState) -> Option<ReserveName> {
+    Some(state.reserve).filter(|rule| *rule != HoldRule::Max).map(ReserveName::from)
+}
+
+/// What is kept aside, where that can be anything but nothing.
+pub(super) fn margin_body(state: &BudgetState) -> Option<Decimal> {
+    let learned = state.reserve != HoldRule::Max || state.counter.at_risk > Quantity::ZERO;
+    learned.then(|| state.margin().decimal().normalize())
 }
 
 impl From<&BudgetState> for BudgetStateBody {
@@ -242,6 +285,8 @@ impl From<&BudgetState> for BudgetStateBody {
             limit: state.limit.decimal().normalize(),
             posted: state.counter.posted.decimal().normalize(),
             held: state.counter.held.decimal().normalize(),
+            reserve: reserve_body(state),
+            margin: margin_body(state),
             headroom: state.headroom().decimal().normalize(),
             overdrawn: state.counter.posted > state.limit,
             period_start: state.period.start,
@@ -249,6 +294,8 @@ impl From<&BudgetState> for BudgetStateBody {
             resets_at_local: state.period.end.map(|end| state.zone.to_local_rfc3339(end)),
             timezone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
+            exhausts_at: None,
+            closed_until: state.closed_until,
         }
     }
 }
@@ -289,6 +336,12 @@ pub struct PreflightAnswer {
     pub max_output: Option<u64>,
     /// When and whether to come back; none when the call may be made.
     pub retry: Option<RetryBody>,
+    /// How far the budgets have come, for calls of this priority.
+    #[serde(default)]
+    pub band: BandName,
+    /// What is left of the hard budget that binds first; none if no hard budget governs the call.
+    #[serde(default)]
+    pub pace: Option<PaceBody>,
     /// When the budget that binds has room again; only with `stop`, and none if waiting never helps.
     pub resets_at: Option<DateTime<Utc>>,
     /// Why, the headline first.
@@ -308,8 +361,11 @@ pub(super) fn retry_body(ruling: &Ruling) -> Option<RetryBody> {
             retryable: true,
             after_s: ruling.retry.map(|retry| retry.after_seconds),
             not_before: ruling.retry.map(|retry| retry.not_before),
+            jitter_s: ruling.retry.map(|retry| retry.jitter_seconds),
         }),
-        Verdict::Stop => Some(RetryBody { retryable: false, after_s: None, not_before: ruling.resets_at }),
+        Verdict::Stop => {
+            Some(RetryBody { retryable: false, after_s: None, not_before: ruling.resets_at, jitter_s: None })
+        }
     }
 }
 
@@ -325,6 +381,8 @@ impl From<&Ruled> for PreflightAnswer {
             estimate: AmountsBody::from(&ruling.priced),
             max_output: ruling.max_output.map(Tokens::count),
             retry: retry_body(ruling),
+            band: ruling.band.into(),
+            pace: ruling.pace.as_ref().map(PaceBody::from),
             resets_at: ruling.resets_at,
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
             budgets: ruled.budgets.iter().map(BudgetStateBody::from).collect(),
@@ -344,7 +402,7 @@ pub struct PostedAnswer {
     pub usage: UsageBuckets,
     /// What moved.
     pub amounts: AmountsBody,
-    /// What was held for it, if anything was.
+    /// The whole estimate that it settles, if one was held.
     pub held: Option<AmountsBody>,
     /// The price row's tier: total input tokens from which it holds. The estimate's may differ: see `held_tier_from`.
     pub price_tier_from: u64,
@@ -352,7 +410,7 @@ pub struct PostedAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_tier_from: Option<u64>,
     /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `period_closed`, `unpriced_model`, `model_factor_fallback`,
-    /// `grid_factor_fallback`.
+    /// `grid_factor_fallback`, `learned_overrun` (more was used than a budget held by a learned rule).
     pub flags: Vec<String>,
     /// When the call happened.
     pub occurred_at: DateTime<Utc>,

@@ -12,17 +12,21 @@ use utoipa::ToSchema;
 
 use super::FieldError;
 use super::answer::EnforcementName;
+use super::learned::ReserveName;
+use super::pace::PacingName;
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
 use crate::domain::budget::measure::{BucketWeights, Measure};
 use crate::domain::budget::scope::{Each, Scope};
 use crate::domain::calendar::{AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone};
-use crate::domain::id::{BudgetId, LabelKey, LabelValue};
+use crate::domain::id::{BudgetId, LabelKey, LabelValue, TenantId};
 
 /// Most labels in a scope or on a call.
 pub const LABELS_MAX: usize = 16;
 /// Longest text about a contract, in bytes.
 const CONTRACT_LENGTH_MAX: usize = 500;
+/// Most tenants that a budget names a weight for.
+pub const TENANT_WEIGHTS_MAX: usize = 1_000;
 /// Most thresholds of a budget.
 pub const THRESHOLDS_MAX: usize = 10;
 
@@ -364,6 +368,10 @@ pub struct BudgetBody {
     pub timezone: String,
     /// Hard or soft.
     pub enforcement: EnforcementName,
+    /// What a reservation holds of its estimate: `max`, or what such calls were learned to use, `p95` or `p99`. `max` if not
+    /// given, and wherever too few calls have been seen.
+    #[serde(default, skip_serializing_if = "ReserveName::is_default")]
+    pub reserve: ReserveName,
     /// Shares of the limit, ascending, at which answers begin to warn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["0.8", "0.95"]))]
@@ -372,6 +380,22 @@ pub struct BudgetBody {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, String>, example = json!({"interactive": "0.4"}))]
     pub floors: BTreeMap<PriorityName, Decimal>,
+    /// Shares of the limit up to which, whoever took them, calls of that priority are granted. `interactive` has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"batch": "0.5"}))]
+    pub ceilings: BTreeMap<PriorityName, Decimal>,
+    /// Whether calls that are not `interactive` are slowed down before the limit is reached. `off` if not given.
+    #[serde(default, skip_serializing_if = "PacingName::is_off")]
+    pub pacing: PacingName,
+    /// How much more than others a tenant gets where `pacing` shares what interactive calls leave over: above 0 and at most
+    /// 1000, 1 for who is not named.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>, example = json!({}))]
+    pub weights: BTreeMap<String, Decimal>,
+    /// How long a run may go on, in seconds from its first call; only with each `run` and period `once`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 3600, nullable = false)]
+    pub max_seconds: Option<u32>,
     /// Budget or quota.
     #[serde(default)]
     pub kind: KindName,
@@ -420,6 +444,17 @@ pub fn parse_labels(
     labels.iter().map(parse).collect()
 }
 
+fn parse_weights(weights: &BTreeMap<String, Decimal>) -> Result<BTreeMap<TenantId, Decimal>, FieldError> {
+    if weights.len() > TENANT_WEIGHTS_MAX {
+        return Err(FieldError::new("weights", format!("may hold at most {TENANT_WEIGHTS_MAX} tenants")));
+    }
+    let parse = |(tenant, weight): (&String, &Decimal)| {
+        let tenant = TenantId::parse(tenant).map_err(|error| FieldError::new(format!("weights.{tenant}"), error))?;
+        Ok((tenant, *weight))
+    };
+    weights.iter().map(parse).collect()
+}
+
 fn parse_each(text: &str) -> Result<Each, FieldError> {
     let bad =
         || FieldError::new("each", "must be tenant, feature, provider, model, region, run, agent, or label:<key>");
@@ -452,6 +487,23 @@ impl TryFrom<&MeasureBody> for Measure {
                 let WeightsBody { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning } = *weights;
                 let weights = [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning];
                 Self::Weighted(BucketWeights::new(weights).map_err(|error| FieldError::new("measure", error))?)
+            }
+        })
+    }
+}
+
+impl From<&Measure> for MeasureBody {
+    fn from(measure: &Measure) -> Self {
+        Self::Named(match measure {
+            Measure::Requests => MeasureName::Requests,
+            Measure::Tokens => MeasureName::Tokens,
+            Measure::Usd => MeasureName::Usd,
+            Measure::Gco2e => MeasureName::Gco2e,
+            Measure::Gco2eMarket => MeasureName::Gco2eMarket,
+            Measure::Weighted(weights) => {
+                let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = *weights.as_array();
+                let weights = WeightsBody { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning };
+                return Self::Weighted(weights);
             }
         })
     }
@@ -508,8 +560,13 @@ impl BudgetBody {
                 EnforcementName::Hard => Enforcement::Hard,
                 EnforcementName::Soft => Enforcement::Soft,
             },
+            reserve: self.reserve.into(),
             thresholds: self.thresholds.clone(),
             floors: self.floors.iter().map(|(class, share)| (Priority::from(*class), *share)).collect(),
+            ceilings: self.ceilings.iter().map(|(class, share)| (Priority::from(*class), *share)).collect(),
+            pacing: self.pacing.into(),
+            weights: parse_weights(&self.weights)?,
+            max_seconds: self.max_seconds,
             counted_from,
         };
         budget.check().map_err(|error| FieldError::new(error.field(), error))?;

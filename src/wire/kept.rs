@@ -16,12 +16,15 @@ use uuid::Uuid;
 
 use super::answer::{
     AmountsBody, BudgetStateBody, EnforcementName, ExtendedAnswer, PostedAnswer, PreflightAnswer, ReasonBody,
-    ReleasedAnswer, RetryBody, UsageBuckets, VerdictName, retry_body,
+    ReleasedAnswer, RetryBody, UsageBuckets, VerdictName, margin_body, reserve_body, retry_body,
 };
+use super::learned::ReserveName;
+use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::budget::counter::Counter;
 use crate::domain::calendar::{UnknownZone, Zone};
 use crate::domain::ledger::outcome::{BudgetState, Outcome, Posted, Ruled};
+use crate::domain::pacing::advice::Advice;
 use crate::domain::tariff::{Flags, Priced};
 
 /// A kept answer that cannot be read back.
@@ -96,6 +99,14 @@ struct Standing {
     zone: String,
     #[serde(rename = "e")]
     enforcement: EnforcementName,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    closed_until: Option<i64>,
+    /// What its reservations hold, unless it is their whole estimate.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    reserve: Option<ReserveName>,
+    /// What is kept aside.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    margin: Option<Decimal>,
 }
 
 impl From<&BudgetState> for Standing {
@@ -111,6 +122,9 @@ impl From<&BudgetState> for Standing {
             resets_at: state.period.end.map(|end| end.timestamp_micros()),
             zone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
+            closed_until: state.closed_until.map(|until| until.timestamp_micros()),
+            reserve: reserve_body(state),
+            margin: margin_body(state),
         }
     }
 }
@@ -120,8 +134,10 @@ impl TryFrom<Standing> for BudgetStateBody {
 
     fn try_from(kept: Standing) -> Result<Self, BadKept> {
         let zone = Zone::parse(&kept.zone)?;
-        let counter = Counter { posted: Quantity::new(kept.posted)?, held: Quantity::new(kept.held)? };
-        let headroom = Quantity::new(kept.limit)?.saturating_sub(counter.taken());
+        let counter =
+            Counter { posted: Quantity::new(kept.posted)?, held: Quantity::new(kept.held)?, ..Counter::default() };
+        let margin = Quantity::new(kept.margin.unwrap_or_default())?;
+        let headroom = Quantity::new(kept.limit)?.saturating_sub(counter.taken()).saturating_sub(margin);
         let resets_at = kept.resets_at.map(instant).transpose()?;
         Ok(Self {
             budget: kept.budget,
@@ -130,6 +146,8 @@ impl TryFrom<Standing> for BudgetStateBody {
             limit: kept.limit,
             posted: kept.posted,
             held: kept.held,
+            reserve: kept.reserve,
+            margin: kept.margin,
             headroom: headroom.decimal().normalize(),
             overdrawn: kept.posted > kept.limit,
             period_start: instant(kept.start)?,
@@ -137,6 +155,8 @@ impl TryFrom<Standing> for BudgetStateBody {
             resets_at_local: resets_at.map(|end| zone.to_local_rfc3339(end)),
             timezone: kept.zone,
             enforcement: kept.enforcement,
+            exhausts_at: None,
+            closed_until: kept.closed_until.map(instant).transpose()?,
         })
     }
 }
@@ -163,8 +183,46 @@ struct Verdict {
     resets_at: Option<i64>,
     #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<ReasonBody>,
+    #[serde(rename = "n", default, skip_serializing_if = "BandName::is_green")]
+    band: BandName,
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pace: Option<Pace>,
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
     budgets: Vec<Standing>,
+}
+
+/// What was left of the budget that bound first: its place among the budgets, the window in seconds, the units, thousandths
+/// that pass, calls at once, and until when, where that is not the budget's reset.
+#[derive(Serialize, Deserialize)]
+struct Pace(usize, Option<u32>, Decimal, u16, u32, Option<i64>);
+
+impl Pace {
+    fn of(advice: &Advice, budgets: &[BudgetState]) -> Option<Self> {
+        let (place, state) = budgets.iter().enumerate().find(|(_, state)| state.budget == advice.budget)?;
+        let own = advice.valid_until.filter(|at| Some(*at) != state.period.end);
+        Some(Self(
+            place,
+            advice.window_seconds,
+            advice.units_available.decimal().normalize(),
+            advice.pass_through.get(),
+            advice.max_concurrency,
+            own.map(|at| at.timestamp_micros()),
+        ))
+    }
+
+    fn restored(self, budgets: &[BudgetStateBody]) -> Result<Option<PaceBody>, BadKept> {
+        let Self(place, window_s, units_available, permille, max_concurrency, valid_until) = self;
+        let valid_until = valid_until.map(instant).transpose()?;
+        Ok(budgets.get(place).map(|state| PaceBody {
+            budget: state.budget.clone(),
+            measure: state.measure.clone(),
+            window_s,
+            units_available,
+            pass_through: Decimal::new(permille.into(), 3).normalize(),
+            max_concurrency,
+            valid_until: valid_until.or(state.resets_at),
+        }))
+    }
 }
 
 impl From<&Ruled> for Verdict {
@@ -181,6 +239,8 @@ impl From<&Ruled> for Verdict {
             retry: retry_body(ruling),
             resets_at: ruling.resets_at.map(|at| at.timestamp_micros()),
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
+            band: ruling.band.into(),
+            pace: ruling.pace.as_ref().and_then(|advice| Pace::of(advice, &ruled.budgets)),
             budgets: ruled.budgets.iter().map(Standing::from).collect(),
         }
     }
@@ -262,6 +322,8 @@ impl Kept for PreflightAnswer {
             Some((id, granted_at, expires_at)) => (Some(id), Some(instant(granted_at)?), Some(instant(expires_at)?)),
             None => (None, None, None),
         };
+        let budgets = restored(kept.budgets)?;
+        let pace = kept.pace.map(|pace| pace.restored(&budgets)).transpose()?.flatten();
         Ok(Self {
             verdict: kept.verdict,
             reservation,
@@ -272,8 +334,10 @@ impl Kept for PreflightAnswer {
             max_output: kept.max_output,
             retry: kept.retry,
             resets_at: kept.resets_at.map(instant).transpose()?,
+            band: kept.band,
+            pace,
             reasons: kept.reasons,
-            budgets: restored(kept.budgets)?,
+            budgets,
             alternatives: Vec::new(),
         })
     }

@@ -15,32 +15,53 @@
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
+//! | [`learned`] | how estimates compare with what was used |
+//! | [`export`] | what is asked of an export, and its cursors |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
+//! | [`run`] | what stops a run, and how one stands |
 //! | [`usage`] | what was used, added up |
+//! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
+//! | [`alert`] | what alerts told |
+//! | [`webhook`] | endpoints that events are sent to |
+//! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
+//! | [`pace`] | pacing: what a budget says about it, and what an answer does |
 //! | [`page`] | pages of a list |
 //! | [`period`] | closed periods |
+//! | [`plan`] | paces, with the figures that explain them |
 //! | [`price`] | price rows, and the book that comes with the service |
+//! | [`projection`] | projections of budgets, and the work that is announced |
 //! | [`rates`] | rows of both books, one or many |
 
 pub mod about;
+pub mod alert;
 pub mod answer;
 pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod event;
+pub mod export;
+pub mod export_report;
 pub mod factor;
 pub mod kept;
+pub mod learned;
 pub mod ledger;
+pub mod pace;
 pub mod page;
 pub mod period;
+pub mod plan;
 pub mod price;
+pub mod projection;
 pub mod rates;
 pub mod reconciliation;
 pub mod reservation;
+pub mod run;
+pub mod signal;
 pub mod usage;
 pub mod verdict;
+pub mod webhook;
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -79,6 +79,13 @@ fn the_demo_sees_all_four_verdicts_balances_and_goes_on_when_run_again() {
     let asked_again = count(&first, "/replay/reasons/wait/held_by_others/per-run-usd");
     assert!(asked + count(&first, "/replay/never_asked") <= 3132 + asked_again, "{:#}", first["replay"]);
     balances(&first);
+    let projection = &first["projection"];
+    assert_eq!(projection["budget"], "mistral-quota");
+    let zones: Vec<_> = projection["tenants"].as_array().expect("tenants").iter().map(|one| &one["timezone"]).collect();
+    for zone in ["Asia/Tokyo", "Europe/Berlin", "America/Sao_Paulo", "America/Los_Angeles"] {
+        assert!(zones.contains(&&Value::from(zone)), "{zones:?}");
+    }
+    assert!(projection["fair_split"].as_array().is_some_and(|split| split.len() >= 4), "{projection:#}");
 
     let second = demo(&books, &["--calls", "200"]);
     balances(&second);

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alerts;
 mod backtest;
 mod bench;
 mod books;
@@ -14,12 +15,19 @@ mod cli_help;
 mod demo;
 mod embedded;
 mod examples;
+mod exports;
 mod faults;
+mod ingest;
 mod lane;
+mod learned;
 mod openapi;
+mod pacing;
 mod pages;
 mod pains;
 mod preflight;
+mod projections;
 mod reconcile;
+mod runs;
+mod signals;
 mod support;
 mod tidy;

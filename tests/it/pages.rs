@@ -69,14 +69,15 @@ fn bounds(source: &str) -> Vec<Bound> {
 }
 
 /// Where bounds are, and what they bound, in the order of the page.
-const BOUNDS: [(&str, &[&str]); 5] = [
-    ("Requests", &["src/http/limits.rs", "src/http/v1", "src/wire"]),
+const BOUNDS: [(&str, &[&str]); 6] = [
+    ("Requests", &["src/http/limits.rs", "src/http/v1", "src/wire", "src/ingest"]),
     (
         "Names, amounts and budgets",
         &["src/domain/id.rs", "src/domain/amounts.rs", "src/domain/budget", "src/domain/calendar"],
     ),
     ("Calls and reservations", &["src/domain/ledger", "src/domain/price", "src/domain/carbon"]),
     ("Credentials", &["src/auth"]),
+    ("Alerts and webhooks", &["src/domain/alert", "src/courier", "src/worker/alerts.rs"]),
     ("The service", &["src/lane", "src/worker.rs", "src/app", "src/store"]),
 ];
 

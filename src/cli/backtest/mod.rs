@@ -6,16 +6,22 @@ mod show;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::config::Environment;
+use crate::app::projection::past::pasts;
+use crate::clock::Clock;
+use crate::config::{Environment, StoreArgs, StoreChoice};
 use crate::domain::calendar::Zone;
-use crate::domain::forecast::backtest::{Case, Report, errors_of, generate, run as play, summarise};
+use crate::domain::forecast::backtest::{Case, Kind, Report, errors_of, generate, run as play, summarise};
 use crate::domain::forecast::errors::{ErrorBook, ErrorClass, HORIZONS, PastError, distribution};
-use crate::domain::forecast::{Question, Source, project};
+use crate::domain::forecast::{Question, project};
+use crate::domain::id::BudgetId;
+use crate::store::embedded::Ownership;
+use crate::store::open::open_store;
 
 /// Tenants in the measurement of speed.
 const SPEED_TENANTS: usize = 1_000;
@@ -26,12 +32,15 @@ const SPEED_RUNS: usize = 20;
 ///
 /// Forecasts are made at instants of the past from what was known then: on days 3, 5, 10, 15, 20 and 25 of each month, under
 /// limits of 60 to 97 percent of what the month really used. Without a file on the series that ship, real and made. With one
-/// on yours: columns `hour` (2026-11-01T09:00:00Z, or a number) and `value`, and if you like `tenant` and `zone`.
+/// on yours: columns `hour` (2026-11-01T09:00:00Z, or a number) and `value`, and if you like `tenant` and `zone`. With
+/// `--data-dir` or `--database-url` on the journal of an installation: what each of its budgets has used.
 ///
 /// Prints the distance of the projected instant from the real one, how often the 80 percent band held it, and the Brier score
 /// of the probability (0 is best).
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  counterfoil backtest\n  counterfoil backtest --csv use.csv --zone Europe/Berlin")]
+#[command(
+    after_help = "Examples:\n  counterfoil backtest\n  counterfoil backtest --csv use.csv --zone Europe/Berlin\n  counterfoil backtest --data-dir ./books --budget anthropic-quota"
+)]
 pub struct BacktestArgs {
     /// Use by the hour
     #[arg(long, value_name = "FILE")]
@@ -39,6 +48,11 @@ pub struct BacktestArgs {
     /// The zone of tenants that the file gives none
     #[arg(long, default_value = "Etc/UTC")]
     zone: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only this budget of the journal
+    #[arg(long, value_name = "ID", conflicts_with = "csv")]
+    budget: Option<String>,
     /// Seeds of each made series
     #[arg(long, default_value_t = 3)]
     seeds: u32,
@@ -53,14 +67,16 @@ pub struct BacktestArgs {
     errors: bool,
 }
 
-pub(super) fn run(args: &BacktestArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
+pub(super) async fn run(args: &BacktestArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     if args.speed {
-        write!(out, "{}", speed()?)?;
+        write!(std::io::stdout(), "{}", speed()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let zone = Zone::parse(&args.zone)?;
+    // Only where it is named: books that happen to be on a machine are not looked at unasked.
+    let journal = args.store.data_dir.is_some() || args.store.database_url.is_some();
     let cases = match &args.csv {
+        None if journal => recorded(args, environment).await?,
         Some(path) => {
             let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             let sources = series::read_csv(file, zone).with_context(|| format!("cannot read {}", path.display()))?;
@@ -72,6 +88,7 @@ pub(super) fn run(args: &BacktestArgs, environment: &Environment) -> anyhow::Res
         cases.iter().any(|case| !case.periods.is_empty()),
         "too short: two weeks are needed, and more for months"
     );
+    let mut out = std::io::stdout().lock();
     if args.errors {
         write!(out, "{}", show::errors(&errors(&cases)))?;
         return Ok(ExitCode::SUCCESS);
@@ -86,6 +103,27 @@ pub(super) fn run(args: &BacktestArgs, environment: &Environment) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the budgets of an installation have used: each a pool, with its tenants where only one budget is asked for.
+async fn recorded(args: &BacktestArgs, environment: &Environment) -> anyhow::Result<Vec<Case>> {
+    if let StoreChoice::Private { data_dir } = args.store.choose(environment)? {
+        // A folder that was misspelt must not become an empty ledger that has no past.
+        anyhow::ensure!(data_dir.is_dir(), "there is no folder {}: name the one that `serve` uses", data_dir.display());
+    }
+    let only = args.budget.as_deref().map(BudgetId::parse).transpose().context("--budget")?;
+    let quiet = Arc::new(|_: &str| {});
+    let opened = open_store(&args.store, environment, Ownership::Beside, quiet).await?;
+    let found = pasts(&opened.connect_options(), Clock::system().now(), only.as_ref()).await;
+    let place = opened.place();
+    opened.stop().await?;
+    let found = found.with_context(|| format!("the journal of {place} cannot be read"))?;
+    let known = if let Some(only) = &only { format!("budget {only}") } else { "budget".to_owned() };
+    anyhow::ensure!(!found.is_empty(), "no {known} at {place} has a past that the roll-up can tell");
+    Ok(match found.as_slice() {
+        [one] => series::cases_of(one.sources.clone()),
+        many => many.iter().map(|past| Case::of(&past.name, Kind::Own, past.sources.clone())).collect(),
+    })
+}
+
 /// The series that ship: the real ones, and the made ones from so many seeds each.
 ///
 /// # Errors
@@ -94,12 +132,6 @@ pub fn shipped(seeds: u32) -> anyhow::Result<Vec<Case>> {
     let mut cases = series::bundled()?;
     cases.extend(generate::cases(u64::from(seeds)));
     Ok(cases)
-}
-
-/// Plays sources of any origin: a file's, or the journal's.
-#[must_use]
-pub fn backtest_sources(sources: Vec<Source>) -> Report {
-    backtest(&series::cases_of(sources))
 }
 
 /// Plays cases.

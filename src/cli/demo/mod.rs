@@ -5,7 +5,7 @@
 //! | 1 | start | the service, as `serve` starts it, on books of its own |
 //! | 2 | set up | five tenants on five clocks, their budgets, two quotas on providers' clocks |
 //! | 3 | replay | one hour of real calls, over HTTP, from many callers at once |
-//! | 4 | show | budgets, features, the trial balance, verdicts with their reasons |
+//! | 4 | show | the projection of a shared quota on everybody's clock, budgets, features, the trial balance, verdicts with their reasons |
 //! | 5 | serve | until told to stop; `--exit` leaves this out |
 //!
 //! Invariants: never touches books that were not named or made by a demo; the same rows play the same parts each time; a
@@ -13,6 +13,7 @@
 
 mod books;
 mod cast;
+mod foresight;
 mod progress;
 mod provider;
 mod replay;
@@ -37,11 +38,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::progress::note;
 use self::replay::{CALLERS, Stage, replay};
 use self::summary::{Speed, Summary, TraceLine};
-use super::boot::{Running, boot, start_telemetry};
+use super::boot::{Edges, Running, boot, start_telemetry};
 use super::client::Client;
 use super::table::Look;
 use crate::auth::{Caller, Scope, ScopeSet, mint};
-use crate::config::{AuthArgs, Environment, StoreArgs, StoreChoice};
+use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs, StoreChoice, WebhookArgs};
 
 /// Where it listens unless told otherwise; if somebody else does, at a port that is free.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
@@ -51,6 +52,8 @@ const FOLDER: &str = "demo";
 const TOKEN_HOURS: i64 = 24;
 
 /// See all of it at work: start, replay a real trace through the API, show the books, keep serving.
+///
+/// Shows when a provider's quota that tenants on four clocks share will run out, and whose working day that hits.
 ///
 /// Makes tenants in Tokyo, Kathmandu, Berlin, São Paulo and San Francisco with budgets on their own clocks, and replays
 /// 3,132 real model calls (Azure Public Dataset 2023) through pre-flight and settle.
@@ -112,7 +115,8 @@ pub(super) async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::R
     let store = own_books(&args.store, &environment)?;
     let listen = args.listen.map_or_else(free_address, Ok)?;
     let report = Arc::new(|line: &str| note(line));
-    let running = boot(&store, &args.auth, &environment, listen, report, metrics).await?;
+    let edges = Edges { otlp: &OtlpArgs::default(), webhooks: WebhookArgs::default() };
+    let running = boot(&store, &args.auth, edges, &environment, listen, report, metrics).await?;
     let books = match store.choose(&environment)? {
         StoreChoice::Private { data_dir } => data_dir.display().to_string(),
         StoreChoice::Server(_) => running.place(),
@@ -179,6 +183,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
     let token = token(running, &[Scope::Admin])?;
     let mut client = Client::connect(running.address, &token).await?;
     set_up(&mut client).await?;
+    foresight::set_up(&mut client, running.app.clock.now()).await?;
     let mut trace = trace::calls()?;
     trace.truncate(args.calls.unwrap_or(usize::MAX));
     let session = uuid::Uuid::now_v7().simple().to_string();
@@ -191,6 +196,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
     };
     let mut replayed = replay(&stage).await?;
     let books = books::read(&mut client).await?;
+    let foresight = foresight::read(&mut client).await?;
     let replay_ms = u64::try_from(replayed.took.as_millis())?;
     let speed = Speed {
         replay_ms,
@@ -206,6 +212,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
         trace: TraceLine { source: trace::ATTRIBUTION, calls: trace.len(), callers: CALLERS },
         speed,
         replay: replayed.tally,
+        projection: foresight,
         budgets: books.budgets,
         features: books.features,
         trial_balance: books.trial_balance,

@@ -8,18 +8,20 @@ use comfy_table::Cell;
 use rust_decimal::Decimal;
 
 use super::books::balances;
+use super::foresight;
 use super::summary::{BudgetLine, FeatureLine, Summary};
 use super::tally::Tally;
 use crate::cli::table::{Look, Tone, amount, count, dollars, fixed, grams, percent, span};
 use crate::wire::answer::EnforcementName;
 
 /// Features that are shown.
-const TOP_FEATURES: usize = 11;
+const TOP_FEATURES: usize = 15;
 
 /// The whole page. `token` is for the next steps; none when the service ends now.
 pub(super) fn page(look: Look, summary: &Summary, token: Option<&str>) -> String {
     let mut page = String::new();
     for part in [
+        foresight::show(look, &summary.projection),
         budgets(look, summary),
         features(look, summary),
         verdicts(look, summary),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::foresight::Foresight;
 use super::tally::{Latency, Tally};
 use crate::wire::answer::BudgetStateBody;
 
@@ -76,6 +77,8 @@ pub(super) struct Summary {
     pub(super) trace: TraceLine,
     pub(super) speed: Speed,
     pub(super) replay: Tally,
+    /// Of the quota that is shared.
+    pub(super) projection: Foresight,
     pub(super) budgets: Vec<BudgetLine>,
     /// The largest first.
     pub(super) features: Vec<FeatureLine>,

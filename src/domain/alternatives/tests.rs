@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, dec};
 
 use super::*;
 use crate::domain::amounts::Tokens;
-use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, Tenant};
+use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, HoldRule, Pacing, Tenant};
 use crate::domain::budget::scope::Scope;
 use crate::domain::budget::scope::tests::call;
 use crate::domain::calendar::{PeriodSpec, Zone};
@@ -116,8 +116,13 @@ fn budget(id: &str, measure: Measure, limit: Decimal) -> Budget {
         period: PeriodSpec::MONTH,
         clock: BudgetClock::Fixed(Zone::UTC),
         enforcement: Enforcement::Hard,
+        reserve: HoldRule::Max,
         thresholds: Vec::new(),
         floors: BTreeMap::new(),
+        ceilings: BTreeMap::new(),
+        pacing: Pacing::Off,
+        weights: BTreeMap::new(),
+        max_seconds: None,
         counted_from: now(),
     }
 }

@@ -1,20 +1,22 @@
 //! The catalogue: tenants and budgets as one consistent version, and which budgets govern a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use super::counter::CounterId;
-use super::measure::Measure;
+use super::measure::{Measure, WEIGHT_MAX};
 use super::scope::{CounterKey, Dimensions, Each, Scope};
 use crate::domain::amounts::{QUANTITY_PLACES, Quantity};
 use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
-use crate::domain::id::{BudgetId, TenantId};
+use crate::domain::id::{BudgetId, RunId, TenantId};
 
-/// Most decimal places of a threshold or a floor.
+/// Most decimal places of a threshold, a floor, a ceiling or a tenant's weight.
 pub const SHARE_PLACES: u32 = 6;
+/// Longest time that a run can be given, in seconds: 366 days.
+pub const RUN_SECONDS_MAX: u32 = 31_622_400;
 
 /// A customer of the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +79,33 @@ impl Priority {
     }
 }
 
+/// What a reservation holds of its estimate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HoldRule {
+    /// All of it.
+    #[default]
+    Max,
+    /// With the output that 95 of 100 such calls stay within.
+    P95,
+    /// With the output that 99 of 100 such calls stay within.
+    P99,
+}
+
+impl HoldRule {
+    /// Those that are learned.
+    pub const LEARNED: [Self; 2] = [Self::P95, Self::P99];
+
+    /// How many of a thousand calls stay within what is held. None where it is their maximum.
+    #[must_use]
+    pub const fn of_thousand(self) -> Option<u32> {
+        match self {
+            Self::Max => None,
+            Self::P95 => Some(950),
+            Self::P99 => Some(990),
+        }
+    }
+}
+
 /// What a budget is for; a quota is a budget on the provider's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetKind {
@@ -84,6 +113,16 @@ pub enum BudgetKind {
     Budget,
     /// Set by a provider's contract.
     Quota,
+}
+
+/// Whether calls that can wait are slowed down before the limit is reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pacing {
+    /// Only the limit, its floors and its ceilings count.
+    #[default]
+    Off,
+    /// Calls that are not interactive get what the projected interactive need leaves over, a day's share at a time.
+    Forecast,
 }
 
 /// A limit on one measure over one scope in one period.
@@ -111,10 +150,20 @@ pub struct Budget {
     pub clock: BudgetClock,
     /// What happens at the limit.
     pub enforcement: Enforcement,
+    /// What a reservation holds.
+    pub reserve: HoldRule,
     /// Shares of the limit, ascending, at which answers begin to warn.
     pub thresholds: Vec<Decimal>,
     /// Shares of the limit that only calls of at least this priority may use.
     pub floors: BTreeMap<Priority, Decimal>,
+    /// Shares of the limit up to which, whoever took them, calls of that priority are granted.
+    pub ceilings: BTreeMap<Priority, Decimal>,
+    /// Whether calls that can wait are slowed down before the limit is reached.
+    pub pacing: Pacing,
+    /// How much more than others a tenant gets where pacing shares what is left over; 1 for who is not named.
+    pub weights: BTreeMap<TenantId, Decimal>,
+    /// How long a run may go on, in seconds from its first call; only for a budget of each run.
+    pub max_seconds: Option<u32>,
     /// Since when its shape (scope, each, measure, period, clock) stands. Periods that ended before are not its own.
     pub counted_from: DateTime<Utc>,
 }
@@ -136,6 +185,24 @@ pub enum BadBudget {
     /// Floors outside 0 to 1, too fine, or more than the whole in sum.
     #[error("floors must be shares between 0 and 1 with at most 6 decimal places that add up to at most 1")]
     Floors,
+    /// Ceilings outside 0 to 1, or too fine.
+    #[error("ceilings must be shares between 0 and 1 with at most 6 decimal places")]
+    Ceilings,
+    /// A ceiling for those whom only the limit may stop.
+    #[error("interactive has no ceiling: only the limit stops it")]
+    InteractiveCeiling,
+    /// Pacing where there is no reset to land on, or nothing that is known by the quarter of an hour.
+    #[error("pacing goes with a hard budget that resets, and not with a run, an agent or a label in scope or each")]
+    Unpaceable,
+    /// A weight that is none.
+    #[error("weights must be above 0 and at most 1000, with at most 6 decimal places")]
+    Weights,
+    /// Weights where there is nothing to share.
+    #[error("weights go with pacing `forecast` on a budget that several tenants share")]
+    NothingToShare,
+    /// A time that no run is told apart for.
+    #[error("max_seconds must be 1 to 31622400, on a hard budget with each `run` and period `once`")]
+    MaxSeconds,
 }
 
 impl BadBudget {
@@ -147,6 +214,10 @@ impl BadBudget {
             Self::NegativeLimit => "limit",
             Self::Thresholds => "thresholds",
             Self::Floors => "floors",
+            Self::Ceilings | Self::InteractiveCeiling => "ceilings",
+            Self::Unpaceable => "pacing",
+            Self::Weights | Self::NothingToShare => "weights",
+            Self::MaxSeconds => "max_seconds",
         }
     }
 }
@@ -157,8 +228,7 @@ impl Budget {
     /// # Errors
     /// The first rule that is broken.
     pub fn check(&self) -> Result<(), BadBudget> {
-        let within_tenant = self.scope.tenant.is_some() || self.each.as_ref().is_some_and(Each::is_within_tenant);
-        if self.clock == BudgetClock::Tenant && !within_tenant {
+        if self.clock == BudgetClock::Tenant && !self.is_within_tenant() {
             return Err(BadBudget::SharedTenantClock);
         }
         if self.limit < Quantity::ZERO {
@@ -175,19 +245,67 @@ impl Budget {
         if !self.floors.values().all(share) || kept.is_none_or(|sum| sum > Decimal::ONE) {
             return Err(BadBudget::Floors);
         }
+        if !self.ceilings.values().all(share) {
+            return Err(BadBudget::Ceilings);
+        }
+        if self.ceilings.contains_key(&Priority::Interactive) {
+            return Err(BadBudget::InteractiveCeiling);
+        }
+        self.check_pacing()?;
+        let times_runs = self.each == Some(Each::Run)
+            && self.period == PeriodSpec::Once
+            && self.enforcement == Enforcement::Hard
+            && self.max_seconds.is_some_and(|seconds| (1..=RUN_SECONDS_MAX).contains(&seconds));
+        if self.max_seconds.is_some() && !times_runs {
+            return Err(BadBudget::MaxSeconds);
+        }
         Ok(())
     }
 
-    /// The part of the limit that calls of this priority may use: the limit less the floors of more urgent classes,
-    /// rounded down to what a quantity keeps.
+    fn check_pacing(&self) -> Result<(), BadBudget> {
+        let is_weight = |value: &Decimal| {
+            *value > Decimal::ZERO && *value <= WEIGHT_MAX && value.normalize().scale() <= SHARE_PLACES
+        };
+        if !self.weights.values().all(is_weight) {
+            return Err(BadBudget::Weights);
+        }
+        if self.pacing == Pacing::Off {
+            return if self.weights.is_empty() { Ok(()) } else { Err(BadBudget::NothingToShare) };
+        }
+        let resets = !matches!(self.period, PeriodSpec::Once | PeriodSpec::Sliding { .. });
+        // The roll-up knows no runs, agents and labels, so that nothing can be projected for them.
+        let scope = &self.scope;
+        let is_known = scope.run.is_none() && scope.agent.is_none() && scope.labels.is_empty();
+        let is_told_apart = match &self.each {
+            None | Some(Each::Tenant | Each::Feature | Each::Provider | Each::Model | Each::Region) => true,
+            Some(Each::Run | Each::Agent | Each::Label(_)) => false,
+        };
+        if self.enforcement == Enforcement::Soft || !resets || !is_known || !is_told_apart {
+            return Err(BadBudget::Unpaceable);
+        }
+        if !self.weights.is_empty() && self.is_within_tenant() {
+            return Err(BadBudget::NothingToShare);
+        }
+        Ok(())
+    }
+
+    /// Whether each of its counters counts one tenant's calls alone.
+    #[must_use]
+    pub fn is_within_tenant(&self) -> bool {
+        self.scope.tenant.is_some() || self.each.as_ref().is_some_and(Each::is_within_tenant)
+    }
+
+    /// The part of the limit that calls of this priority may use: the limit less the floors of more urgent classes, and at
+    /// most the class's own ceiling; rounded down to what a quantity keeps.
     #[must_use]
     pub fn ceiling(&self, priority: Priority) -> Quantity {
         let above = self.floors.iter().filter(|(class, _)| **class > priority);
         let kept = above.fold(Decimal::ZERO, |sum, (_, share)| sum.saturating_add(*share));
-        if kept.is_zero() {
+        let own = self.ceilings.get(&priority).copied().unwrap_or(Decimal::ONE);
+        let left = Decimal::ONE.saturating_sub(kept).max(Decimal::ZERO).min(own);
+        if left == Decimal::ONE {
             return self.limit;
         }
-        let left = Decimal::ONE.saturating_sub(kept).max(Decimal::ZERO);
         // A share that `check` refuses, and so none that is stored, leaves nothing.
         share_of(self.limit, left).map_or(Quantity::ZERO, |(floor, _)| floor)
     }
@@ -212,6 +330,8 @@ impl Budget {
             && self.measure == other.measure
             && self.period == other.period
             && self.clock == other.clock
+            // Only counters of a budget that bounds time know when they were opened.
+            && self.max_seconds.is_some() == other.max_seconds.is_some()
     }
 }
 
@@ -245,6 +365,8 @@ pub struct Governing {
     pub period: Period,
     /// The periods whose counters are added up: the one above, or the slices of a sliding window, oldest first.
     pub window: Vec<Period>,
+    /// The provider has said that the quota is gone, until this instant; none at an instant after it.
+    pub closed_until: Option<DateTime<Utc>>,
 }
 
 impl Governing {
@@ -304,6 +426,8 @@ pub struct Catalogue {
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
+    stopped_runs: BTreeMap<TenantId, BTreeSet<RunId>>,
+    closures: BTreeMap<BudgetNumber, DateTime<Utc>>,
 }
 
 impl Catalogue {
@@ -320,6 +444,34 @@ impl Catalogue {
             }
         }
         catalogue
+    }
+
+    /// This catalogue with these runs stopped.
+    #[must_use]
+    pub fn with_stopped_runs(mut self, runs: impl IntoIterator<Item = (TenantId, RunId)>) -> Self {
+        for (tenant, run) in runs {
+            self.stopped_runs.entry(tenant).or_default().insert(run);
+        }
+        self
+    }
+
+    /// Whether somebody has stopped the run that a call is part of.
+    #[must_use]
+    pub fn is_run_stopped(&self, call: &Dimensions) -> bool {
+        let Some(run) = &call.run else { return false };
+        self.stopped_runs.get(&call.tenant).is_some_and(|runs| runs.contains(run))
+    }
+
+    /// This catalogue with these quotas closed, each until an instant.
+    #[must_use]
+    pub fn with_closures(self, closures: BTreeMap<BudgetNumber, DateTime<Utc>>) -> Self {
+        Self { closures, ..self }
+    }
+
+    /// Until when a quota is closed, if it is at an instant.
+    #[must_use]
+    pub fn quota_closed_until(&self, budget: BudgetNumber, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.closures.get(&budget).copied().filter(|until| *until > at)
     }
 
     /// The instant in whose period something is counted that belongs to `at` and is written at `now`: its own, unless that
@@ -351,6 +503,16 @@ impl Catalogue {
         self.budgets().find(|budget| budget.id == *id)
     }
 
+    /// The zone that bounds the periods of a budget's counter for a tenant's calls; none for a tenant that is not known where
+    /// its own zone would.
+    #[must_use]
+    pub fn zone_of(&self, budget: &Budget, tenant: &TenantId) -> Option<Zone> {
+        match budget.clock {
+            BudgetClock::Fixed(zone) => Some(zone),
+            BudgetClock::Tenant => self.tenants.get(tenant).map(|tenant| tenant.zone),
+        }
+    }
+
     /// The budgets that govern a call counted at an instant, with the counters it touches.
     ///
     /// A call of a tenant that is not in the catalogue is governed by the budgets of all tenants that keep a zone of
@@ -372,19 +534,14 @@ impl Catalogue {
                     None => continue,
                 },
             };
-            let zone = match budget.clock {
-                BudgetClock::Fixed(zone) => zone,
-                BudgetClock::Tenant => match self.tenants.get(&call.tenant) {
-                    Some(tenant) => tenant.zone,
-                    None => continue,
-                },
-            };
+            let Some(zone) = self.zone_of(budget, &call.tenant) else { continue };
             let window = budget.period.window(zone, at)?;
             let Some(period) = window.last().copied() else { continue };
             if period.end.is_some_and(|end| end <= budget.counted_from) {
                 continue;
             }
-            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window });
+            let closed_until = self.quota_closed_until(budget.number, at);
+            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until });
         }
         Ok(governing)
     }

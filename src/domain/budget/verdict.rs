@@ -2,27 +2,35 @@
 //!
 //! | # | beat | what |
 //! |---|------|------|
-//! | 1 | weigh | each hard budget that governs the call: does the whole estimate fit, would it fit once holds return, or is it gone |
+//! | 1 | weigh | each hard budget that governs the call: does the whole estimate fit, would it fit once holds return, or is it gone; does its pace leave room now; has the run had its time |
 //! | 2 | cap | if something does not fit and the call allows it: the largest output that fits every hard budget |
-//! | 3 | wait or stop | wait if everything that binds has room again within [`WAIT_SECONDS_MAX`]; otherwise stop |
+//! | 3 | wait or stop | wait if everything that binds has room again within [`WAIT_SECONDS_MAX`], or is only paced; otherwise stop |
 //! | 4 | warn | thresholds, soft budgets, fallbacks: never refuse |
+//! | 5 | advise | the band, and what is left of the budget that binds first |
 //!
 //! Pure: the instant, the standings and the tariff are arguments. A refusal is an answer, not an error.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::catalogue::{Enforcement, Priority};
-use super::counter::Standing;
+use super::catalogue::{Budget, Enforcement, Governing, HoldRule, Priority};
+use super::counter::{Counter, Standing};
 use super::measure::Consumption;
+use super::promise::{LearnedHolds, Promise};
+use super::scope::Dimensions;
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::calendar::PeriodSpec;
 use crate::domain::id::BudgetId;
+use crate::domain::learned::lesson::Lessons;
+use crate::domain::pacing::advice::{Advice, Band, advise};
+use crate::domain::pacing::pace::Permille;
 use crate::domain::tariff::{Flags, Priced, Tariff, TariffError};
 use crate::domain::usage::Usage;
 
 /// Longest wait that is asked for, in seconds. `OpenAI`'s SDK obeys a `Retry-After` of at most 120 s, and Anthropic's sleeps
 /// for whatever it says, so nothing longer is ever sent.
 pub const WAIT_SECONDS_MAX: u32 = 120;
+/// How soon to ask again at the latest what is paced, in seconds: what is left to [`WAIT_SECONDS_MAX`] is for the jitter.
+pub const PACED_RETRY_SECONDS: u32 = 80;
 /// How soon to come back when only open reservations are in the way, in seconds: they end when their calls do.
 pub const HOLD_RETRY_SECONDS: u32 = 5;
 
@@ -67,12 +75,20 @@ impl Verdict {
 /// Why the verdict is what it is. In order of precedence: the first is the headline, all that apply are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReasonCode {
+    /// Somebody has stopped the run.
+    RunStopped,
+    /// The run has gone on for as long as its budget lets it.
+    RunTimeOver,
+    /// The provider has said that the quota is gone.
+    ClosedByProvider,
     /// The estimate alone is larger than what this priority may ever use of the limit: no reset will help.
     LargerThanLimit,
     /// What is posted leaves no room for the estimate.
     LimitReached,
-    /// The part of the limit that this priority may use is gone; the rest is kept for more urgent calls.
+    /// The part of the limit that this priority may use, by floors and ceilings, is gone.
     PriorityFloor,
+    /// There is room, but what is left over by more urgent calls is given out a day's share at a time.
+    Paced,
     /// There would be room if open reservations returned what they do not use.
     HeldByOthers,
     /// The output was made smaller so that it fits.
@@ -92,9 +108,13 @@ impl ReasonCode {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::RunStopped => "run_stopped",
+            Self::RunTimeOver => "run_time_over",
+            Self::ClosedByProvider => "closed_by_provider",
             Self::LargerThanLimit => "larger_than_limit",
             Self::LimitReached => "limit_reached",
             Self::PriorityFloor => "priority_floor",
+            Self::Paced => "paced",
             Self::HeldByOthers => "held_by_others",
             Self::OutputCapped => "output_capped",
             Self::OverSoftLimit => "over_soft_limit",
@@ -105,10 +125,14 @@ impl ReasonCode {
     }
 
     /// All, in order of precedence.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
+        Self::RunStopped,
+        Self::RunTimeOver,
+        Self::ClosedByProvider,
         Self::LargerThanLimit,
         Self::LimitReached,
         Self::PriorityFloor,
+        Self::Paced,
         Self::HeldByOthers,
         Self::OutputCapped,
         Self::OverSoftLimit,
@@ -127,7 +151,7 @@ pub struct Reason {
     pub budget: Option<BudgetId>,
     /// How much of the budget's measure was asked for.
     pub asked: Option<Quantity>,
-    /// How much there was: the headroom, or for `near_limit` the share of the limit that is passed.
+    /// How much there was: the headroom, or for `near_limit` the share of the limit that is passed. Of a run's time: seconds.
     pub available: Option<Quantity>,
 }
 
@@ -136,6 +160,8 @@ pub struct Reason {
 pub struct Retry {
     /// Seconds from now, with jitter; at most [`WAIT_SECONDS_MAX`].
     pub after_seconds: u32,
+    /// How many of them are jitter.
+    pub jitter_seconds: u32,
     /// The instant there is room, without jitter.
     pub not_before: DateTime<Utc>,
 }
@@ -155,6 +181,70 @@ pub struct Ask<'a> {
     pub tariff: &'a Tariff<'a>,
     /// Spreads retries apart: any number that differs between callers.
     pub jitter: u64,
+    /// What budgets hold of it that do not hold the whole.
+    pub holding: Holding<'a>,
+    /// Whether somebody has stopped the run that the call is part of.
+    pub is_run_stopped: bool,
+}
+
+/// What budgets hold of a call.
+#[derive(Debug)]
+pub enum Holding<'a> {
+    /// The whole, whatever their rule is.
+    Whole,
+    /// What their rule says: the call is new.
+    ByRule {
+        /// What calls like this one taught.
+        lessons: &'a Lessons,
+        /// The call.
+        call: &'a Dimensions,
+    },
+    /// What they hold already, and what it grows by: the call is under way.
+    Grown {
+        /// The whole before.
+        from: &'a Consumption,
+        /// What is held of it.
+        learned: &'a LearnedHolds,
+    },
+}
+
+impl Ask<'_> {
+    /// What a budget holds of the call if it is granted at this price.
+    ///
+    /// # Errors
+    /// When an amount is beyond what the ledger can keep.
+    pub fn promise(&self, budget: &Budget, priced: &Priced) -> Result<Promise, Undecided> {
+        let consumption = &priced.consumption;
+        let whole = || -> Result<Promise, Undecided> { Ok(Promise::whole(budget.measure.of(consumption)?)) };
+        match &self.holding {
+            Holding::Whole => whole(),
+            Holding::Grown { from, learned } => Ok(learned.grown(from, consumption)?.promise(budget, consumption)?),
+            Holding::ByRule { lessons, call } => {
+                let Some(lesson) = lessons.of(call, budget.reserve) else { return whole() };
+                let (requested, granted) = (self.usage.output, consumption.usage.output);
+                let output = lesson.output(requested);
+                if output >= granted {
+                    return whole();
+                }
+                let likely = self.tariff.price(&Usage { output, ..consumption.usage }, 1, None)?;
+                let (likely, whole) = (budget.measure.of(&likely.consumption)?, budget.measure.of(consumption)?);
+                let mean = lesson.mean_overrun(requested, granted);
+                Ok(Promise::learned(likely, whole, mean, budget.limit)?)
+            }
+        }
+    }
+
+    /// What all budgets hold that do not hold the whole.
+    ///
+    /// # Errors
+    /// When an amount is beyond what the ledger can keep.
+    pub fn learned_holds(&self, budgets: &[Governing], priced: &Priced) -> Result<LearnedHolds, Undecided> {
+        let mut learned = LearnedHolds::default();
+        for one in budgets.iter().filter(|one| one.budget.reserve != HoldRule::Max) {
+            learned.keep(&one.budget, self.promise(&one.budget, priced)?);
+        }
+        Ok(learned)
+    }
 }
 
 /// What was decided.
@@ -172,6 +262,10 @@ pub struct Ruling {
     pub resets_at: Option<DateTime<Utc>>,
     /// Why, the headline first.
     pub reasons: Vec<Reason>,
+    /// How far the budgets have come, for calls of this priority.
+    pub band: Band,
+    /// What is left of the budget that binds first; none if no hard budget governs the call.
+    pub pace: Option<Advice>,
 }
 
 /// Why no verdict could be reached.
@@ -188,7 +282,18 @@ pub enum Undecided {
 /// One hard budget that does not fit.
 struct Obstacle {
     reason: Reason,
-    room_at: Option<DateTime<Utc>>,
+    room: RoomAgain,
+}
+
+/// When something that is in the way no longer is.
+#[derive(Clone, Copy)]
+enum RoomAgain {
+    /// Never by waiting.
+    Never,
+    /// At an instant: waited for if that is soon.
+    At(DateTime<Utc>),
+    /// By a pace, at this instant or before: always waited for, by asking again and again.
+    Paced(DateTime<Utc>),
 }
 
 /// Decides. See the module's table.
@@ -197,17 +302,24 @@ struct Obstacle {
 /// When an amount is beyond what the ledger can keep.
 pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Ruling, Undecided> {
     let asked = ask.tariff.price(&ask.usage, 1, None)?;
-    let obstacles = obstacles(&asked.consumption, ask.priority, standings, now)?;
+    let mut obstacles = obstacles(ask, &asked, standings, now)?;
+    if ask.is_run_stopped {
+        let reason = Reason { code: ReasonCode::RunStopped, budget: None, asked: None, available: None };
+        obstacles.insert(0, Obstacle { reason, room: RoomAgain::Never });
+    }
     let mut ruling = if obstacles.is_empty() {
         granted(Verdict::Allow, asked, ask.usage.output)
-    } else if let Some((output, priced)) = largest_output_that_fits(ask, standings)? {
+    } else if let Some((output, priced)) = largest_output_that_fits(ask, standings, now)? {
         let mut ruling = granted(Verdict::Cap, priced, output);
         ruling.reasons = obstacles.into_iter().map(|o| Reason { code: ReasonCode::OutputCapped, ..o.reason }).collect();
         ruling
     } else {
+        let obstacles = only_paced(ask, standings, now)?.unwrap_or(obstacles);
         refused(ask, asked, obstacles, now)
     };
-    warn(&mut ruling, standings);
+    let held = ruling.priced;
+    warn(&mut ruling, standings, |budget| ask.promise(budget, &held).ok());
+    advise_on(&mut ruling, ask.priority, standings, now, |budget| ask.promise(budget, &held).ok());
     Ok(ruling)
 }
 
@@ -215,96 +327,220 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
 ///
 /// `standings` are without the hold.
 #[must_use]
-pub fn keep(held: Priced, standings: &[Standing]) -> Ruling {
+pub fn keep(
+    held: Priced,
+    learned: &LearnedHolds,
+    priority: Priority,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+) -> Ruling {
+    let promise = |budget: &Budget| learned.promise(budget, &held.consumption).ok();
     let mut ruling = granted(Verdict::Allow, held, held.consumption.usage.output);
-    warn(&mut ruling, standings);
+    warn(&mut ruling, standings, promise);
+    advise_on(&mut ruling, priority, standings, now, promise);
     ruling
 }
 
 fn granted(verdict: Verdict, priced: Priced, output: Tokens) -> Ruling {
-    Ruling { verdict, priced, max_output: Some(output), retry: None, resets_at: None, reasons: Vec::new() }
+    Ruling {
+        verdict,
+        priced,
+        max_output: Some(output),
+        retry: None,
+        resets_at: None,
+        reasons: Vec::new(),
+        band: Band::Green,
+        pace: None,
+    }
 }
 
 fn refused(ask: &Ask<'_>, asked: Priced, obstacles: Vec<Obstacle>, now: DateTime<Utc>) -> Ruling {
     let soon = now.checked_add_signed(TimeDelta::seconds(i64::from(WAIT_SECONDS_MAX))).unwrap_or(now);
-    let room_at = obstacles.iter().map(|obstacle| obstacle.room_at).collect::<Option<Vec<_>>>();
-    let room_at = room_at.and_then(|instants| instants.into_iter().max());
+    // What is paced is waited for however long, so that it does not turn a wait into a stop.
+    let mut room_at = Some(now);
+    let mut paced_until = None;
+    for obstacle in &obstacles {
+        match obstacle.room {
+            RoomAgain::Never => room_at = None,
+            RoomAgain::At(at) => room_at = room_at.map(|known| known.max(at)),
+            RoomAgain::Paced(at) => paced_until = paced_until.max(Some(at)),
+        }
+    }
     let reasons = obstacles.into_iter().map(|obstacle| obstacle.reason).collect();
-    let base =
-        Ruling { verdict: Verdict::Stop, priced: asked, max_output: None, retry: None, resets_at: room_at, reasons };
+    let base = Ruling {
+        verdict: Verdict::Stop,
+        priced: asked,
+        max_output: None,
+        retry: None,
+        resets_at: room_at.max(room_at.and(paced_until)),
+        reasons,
+        band: Band::Exhausted,
+        pace: None,
+    };
     match room_at {
-        Some(not_before) if not_before <= soon => {
-            let retry = Retry { after_seconds: jittered(not_before, ask.jitter, now), not_before };
-            Ruling { verdict: Verdict::Wait, retry: Some(retry), resets_at: None, ..base }
+        Some(known) if known <= soon => {
+            let not_before = paced_until.map_or(known, |at| at.max(known));
+            let retry = match paced_until {
+                Some(_) => paced_retry(not_before, ask.jitter, now),
+                None => retry(not_before, WAIT_SECONDS_MAX, ask.jitter, now),
+            };
+            Ruling { verdict: Verdict::Wait, retry: Some(retry), resets_at: None, band: Band::Red, ..base }
         }
         Some(_) | None => base,
     }
 }
 
-/// Whole seconds until `not_before`, plus up to half as much again, so that a fleet does not come back as one.
-fn jittered(not_before: DateTime<Utc>, jitter: u64, now: DateTime<Utc>) -> u32 {
+/// A retry of what is paced: soon enough to meet room that comes before it is expected, and with enough jitter left that a
+/// fleet which is told to wait for the next day does not ask as one.
+fn paced_retry(not_before: DateTime<Utc>, jitter: u64, now: DateTime<Utc>) -> Retry {
+    retry(not_before, PACED_RETRY_SECONDS, jitter, now)
+}
+
+/// Whole seconds until `not_before`, at most so many, plus up to half as much again, so that a fleet does not come back as
+/// one.
+fn retry(not_before: DateTime<Utc>, most: u32, jitter: u64, now: DateTime<Utc>) -> Retry {
     let left = not_before.signed_duration_since(now);
     let begun = i64::from(left.subsec_nanos() > 0);
-    let seconds = u32::try_from(left.num_seconds().saturating_add(begun)).unwrap_or(0).clamp(1, WAIT_SECONDS_MAX);
+    let seconds = u32::try_from(left.num_seconds().saturating_add(begun)).unwrap_or(most).clamp(1, most);
     // Where half as much again would go beyond the longest wait, what is left of it is spread over evenly.
     let spread = (seconds / 2).min(WAIT_SECONDS_MAX.saturating_sub(seconds));
     let extra = jitter.checked_rem(u64::from(spread).saturating_add(1)).unwrap_or(0);
-    seconds.saturating_add(u32::try_from(extra).unwrap_or(0))
+    let jitter_seconds = u32::try_from(extra).unwrap_or(0);
+    Retry { after_seconds: seconds.saturating_add(jitter_seconds), jitter_seconds, not_before }
 }
 
 /// Every hard budget that the consumption does not fit.
 fn obstacles(
-    consumption: &Consumption,
-    priority: Priority,
+    ask: &Ask<'_>,
+    priced: &Priced,
     standings: &[Standing],
     now: DateTime<Utc>,
-) -> Result<Vec<Obstacle>, BadAmount> {
+) -> Result<Vec<Obstacle>, Undecided> {
     let mut found = Vec::new();
     for standing in standings {
         if standing.governing.budget.enforcement == Enforcement::Soft {
             continue;
         }
-        let asked = standing.governing.budget.measure.of(consumption)?;
-        found.extend(obstacle(asked, priority, standing, now));
+        let asked = ask.promise(&standing.governing.budget, priced)?;
+        found.extend(obstacle(asked, ask.priority, standing, now));
     }
     Ok(found)
 }
 
-fn obstacle(asked: Quantity, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
+fn obstacle(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
     let budget = &standing.governing.budget;
+    if let Some(over) = time_over(standing, now) {
+        return Some(over);
+    }
+    if let Some(until) = closed_until(standing, now) {
+        let (asked, available) = (Some(asked.held), Some(Quantity::ZERO));
+        let reason = Reason { code: ReasonCode::ClosedByProvider, budget: Some(budget.id.clone()), asked, available };
+        return Some(Obstacle { reason, room: RoomAgain::At(until) });
+    }
     let ceiling = budget.ceiling(priority);
     if standing.has_room(asked, ceiling) {
-        return None;
+        return paced(asked, priority, standing, now);
     }
-    let available = Some(ceiling.saturating_sub(standing.total.taken()));
-    let reason = |code| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
-    if asked > ceiling {
-        return Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room_at: None });
+    let available = Some(standing.left_of(ceiling));
+    let needed = Some(needed(asked, standing.total, budget.limit));
+    let reason = |code| Reason { code, budget: Some(budget.id.clone()), asked: needed, available };
+    if !standing.could_ever_have_room(asked, ceiling) {
+        return Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room: RoomAgain::Never });
     }
-    if standing.total.posted.checked_add(asked).is_ok_and(|wanted| wanted <= ceiling) {
+    if standing.has_room_without_holds(asked, ceiling) {
         let again = now.checked_add_signed(TimeDelta::seconds(i64::from(HOLD_RETRY_SECONDS)));
-        return Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room_at: again });
+        let room = again.map_or(RoomAgain::Never, RoomAgain::At);
+        return Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room });
     }
     let within_limit = standing.has_room(asked, budget.limit);
     let code = if within_limit { ReasonCode::PriorityFloor } else { ReasonCode::LimitReached };
-    Some(Obstacle { reason: reason(code), room_at: room_at(asked, ceiling, standing) })
+    let room = room_at(asked, ceiling, standing).map_or(RoomAgain::Never, RoomAgain::At);
+    Some(Obstacle { reason: reason(code), room })
+}
+
+/// A run that has gone on for as long as it may.
+fn time_over(standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
+    let budget = &standing.governing.budget;
+    let (most, opened_at) = budget.max_seconds.zip(standing.opened_at)?;
+    let gone_on = now.signed_duration_since(opened_at);
+    if gone_on < TimeDelta::seconds(i64::from(most)) {
+        return None;
+    }
+    let reason = Reason {
+        code: ReasonCode::RunTimeOver,
+        budget: Some(budget.id.clone()),
+        asked: Quantity::new(gone_on.num_seconds().into()).ok(),
+        available: Quantity::new(most.into()).ok(),
+    };
+    Some(Obstacle { reason, room: RoomAgain::Never })
+}
+
+/// The level of a pace, if the call would go beyond it. What takes nothing of the measure is not slowed down.
+fn paced(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
+    let level = pace_level(asked, priority, standing, now)?;
+    if standing.has_room(asked, level) {
+        return None;
+    }
+    let paced = standing.pace.as_ref()?;
+    let needed = needed(asked, standing.total, standing.governing.budget.limit);
+    let wanted = standing.total.taken().saturating_add(needed);
+    let again = paced.rooms.of(priority).map(|room| paced.pace.reaches(wanted, room, now))?;
+    let reason = Reason {
+        code: ReasonCode::Paced,
+        budget: Some(standing.governing.budget.id.clone()),
+        asked: Some(needed),
+        available: Some(standing.left_of(level)),
+    };
+    Some(Obstacle { reason, room: RoomAgain::Paced(again) })
+}
+
+/// What is in the way of the smallest output worth having, if that is nothing but paces: then the limit stops nobody, though
+/// it would not take the whole estimate.
+fn only_paced(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Option<Vec<Obstacle>>, Undecided> {
+    let is_paced = standings.iter().any(|standing| standing.pace.is_some());
+    if !is_paced || !ask.allow_cap || ask.min_output >= ask.usage.output || ask.is_run_stopped {
+        return Ok(None);
+    }
+    let least = ask.tariff.price(&Usage { output: ask.min_output, ..ask.usage }, 1, None)?;
+    let found = obstacles(ask, &least, standings, now)?;
+    Ok(found.iter().all(|obstacle| matches!(obstacle.room, RoomAgain::Paced(_))).then_some(found))
+}
+
+fn pace_level(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Quantity> {
+    if asked.held <= Quantity::ZERO {
+        return None;
+    }
+    standing.pace.as_ref()?.level(priority, now)
+}
+
+/// Until when the provider has closed the quota, whatever our counters say.
+fn closed_until(standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    standing.governing.closed_until.filter(|until| *until > now)
+}
+
+/// How much less is left once this is granted: what is held, and what is kept aside for it.
+fn needed(asked: Promise, total: Counter, limit: Quantity) -> Quantity {
+    let aside = |counter: Counter| counter.kept_aside(limit);
+    let more = total.hold(asked).map(|with| aside(with).saturating_sub(aside(total))).unwrap_or_default();
+    asked.held.saturating_add(more)
 }
 
 /// When enough of the window has passed: the period's end, or for a sliding window the instant at which its oldest
 /// slices that are in the way have left it.
-fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Option<DateTime<Utc>> {
+fn room_at(asked: Promise, ceiling: Quantity, standing: &Standing) -> Option<DateTime<Utc>> {
     let PeriodSpec::Sliding { seconds } = &standing.governing.budget.period else {
         return standing.governing.period.end;
     };
     let window = TimeDelta::seconds(i64::from(seconds.get()));
     // What is left when a slice leaves is what the younger ones hold. The oldest slice that leaves room leaves first; one
     // that corrections made negative takes room away when it leaves, so that all are looked at.
-    let (mut kept, mut room) = (asked, None);
+    let limit = standing.governing.budget.limit;
+    let (mut kept, mut room) = (Counter::default().hold(asked).ok()?, None);
     for (slice, counter) in standing.governing.window.iter().zip(&standing.slices).rev() {
-        if kept <= ceiling {
+        if kept.claimed(limit).is_ok_and(|claimed| claimed <= ceiling) {
             room = slice.end.and_then(|end| end.checked_add_signed(window));
         }
-        kept = kept.saturating_add(counter.taken());
+        kept = kept.saturating_add(*counter);
     }
     room
 }
@@ -313,21 +549,28 @@ fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Option<Da
 ///
 /// Every measure grows with the output (prices and emission models are monotone within a call's input), so the halving
 /// finds the largest output that fits.
-fn largest_output_that_fits(ask: &Ask<'_>, standings: &[Standing]) -> Result<Option<(Tokens, Priced)>, Undecided> {
+fn largest_output_that_fits(
+    ask: &Ask<'_>,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+) -> Result<Option<(Tokens, Priced)>, Undecided> {
     let fits = |output: Tokens| -> Result<Option<Priced>, Undecided> {
         let priced = ask.tariff.price(&Usage { output, ..ask.usage }, 1, None)?;
         for standing in standings {
             let budget = &standing.governing.budget;
             if budget.enforcement == Enforcement::Hard {
-                let asked = budget.measure.of(&priced.consumption)?;
-                if !standing.has_room(asked, budget.ceiling(ask.priority)) {
+                let asked = ask.promise(budget, &priced)?;
+                let wall = budget.ceiling(ask.priority);
+                let ceiling = pace_level(asked, ask.priority, standing, now).map_or(wall, |level| level.min(wall));
+                if closed_until(standing, now).is_some() || !standing.has_room(asked, ceiling) {
                     return Ok(None);
                 }
             }
         }
         Ok(Some(priced))
     };
-    if !ask.allow_cap || ask.min_output >= ask.usage.output {
+    let is_over = ask.is_run_stopped || standings.iter().any(|standing| time_over(standing, now).is_some());
+    if !ask.allow_cap || ask.min_output >= ask.usage.output || is_over {
         return Ok(None);
     }
     let Some(mut priced) = fits(ask.min_output)? else { return Ok(None) };
@@ -343,10 +586,10 @@ fn largest_output_that_fits(ask: &Ask<'_>, standings: &[Standing]) -> Result<Opt
 }
 
 /// Adds what warns but never refuses. Thresholds look at the budget as it stands with this call in it.
-fn warn(ruling: &mut Ruling, standings: &[Standing]) {
+fn warn(ruling: &mut Ruling, standings: &[Standing], promise: impl Fn(&Budget) -> Option<Promise>) {
     for standing in standings {
         let budget = &standing.governing.budget;
-        let asked = budget.measure.saturating_of(&ruling.priced.consumption);
+        let asked = promise(budget).map_or(Quantity::MAX, |promise| promise.held);
         let added = if ruling.verdict.grants() { asked } else { Quantity::ZERO };
         let with = standing.total.taken().saturating_add(added);
         let warning = |code, available| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
@@ -366,4 +609,53 @@ fn warn(ruling: &mut Ruling, standings: &[Standing]) {
         ruling.reasons.push(fallback(ReasonCode::FactorFallback));
     }
     ruling.reasons.sort_by_key(|reason| reason.code);
+}
+
+/// Adds the band, and what is left of the hard budget that binds first: the one with room for the fewest such calls.
+fn advise_on(
+    ruling: &mut Ruling,
+    priority: Priority,
+    standings: &[Standing],
+    now: DateTime<Utc>,
+    promise: impl Fn(&Budget) -> Option<Promise>,
+) {
+    let is_granted = ruling.verdict.grants();
+    let mut binding: Option<Advice> = None;
+    for standing in standings.iter().filter(|one| one.governing.budget.enforcement == Enforcement::Hard) {
+        let budget = &standing.governing.budget;
+        let asked = promise(budget).map_or(Quantity::MAX, |promise| needed(promise, standing.total, budget.limit));
+        let taken = if is_granted { asked } else { Quantity::ZERO };
+        let advice = advise(standing, priority, asked, taken, now);
+        let is_tighter = |known: &Advice| {
+            (advice.max_concurrency, advice.pass_through) < (known.max_concurrency, known.pass_through)
+        };
+        if binding.as_ref().is_none_or(is_tighter) {
+            binding = Some(advice);
+        }
+    }
+    if let (Some(advice), Some(retry)) = (&mut binding, ruling.retry) {
+        // Until it may come back there is nothing for this call.
+        advice.window_seconds = Some(retry.after_seconds.saturating_sub(retry.jitter_seconds));
+        advice.units_available = Quantity::ZERO;
+        advice.pass_through = Permille::NONE;
+        advice.max_concurrency = 0;
+    }
+    if is_granted {
+        let warns = ruling.reasons.iter().any(|reason| match reason.code {
+            ReasonCode::OutputCapped | ReasonCode::OverSoftLimit | ReasonCode::NearLimit => true,
+            ReasonCode::RunStopped
+            | ReasonCode::RunTimeOver
+            | ReasonCode::ClosedByProvider
+            | ReasonCode::LargerThanLimit
+            | ReasonCode::LimitReached
+            | ReasonCode::PriorityFloor
+            | ReasonCode::Paced
+            | ReasonCode::HeldByOthers
+            | ReasonCode::Unpriced
+            | ReasonCode::FactorFallback => false,
+        });
+        let slowed = binding.as_ref().is_some_and(|advice| advice.pass_through < Permille::ALL);
+        ruling.band = if warns || slowed { Band::Amber } else { Band::Green };
+    }
+    ruling.pace = binding;
 }

@@ -5,31 +5,52 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`otlp`] | `/v1/otlp/v1/traces` |
+//! | [`usage_accuracy`] | `/v1/usage/accuracy` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
+//! | [`runs`] | `/v1/runs/{id}` and its stop, resume |
+//! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
+//! | [`projections`] | `/v1/budgets/{id}/projection` and its what-if and fair split, `/v1/projections/accuracy` |
+//! | [`planned_usage`] | `/v1/planned-usage` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`reconciliations`] | `/v1/reconciliations` and their approval |
 //! | [`periods`] | `/v1/periods`, `/v1/periods/close` |
 //! | [`calendar`] | `/v1/calendar/period` |
+//! | [`exports_reports`] | `/v1/exports/hledger`, `ledger`, `beancount`, `ghg`, `sci` |
+//! | [`exports`] | `/v1/exports/transfers`, `/v1/exports/focus` |
+//! | [`events`] | `/v1/events`, `/v1/alerts` |
+//! | [`webhooks`] | `/v1/webhooks` and its resume, test |
 //! | [`about`] | `/v1/about` |
 
 pub mod about;
 pub mod budgets;
 pub mod calendar;
 pub mod estimate;
+pub mod events;
+pub mod exports;
+pub mod exports_reports;
 pub mod factors;
 pub mod ledger;
+pub mod otlp;
 pub mod periods;
+pub mod planned_usage;
 pub mod preflight;
 pub mod prices;
+pub mod projections;
 pub mod reconciliations;
 pub mod reservations;
+pub mod runs;
+pub mod signals;
 pub mod tenants;
 pub mod usage;
+pub mod usage_accuracy;
+mod usage_lines;
 pub mod verdicts;
+pub mod webhooks;
 
 use axum::http::HeaderMap;
 use axum::http::header::RETRY_AFTER;
@@ -57,16 +78,26 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(otlp::routes())
+        .merge(usage_accuracy::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
+        .merge(events::routes())
+        .merge(webhooks::routes())
+        .merge(runs::routes())
+        .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
+        .merge(projections::routes())
+        .merge(planned_usage::routes())
         .merge(prices::routes())
         .merge(factors::routes())
         .merge(estimate::routes())
         .merge(reconciliations::routes())
         .merge(periods::routes())
         .merge(calendar::routes())
+        .merge(exports::routes())
+        .merge(exports_reports::routes())
         .merge(about::routes())
 }
 

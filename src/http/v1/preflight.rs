@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::super::problem::{Problem, ProblemBody, ProblemCode};
+use super::super::rate_limit;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidJson};
 use super::{idempotency, item_key, wait_header};
@@ -66,6 +67,7 @@ fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<Pref
         };
         answer.grant = Some(state.app.grants.sign(&claims).map_err(Problem::internal)?);
     }
+    state.app.projections.tell(&mut answer.budgets);
     answer.alternatives = state.app.alternatives(reserve, &answer);
     Ok(answer)
 }
@@ -75,13 +77,30 @@ fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<Pref
 /// Answers `allow`, `cap` (go, with a smaller output), `wait` (come back) or `stop` (the budget is gone until it resets). All
 /// four are 200: a refusal is an answer. With `reserve` the estimate is held against every budget that governs the call until
 /// it is settled, released or expires. `wait` also sends `Retry-After`, at most 120 seconds; `stop` never does, and says
-/// `resets_at` instead.
+/// `resets_at` instead. `band`, `pace` and the headers `RateLimit-Policy` and `RateLimit` say how to slow down before that.
 #[utoipa::path(
     post,
     path = "/v1/preflight",
     tag = "preflight",
     request_body = PreflightBody,
-    responses((status = 200, description = "The verdict, with the numbers that explain it.", body = PreflightAnswer))
+    responses((
+        status = 200,
+        description = "The verdict, with the numbers that explain it.",
+        body = PreflightAnswer,
+        headers(
+            ("Retry-After" = u32, description = "Only with `wait`: whole seconds, with jitter, at most 120."),
+            (
+                "RateLimit-Policy" = String,
+                description = "The hard budgets that govern the call (draft-ietf-httpapi-ratelimit-headers-11): \
+                    `q` is the limit in the unit `qu` (none: requests), `w` the length of the period in seconds."
+            ),
+            (
+                "RateLimit" = String,
+                description = "The same budgets: `r` is what is left for calls of this priority, `t` for how many seconds \
+                    there is no more than that."
+            )
+        )
+    ))
 )]
 async fn preflight(
     State(state): State<HttpState>,
@@ -93,7 +112,9 @@ async fn preflight(
     state.app.know_tenant(&reserve.call.tenant).await?;
     let outcome = state.app.submit(command.action, command.idempotency).await?;
     let answer = answer(&state, &reserve, outcome)?;
-    Ok((wait_header(answer.verdict, answer.retry.as_ref()), Json(answer)))
+    let mut headers = wait_header(answer.verdict, answer.retry.as_ref());
+    rate_limit::add(&mut headers, &answer, state.app.clock.now());
+    Ok((headers, Json(answer)))
 }
 
 /// Many calls at once.

@@ -102,9 +102,11 @@ impl Replica {
         let grants = GrantSigner::new(GrantKey::generate().expect("a key for grants"));
         let tasks = TaskTracker::new();
         let options = db.connect_options();
-        let app = start::start(&options, clock.clone(), Arc::new(verifier), Arc::new(grants), &tasks)
+        let mut app = start::start(&options, clock.clone(), Arc::new(verifier), Arc::new(grants), &tasks)
             .await
             .expect("the service starts");
+        // Endpoints of tests are on this machine.
+        app.courier.allow_private = true;
         Self::around(app, key, rules)
     }
 
@@ -121,6 +123,18 @@ impl Replica {
         let tasks = TaskTracker::new();
         app.lane = Lane::start_within(queue_max, options, app.snapshots.clone(), app.clock.clone(), &tasks);
         Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// This replica as it is unless it is told otherwise: it sends nothing to private addresses.
+    pub(crate) fn public_webhooks_only(&self) -> Self {
+        let mut app = self.app.clone();
+        app.courier.allow_private = false;
+        Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// The head of the answer to a request, and its body as it comes.
+    pub(crate) async fn open(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.expect("the router never fails")
     }
 
     /// Moves the clock.
@@ -173,6 +187,14 @@ impl Replica {
             request.header("content-type", "application/json").body(Body::from(body.to_string()))
         };
         self.send(request.expect("a request")).await
+    }
+
+    /// Any request whose answer is bytes: status, headers, and the body, or what cut it off.
+    pub(crate) async fn fetch(&self, request: Request<Body>) -> (u16, HeaderMap, Result<Vec<u8>, String>) {
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.map(|body| body.to_bytes().to_vec()).map_err(|error| error.to_string());
+        (parts.status.as_u16(), parts.headers, bytes)
     }
 
     /// Any request.

@@ -1,6 +1,7 @@
 //! One budget as a line: `[id measure limit period …]` as in the fixtures, then `posted=` and `held=`.
 
 mod catalogue;
+mod closed;
 mod search;
 mod sliding;
 mod verdict;
@@ -10,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::catalogue::{Catalogue, Priority};
 use super::counter::{Counter, Standing};
 use super::scope::Dimensions;
-use super::verdict::{Ask, Ruling, Undecided, decide};
+use super::verdict::{Ask, Holding, Ruling, Undecided, decide};
 use crate::domain::amounts::Quantity;
 use crate::domain::fixtures::{at, budget, call, priority, quantity, rates, tokens, usage};
 use crate::domain::price::ServiceTier;
@@ -44,6 +45,7 @@ struct Asked {
     allow_cap: bool,
     priority: Priority,
     now: DateTime<Utc>,
+    is_run_stopped: bool,
 }
 
 impl Asked {
@@ -56,6 +58,7 @@ impl Asked {
             allow_cap: false,
             priority: Priority::Standard,
             now: at("2026-01-01T12:00:00Z"),
+            is_run_stopped: false,
         };
         for word in text.split_whitespace() {
             match word.split_once('=') {
@@ -65,6 +68,7 @@ impl Asked {
                 Some(("at", instant)) => asked.now = at(instant),
                 Some((key, _)) => panic!("{text}: {key}"),
                 None if word == "cap" => asked.allow_cap = true,
+                None if word == "stopped" => asked.is_run_stopped = true,
                 None if word.contains('/') => asked.call = call(&format!("acme/chat {word}")),
                 None => asked.priority = priority(word).unwrap_or_else(|| panic!("{text}: {word}")),
             }
@@ -83,6 +87,8 @@ impl Asked {
             priority: self.priority,
             tariff: &tariff,
             jitter,
+            holding: Holding::Whole,
+            is_run_stopped: self.is_run_stopped,
         };
         decide(&ask, standings, self.now)
     }

@@ -1,0 +1,113 @@
+//! Sending what the outbox holds: claim, send outside of any transaction, write down what came of it.
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::super::{App, AppError};
+use crate::courier::sign::signature;
+use crate::courier::{Address, CourierError, Letter};
+use crate::domain::alert::delivery::{DELIVERY_TIME_MAX, retry_wait};
+use crate::domain::alert::kind::AlertKind;
+use crate::store::webhooks::{self as sql, Claimed, Failed, Target};
+use crate::wire::alert::{EventBody, MessageBody};
+
+/// How long a claimed event is nobody else's: longer than one attempt can take.
+const CLAIM: TimeDelta = TimeDelta::seconds(60);
+/// Most events on their way at once.
+const AT_ONCE: usize = 16;
+/// Most of them to one endpoint: one that hangs leaves room for the others.
+const AT_ONCE_EACH: i64 = 4;
+
+/// What a delivery did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Events that were taken.
+    pub delivered: usize,
+    /// Attempts that failed.
+    pub failed: usize,
+}
+
+impl App {
+    /// Sends everything that is due, until nothing more is.
+    ///
+    /// # Errors
+    /// When the database does not answer. What an endpoint does is never an error.
+    pub async fn deliver_events(&self, now: DateTime<Utc>) -> Result<Delivered, AppError> {
+        let mut sum = Delivered::default();
+        loop {
+            let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+            let mut connection = self.pool.acquire().await?;
+            let claimed = sql::claim(&mut connection, now, CLAIM, AT_ONCE_EACH, limit).await?;
+            drop(connection);
+            if claimed.is_empty() {
+                return Ok(sum);
+            }
+            let sent: Vec<Result<bool, AppError>> =
+                stream::iter(claimed).map(|one| self.deliver(one, now)).buffer_unordered(AT_ONCE).collect().await;
+            for one in sent {
+                if one? {
+                    sum.delivered = sum.delivered.saturating_add(1);
+                } else {
+                    sum.failed = sum.failed.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// Sends one event and writes down what came of it: whether it was taken.
+    async fn deliver(&self, claimed: Claimed, now: DateTime<Utc>) -> Result<bool, AppError> {
+        let answer = self.send_event(&claimed.target, &claimed.event, event_type(&claimed.event), now).await;
+        let mut connection = self.pool.acquire().await?;
+        match answer {
+            Ok(status) => {
+                sql::delivered(&mut connection, &claimed, status, now).await?;
+                Ok(true)
+            }
+            Err(error) => {
+                let failed = failed(&claimed, &error, now);
+                tracing::debug!(webhook = %claimed.webhook, %error, pause = failed.pause, "an event was not taken");
+                if failed.pause {
+                    tracing::warn!(webhook = %claimed.webhook, %error, "the endpoint is paused until it is resumed");
+                }
+                sql::failed(&mut connection, &claimed, &failed, now).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Signs an event and sends it.
+    pub(super) async fn send_event(
+        &self,
+        target: &Target,
+        event: &EventBody,
+        kind: String,
+        now: DateTime<Utc>,
+    ) -> Result<u16, CourierError> {
+        let address = Address::parse(&target.url)?;
+        let message = MessageBody { kind, timestamp: event.occurred_at, data: event.clone() };
+        // Texts, counts and instants can always be written.
+        let body = Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
+        let (id, timestamp) = (event.id.to_string(), now.timestamp());
+        let signature = signature(target.secret.bytes(), &id, timestamp, &body);
+        self.courier.send(&address, &Letter { id, timestamp, signature, body }).await
+    }
+}
+
+/// The `type` of a message.
+fn event_type(event: &EventBody) -> String {
+    format!("{}.{}", AlertKind::from(event.kind).name(), event.status.name())
+}
+
+/// What becomes of an event that was not taken.
+fn failed(claimed: &Claimed, error: &CourierError, now: DateTime<Utc>) -> Failed {
+    let health = claimed.health.failed(now);
+    let late = now.signed_duration_since(claimed.tried_since) >= DELIVERY_TIME_MAX;
+    let pause = health.is_hopeless(now, error.status());
+    let seed = claimed.event.id.as_u64_pair();
+    let wait = retry_wait(claimed.attempts, seed.0 ^ seed.1);
+    // A paused endpoint keeps what waits for it: somebody will resume it, or remove it.
+    let next_attempt_at = if late && !pause { None } else { now.checked_add_signed(wait) };
+    Failed { status: error.status(), error: error.to_string(), next_attempt_at, pause }
+}

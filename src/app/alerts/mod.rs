@@ -1,0 +1,211 @@
+//! Alerts: load the facts, ask the rules, save what is news; and send it to whoever wants it.
+//!
+//! | file | what |
+//! |---|---|
+//! | this one | one evaluation: the transaction around the rules |
+//! | [`facts`] | counters that may have moved since the last evaluation |
+//! | [`runs`] | runs that are going on, and what is usual |
+//! | [`slow`] | what budgets used by the hour, and their projections |
+//! | [`hub`] | how a replica hears that there are new events |
+//! | [`reads`] | events and alerts, to be looked at |
+//! | [`deliver`] | sending what the outbox holds |
+//! | [`webhooks`] | endpoints: write, look, test, resume, remove |
+//!
+//! Nothing here is on the path of a call. Evaluation and delivery are steps that somebody drives (`worker`, a test): they
+//! wait for nothing but the database and the endpoints.
+
+pub mod deliver;
+mod facts;
+pub mod hub;
+pub mod reads;
+mod runs;
+mod slow;
+pub mod webhooks;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{App, AppError};
+use crate::domain::alert::book::{self, News, Open, STORM_WINDOW};
+use crate::domain::alert::kind::AlertKind;
+use crate::domain::alert::{Alert, Cause, Reading, counters, prompts, rates};
+use crate::domain::id::EventId;
+use crate::store::alert_facts as fact_sql;
+use crate::store::alerts::{self as sql, OpenFound, Turned};
+use crate::wire::alert::EventBody;
+
+/// How far behind the newest transfer each evaluation begins again, in the time of ids: a lane may commit a transfer up to
+/// so long after its id was made. What is looked at twice is told once.
+const OVERLAP: TimeDelta = TimeDelta::seconds(30);
+/// How much of the journal the very first evaluation looks at.
+const FIRST_LOOK: TimeDelta = TimeDelta::hours(1);
+
+/// How often the rules that look at hours and days are asked: burn rates, projections.
+const SLOW_INTERVAL: TimeDelta = TimeDelta::minutes(15);
+
+/// What an evaluation did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Evaluated {
+    /// Whether it was this replica's turn.
+    pub ran: bool,
+    /// Events that were written.
+    pub events: usize,
+}
+
+impl App {
+    /// Evaluates every rule once, unless another replica is at it. Rules that look at hours and days are asked now and then,
+    /// in a transaction of their own, so that they delay no threshold that was just crossed.
+    ///
+    /// # Errors
+    /// When the database does not answer, or a row cannot be read.
+    pub async fn evaluate_alerts(&self, now: DateTime<Utc>) -> Result<Evaluated, AppError> {
+        let Some((quick, slow_at)) = self.evaluate_quick(now).await? else { return Ok(Evaluated::default()) };
+        let due = slow_at.is_none_or(|at| now.signed_duration_since(at) >= SLOW_INTERVAL);
+        let slow = if due { self.evaluate_slow(slow_at, now).await? } else { 0 };
+        Ok(Evaluated { ran: true, events: quick.saturating_add(slow) })
+    }
+
+    /// What the newest calls tell: counters, rates, runs. Answers how many events that made, and when the slow rules were
+    /// last asked; none if it is another replica's turn.
+    async fn evaluate_quick(&self, now: DateTime<Utc>) -> Result<Option<(usize, Option<DateTime<Utc>>)>, AppError> {
+        let mut transaction = self.pool.begin().await?;
+        if !sql::try_lock(&mut transaction).await? {
+            return Ok(None);
+        }
+        let head = sql::head(&mut transaction).await?;
+        let snapshot = self.snapshots.refresh(&mut transaction).await?;
+        let newest = sql::newest_transfer(&mut transaction).await?;
+        let open = sql::open(&mut transaction).await?;
+
+        let mut readings = Vec::new();
+        let mut activity = Vec::new();
+        if let Some(newest) = newest {
+            let seen = head.journal_after.unwrap_or_else(|| before(newest, FIRST_LOOK));
+            let after = before(seen, OVERLAP);
+            activity = sql::activity(&mut transaction, after, newest).await?;
+            let rates = fact_sql::rates_used(&mut transaction, after, newest).await?;
+            readings.extend(rates.iter().flat_map(rates::read));
+            // Runs are added up, so nothing may be looked at twice; what a lane commits late is not followed.
+            readings.extend(runs::quick(&mut transaction, (seen, newest), &open, now).await?);
+        }
+        let all_counters = snapshot.catalogue.version != head.catalogue_version;
+        let asked =
+            facts::Asked { catalogue: &snapshot.catalogue, activity: &activity, open: &open, all_counters, now };
+        let counters = facts::counters(&mut transaction, &asked).await?;
+        readings.extend(counters.iter().flat_map(counters::read));
+
+        let mut complete = vec![AlertKind::Threshold, AlertKind::Overdraft];
+        if newest.is_some() {
+            complete.extend([AlertKind::RunVelocity, AlertKind::LoopSuspicion]);
+        }
+        let head = sql::Head {
+            journal_after: newest.or(head.journal_after),
+            catalogue_version: snapshot.catalogue.version,
+            ..head
+        };
+        let events = self.turn(transaction, open, readings, &complete, &head, now).await?;
+        Ok(Some((events, head.slow_at)))
+    }
+
+    /// What hours and days tell: burn rates and projections; once an hour prompts.
+    async fn evaluate_slow(&self, slow_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<usize, AppError> {
+        let mut transaction = self.pool.begin().await?;
+        if !sql::try_lock(&mut transaction).await? {
+            return Ok(0);
+        }
+        let head = sql::Head { slow_at: Some(now), ..sql::head(&mut transaction).await? };
+        let snapshot = self.snapshots.refresh(&mut transaction).await?;
+        let open = sql::open(&mut transaction).await?;
+        let mut readings = slow::budgets(&mut transaction, &snapshot.catalogue, now).await?;
+        // A budget without history, or whose projection is missing today, says nothing: what was told stands.
+        let mut complete = Vec::new();
+        let hour = |at: DateTime<Utc>| at.timestamp().div_euclid(3_600);
+        if slow_at.is_none_or(|at| hour(at) != hour(now)) {
+            let prompts = fact_sql::prompt_days(&mut transaction, now).await?;
+            readings.extend(prompts.iter().flat_map(|fact| prompts::read(fact, now)));
+            complete.extend([AlertKind::CacheHitDrop, AlertKind::PrefixGrowth]);
+            runs::learn(&mut transaction, now).await?;
+        }
+        self.turn(transaction, open, readings, &complete, &head, now).await
+    }
+
+    /// Asks the book what is news, writes it down, and wakes whoever listens: at most once.
+    async fn turn(
+        &self,
+        mut transaction: Transaction<'static, Postgres>,
+        open: BTreeMap<Cause, OpenFound>,
+        readings: Vec<Reading>,
+        complete: &[AlertKind],
+        head: &sql::Head,
+        now: DateTime<Utc>,
+    ) -> Result<usize, AppError> {
+        let told = sql::told(&mut transaction, now.checked_sub_signed(STORM_WINDOW).unwrap_or(now)).await?;
+        let open: BTreeMap<Cause, Open> = open.into_iter().map(|(cause, found)| (cause, found.open)).collect();
+        let turned = told_as(book::turn(&open, readings, complete, &told, now), now);
+        sql::write(&mut transaction, &turned, now).await?;
+        sql::save_head(&mut transaction, head, now).await?;
+        if !turned.events.is_empty() {
+            sql::wake(&mut transaction).await?;
+        }
+        transaction.commit().await?;
+        if !turned.events.is_empty() {
+            self.events.wake();
+        }
+        Ok(turned.events.len())
+    }
+}
+
+/// The id that a `UUIDv7` of so long before would at least have.
+fn before(id: Uuid, by: TimeDelta) -> Uuid {
+    let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |at| at.to_unix());
+    let at = DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(0), nanos).unwrap_or_default();
+    let ms = at.checked_sub_signed(by).map_or(0, |at| at.timestamp_millis());
+    let ms = u128::try_from(ms).unwrap_or(0);
+    Uuid::from_u128(ms << 80)
+}
+
+/// News as they are kept: events with new ids, what is firing from now on, and what is not any more.
+fn told_as(news: Vec<News>, now: DateTime<Utc>) -> Turned {
+    let mut turned = Turned::default();
+    let raised = |alert: &Alert| EventBody::raised(EventId(Uuid::now_v7()), alert, now);
+    for one in news {
+        match one {
+            News::Raised(alert) => {
+                let event = raised(&alert);
+                turned.events.push((event.clone(), alert.subject.group()));
+                turned.opened.push((alert.cause, true, event));
+            }
+            News::Muted(alert) => {
+                let event = raised(&alert);
+                turned.opened.push((alert.cause, false, event));
+            }
+            News::Cleared { alert, raised, raised_at } => {
+                let event = EventBody::cleared(EventId(Uuid::now_v7()), &alert, raised, raised_at, now);
+                turned.events.push((event, alert.subject.group()));
+                turned.closed.push(alert.cause);
+            }
+            News::Forgotten(cause) => turned.closed.push(cause),
+        }
+    }
+    turned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_while_ago_is_below_every_id_made_since() {
+        let now = Uuid::now_v7();
+        let then = before(now, TimeDelta::seconds(30));
+        assert!(then < now);
+        let (then_s, _) = then.get_timestamp().unwrap_or(uuid::Timestamp::from_unix(uuid::NoContext, 0, 0)).to_unix();
+        let (now_s, _) = now.get_timestamp().unwrap().to_unix();
+        assert!(then_s == 0 || now_s - then_s <= 31);
+        assert_eq!(then.as_u128() >> 80, (now.as_u128() >> 80) - 30_000);
+        assert_eq!(before(Uuid::nil(), TimeDelta::hours(1)), Uuid::nil(), "no id is before all time");
+    }
+}

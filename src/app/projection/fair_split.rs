@@ -1,0 +1,133 @@
+//! The fair split of a shared budget, applied: one budget for each tenant, all in one change of the catalogue.
+
+use rust_decimal::Decimal;
+
+use super::asked::project_beside;
+use super::shown::fair_shares;
+use super::subject::Subject;
+use crate::app::{App, AppError};
+use crate::domain::budget::catalogue::BudgetClock;
+use crate::domain::budget::scope::Each;
+use crate::domain::id::BudgetId;
+use crate::domain::ledger::command::Idempotency;
+use crate::domain::ledger::outcome::Refusal;
+use crate::store::catalogue::change;
+use crate::store::{StoreError, rates};
+use crate::wire::FieldError;
+use crate::wire::budget::{BudgetBody, KindName};
+use crate::wire::projection::answer::{AppliedBody, FairShareBody};
+use crate::wire::projection::what_if::ApplyFairSplitBody;
+
+impl App {
+    /// Applies the fair split of a shared budget as it is at this moment: a budget for each tenant that uses it, on the shared
+    /// budget's clock. One that is there keeps all but its limit. Where
+    /// nobody shares it nothing is written. A repeat under the same key is the first answer.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownBudget`]; names `key`; [`AppError::IdTaken`] when the id of a
+    /// tenant's budget is that of another one.
+    pub async fn apply_fair_split(
+        &self,
+        id: &BudgetId,
+        body: &ApplyFairSplitBody,
+        key: Option<&Idempotency>,
+    ) -> Result<AppliedBody, AppError> {
+        let subject = self.subject(id, None, body.key.as_deref()).await?;
+        let shared = self.budget(id, None).await?.definition;
+        let asked = self.ask(vec![subject.clone()], None, self.clock.now()).await?;
+        let projected = project_beside(asked).await?;
+        let split = projected.first().map(|(asked, projection)| fair_shares(asked, projection)).unwrap_or_default();
+        // Who is not expected to use anything is left without a budget of its own: a limit of nothing would lock it out.
+        let split: Vec<FairShareBody> = split.into_iter().filter(|share| share.demand > Decimal::ZERO).collect();
+        if split.is_empty() {
+            return Ok(AppliedBody { budget: id.to_string(), written: 0, unchanged: 0, items: split });
+        }
+        let mut connection = self.pool.acquire().await?;
+        let mut change = change(&mut connection, self.clock.now()).await?;
+        if let Some(key) = key {
+            match rates::remembered(change.connection(), key).await? {
+                None => {}
+                Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
+                    return Ok(serde_json::from_str(&answer).map_err(StoreError::from)?);
+                }
+                Some(_) => return Err(Refusal::IdempotencyMismatch(key.key.clone()).into()),
+            }
+        }
+        let before = change.budget_bodies(&split.iter().map(|share| share.budget.as_str()).collect::<Vec<_>>()).await?;
+        let mut changed = Vec::new();
+        for share in &split {
+            let budget = BudgetId::parse(&share.budget).map_err(|error| FieldError::new("id", error))?;
+            let fresh = tenant_budget(&shared, &subject, body, share);
+            let wanted = match before.get(&budget) {
+                None => fresh,
+                Some(kept) if counts_alike(kept, &fresh) => BudgetBody {
+                    limit: fresh.limit,
+                    enforcement: body.enforcement.unwrap_or(kept.enforcement),
+                    ..kept.clone()
+                },
+                Some(_) => return Err(AppError::IdTaken(budget)),
+            };
+            if before.get(&budget) != Some(&wanted) {
+                changed.push((budget, wanted));
+            }
+        }
+        let written = change.put_budgets(&changed).await?;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let unchanged = count(split.len().saturating_sub(written.len()));
+        let answer = AppliedBody { budget: id.to_string(), written: count(written.len()), unchanged, items: split };
+        if let Some(key) = key {
+            let text = serde_json::to_string(&answer).map_err(StoreError::from)?;
+            rates::remember(change.connection(), key, &text, self.clock.now()).await?;
+        }
+        change.commit().await?;
+        self.snapshots.refresh(&mut connection).await?;
+        Ok(answer)
+    }
+}
+
+/// The budget of one tenant: the shared one's scope with the tenant in it, its measure and its window on its clock.
+fn tenant_budget(
+    shared: &BudgetBody,
+    subject: &Subject,
+    body: &ApplyFairSplitBody,
+    share: &FairShareBody,
+) -> BudgetBody {
+    let mut scope = shared.scope.clone();
+    scope.tenant = Some(share.tenant.clone());
+    let parts = subject.key.as_str().split_once('/');
+    match subject.budget.each {
+        Some(Each::Provider) => scope.provider = Some(subject.key.as_str().to_owned()),
+        Some(Each::Model) => (scope.provider, scope.model) = both(parts),
+        Some(Each::Region) => (scope.provider, scope.region) = both(parts),
+        None | Some(Each::Tenant | Each::Feature | Each::Run | Each::Agent | Each::Label(_)) => {}
+    }
+    let timezone = match subject.budget.clock {
+        BudgetClock::Fixed(zone) => zone.name().to_owned(),
+        // A shared budget has no tenant's clock; the zone of the counter is the same.
+        BudgetClock::Tenant => subject.zone.name().to_owned(),
+    };
+    BudgetBody {
+        id: None,
+        scope,
+        each: None,
+        limit: share.limit,
+        timezone,
+        enforcement: body.enforcement.unwrap_or(shared.enforcement),
+        kind: KindName::Budget,
+        contract: None,
+        ..shared.clone()
+    }
+}
+
+fn both(parts: Option<(&str, &str)>) -> (Option<String>, Option<String>) {
+    parts.map(|(left, right)| (left.to_owned(), right.to_owned())).unzip()
+}
+
+/// Whether a budget that is there is the one that an earlier split made: whatever else was changed about it since.
+fn counts_alike(kept: &BudgetBody, fresh: &BudgetBody) -> bool {
+    kept.scope == fresh.scope
+        && kept.each == fresh.each
+        && kept.measure == fresh.measure
+        && kept.period == fresh.period
+        && kept.timezone == fresh.timezone
+}

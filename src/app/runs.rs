@@ -1,0 +1,149 @@
+//! Runs: stop one, let it go on, look at it.
+
+use chrono::TimeDelta;
+
+use super::{App, AppError};
+use crate::domain::budget::catalogue::Governing;
+use crate::domain::budget::counter::Standing;
+use crate::domain::budget::scope::{CounterKey, Each};
+use crate::domain::id::{RunId, TenantId};
+use crate::domain::ledger::command::Idempotency;
+use crate::domain::ledger::outcome::{BudgetState, Refusal};
+use crate::store::catalogue::change;
+use crate::store::runs::{self as sql, RunStop};
+use crate::store::{StoreError, rates};
+use crate::wire::answer::BudgetStateBody;
+use crate::wire::run::{RunBody, RunBudgetBody, StopRunBody};
+
+impl App {
+    /// Stops a run: from the next batch on no replica grants a call of it. The first stop stands.
+    ///
+    /// # Errors
+    /// Names the field that is wrong; [`AppError::UnknownTenant`]; the refusal of a key that was used for something else.
+    pub async fn stop_run(
+        &self,
+        run: &RunId,
+        body: &StopRunBody,
+        by: &str,
+        key: Option<&Idempotency>,
+    ) -> Result<RunBody, AppError> {
+        let tenant = body.check()?;
+        let (stopped_at, stopped_by) = (self.clock.now(), by.to_owned());
+        let stop = RunStop { stopped_at, stopped_by, reason: body.reason.clone() };
+        self.change_run(&tenant, run, Some(&stop), key).await
+    }
+
+    /// Lets a run go on that was stopped. One that was not stays as it is.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownTenant`]; the refusal of a key that was used for something else.
+    pub async fn resume_run(
+        &self,
+        tenant: &TenantId,
+        run: &RunId,
+        key: Option<&Idempotency>,
+    ) -> Result<RunBody, AppError> {
+        self.change_run(tenant, run, None, key).await
+    }
+
+    async fn change_run(
+        &self,
+        tenant: &TenantId,
+        run: &RunId,
+        stop: Option<&RunStop>,
+        key: Option<&Idempotency>,
+    ) -> Result<RunBody, AppError> {
+        self.know_tenant(tenant).await?;
+        let mut connection = self.pool.acquire().await?;
+        let mut change = change(&mut connection, self.clock.now()).await?;
+        if let Some(key) = key
+            && let Some((fingerprint, answer)) = rates::remembered(change.connection(), key).await?
+        {
+            change.abandon().await?;
+            return if fingerprint == key.fingerprint {
+                Ok(serde_json::from_str(&answer).map_err(StoreError::from)?)
+            } else {
+                Err(Refusal::IdempotencyMismatch(key.key.clone()).into())
+            };
+        }
+        let is_changed = match stop {
+            Some(stop) => sql::stop(change.connection(), tenant, run, stop).await?,
+            None => sql::resume(change.connection(), tenant, run).await?,
+        };
+        let body = self.run_body(change.connection(), tenant, run).await?;
+        if let Some(key) = key {
+            let text = serde_json::to_string(&body).map_err(StoreError::from)?;
+            rates::remember(change.connection(), key, &text, self.clock.now()).await?;
+        }
+        if is_changed || key.is_some() {
+            change.commit().await?;
+            self.snapshots.refresh(&mut connection).await?;
+        } else {
+            change.abandon().await?;
+        }
+        Ok(body)
+    }
+
+    /// How a run stands. One that nobody has heard of has counted nothing.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownTenant`] when there is none.
+    pub async fn run(&self, tenant: &TenantId, run: &RunId, confined: Option<&TenantId>) -> Result<RunBody, AppError> {
+        self.know_tenant(tenant).await?;
+        self.catch_up().await?;
+        let mut read = self.begin_read(confined).await?;
+        let body = self.run_body(&mut read, tenant, run).await?;
+        read.commit().await?;
+        Ok(body)
+    }
+
+    async fn run_body(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        tenant: &TenantId,
+        run: &RunId,
+    ) -> Result<RunBody, AppError> {
+        let now = self.clock.now();
+        let catalogue = self.snapshots.latest().catalogue;
+        let of_runs: Vec<_> = catalogue
+            .budgets()
+            .filter(|budget| budget.each == Some(Each::Run))
+            .filter(|budget| budget.scope.tenant.as_ref().is_none_or(|own| own == tenant))
+            .collect();
+        let key = CounterKey::stored(&format!("{tenant}/{run}"));
+        let numbers: Vec<_> = of_runs.iter().map(|budget| budget.number).collect();
+        let found = sql::counters(&mut *connection, &numbers, &key).await?;
+        let mut budgets = Vec::new();
+        for budget in of_runs {
+            let Some(zone) = catalogue.zone_of(budget, tenant) else { continue };
+            let window = budget.period.window(zone, now).map_err(Refusal::Calendar)?;
+            let Some(period) = window.last().copied() else { continue };
+            let of_window = |start| found.iter().find(|(id, ..)| id.budget == budget.number && id.start == start);
+            if !window.iter().any(|period| of_window(period.start).is_some()) {
+                continue;
+            }
+            let slices = window.iter().map(|period| of_window(period.start).map(|found| found.1).unwrap_or_default());
+            let slices = slices.collect();
+            let opened_at = of_window(period.start).and_then(|found| found.2);
+            let closed_until = catalogue.quota_closed_until(budget.number, now);
+            let governing = Governing { budget: budget.clone(), key: key.clone(), zone, period, window, closed_until };
+            let standing = Standing::new(governing, slices);
+            let lasts = budget.max_seconds.map(|seconds| TimeDelta::seconds(i64::from(seconds)));
+            budgets.push(RunBudgetBody {
+                state: BudgetStateBody::from(&BudgetState::of(&standing, standing.total)),
+                opened_at,
+                time_over_at: opened_at.zip(lasts).and_then(|(at, lasts)| at.checked_add_signed(lasts)),
+            });
+        }
+        let stop = sql::get_stop(connection, tenant, run).await?;
+        Ok(RunBody {
+            tenant: tenant.to_string(),
+            run: run.to_string(),
+            stopped: stop.is_some(),
+            stopped_at: stop.as_ref().map(|stop| stop.stopped_at),
+            stopped_by: stop.as_ref().map(|stop| stop.stopped_by.clone()),
+            reason: stop.and_then(|stop| stop.reason),
+            budgets,
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! Webhooks: write, look, list, remove, test, resume.
+
+use axum::Json;
+use axum::extract::State;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::problem::Problem;
+use super::super::state::HttpState;
+use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
+use crate::domain::access::{Action as Access, confine};
+use crate::domain::id::{TenantId, WebhookId};
+use crate::wire::page::Page;
+use crate::wire::webhook::{
+    WebhookBody, WebhookPutBody, WebhookTestBody, WebhooksPage, WebhooksQuery, WrittenWebhookBody,
+};
+use crate::wire::{optional, required};
+
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_webhooks))
+        .routes(routes!(get_webhook, put_webhook, delete_webhook))
+        .routes(routes!(resume_webhook))
+        .routes(routes!(test_webhook))
+}
+
+/// List webhooks
+///
+/// With how each fares: whether it is paused and why, and how much waits for it. No secret is shown.
+#[utoipa::path(
+    get,
+    path = "/v1/webhooks",
+    tag = "webhooks",
+    params(WebhooksQuery),
+    responses((status = 200, description = "A page of webhooks, by id.", body = WebhooksPage))
+)]
+async fn list_webhooks(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidQuery(query): ValidQuery<WebhooksQuery>,
+) -> Result<Json<WebhooksPage>, Problem> {
+    let only = confine(&caller, Access::Read, optional::<TenantId>("tenant", query.tenant.as_deref())?)?;
+    let page = Page::new("webhooks", query.cursor.as_deref(), query.limit)?;
+    let (items, next_cursor) = state.app.webhooks(only.as_ref(), caller.tenant.as_ref(), &page).await?;
+    Ok(Json(WebhooksPage { items, next_cursor }))
+}
+
+/// Get a webhook
+///
+/// With how it fares: whether it is paused and why, and how much waits for it. Its secret is not shown.
+#[utoipa::path(
+    get,
+    path = "/v1/webhooks/{id}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook, a slug.")),
+    responses((status = 200, description = "The webhook.", body = WebhookBody))
+)]
+async fn get_webhook(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidPath(id): ValidPath<String>,
+) -> Result<Json<WebhookBody>, Problem> {
+    let own = confine(&caller, Access::Read, None)?;
+    let id: WebhookId = required("id", &id)?;
+    Ok(Json(state.app.webhook(&id, own.as_ref()).await?))
+}
+
+/// Create or replace a webhook
+///
+/// Events from now on are sent to it, signed by the scheme of Standard Webhooks, at least once, those about one budget in
+/// their order. A new one without a secret gets one, which this answer alone shows. Writing it again resumes it.
+#[utoipa::path(
+    put,
+    path = "/v1/webhooks/{id}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook, a slug.")),
+    request_body = WebhookPutBody,
+    responses((status = 200, description = "It was written.", body = WrittenWebhookBody))
+)]
+async fn put_webhook(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidPath(id): ValidPath<String>,
+    ValidJson(body): ValidJson<WebhookPutBody>,
+) -> Result<Json<WrittenWebhookBody>, Problem> {
+    let tenant = confine(&caller, Access::Manage, optional::<TenantId>("tenant", body.tenant.as_deref())?)?;
+    let id: WebhookId = required("id", &id)?;
+    Ok(Json(state.app.put_webhook(&id, tenant.as_ref(), &body, caller.tenant.as_ref()).await?))
+}
+
+/// Remove a webhook
+///
+/// What waited for it is not sent. The events stay in the list of events.
+#[utoipa::path(
+    delete,
+    path = "/v1/webhooks/{id}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook, a slug.")),
+    responses((status = 200, description = "What was removed.", body = WebhookBody))
+)]
+async fn delete_webhook(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidPath(id): ValidPath<String>,
+) -> Result<Json<WebhookBody>, Problem> {
+    let own = confine(&caller, Access::Manage, None)?;
+    let id: WebhookId = required("id", &id)?;
+    Ok(Json(state.app.delete_webhook(&id, own.as_ref()).await?))
+}
+
+/// Resume a webhook
+///
+/// What waited while it was paused is sent now, in its order. Resuming one that is not paused makes what failed due at once;
+/// doing it again changes nothing more.
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks/{id}/resume",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook, a slug.")),
+    responses((status = 200, description = "The webhook, resumed.", body = WebhookBody))
+)]
+async fn resume_webhook(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidPath(id): ValidPath<String>,
+) -> Result<Json<WebhookBody>, Problem> {
+    let own = confine(&caller, Access::Manage, None)?;
+    let id: WebhookId = required("id", &id)?;
+    Ok(Json(state.app.resume_webhook(&id, own.as_ref()).await?))
+}
+
+/// Test a webhook
+///
+/// Sends a signed message of type `test.raised` at once, also to a webhook that is paused or disabled, and answers what came
+/// of it. It is no event, and changes nothing here.
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks/{id}/test",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook, a slug.")),
+    responses((status = 200, description = "What came of it.", body = WebhookTestBody))
+)]
+async fn test_webhook(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidPath(id): ValidPath<String>,
+) -> Result<Json<WebhookTestBody>, Problem> {
+    let own = confine(&caller, Access::Manage, None)?;
+    let id: WebhookId = required("id", &id)?;
+    Ok(Json(state.app.test_webhook(&id, own.as_ref()).await?))
+}

@@ -1,0 +1,392 @@
+//! Endpoints, and the outbox of what is still to be sent to them.
+//!
+//! A row of the outbox is claimed for a while and sent outside of any transaction. Whoever claimed it and died has it
+//! claimed by another when the time is over: at least once. Of one endpoint and group only the first row can be claimed: in
+//! order.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::StoreError;
+use crate::domain::alert::delivery::Health;
+use crate::domain::alert::kind::AlertKind;
+use crate::domain::id::{TenantId, WebhookId};
+use crate::wire::alert::{AlertKindName, EventBody};
+use crate::wire::page::Page;
+use crate::wire::webhook::{WebhookBody, WebhookPutBody, WebhookSecret, WebhookState};
+
+/// What a confined read may see of an endpoint: everything but its secret.
+const WEBHOOK: &str = "id, tenant, url, kinds, enabled, created_at, changed_at, paused_at, failures, failing_since, \
+     last_delivered_at, last_failed_at, last_status, last_error, given_up";
+
+fn webhook(row: &PgRow) -> Result<WebhookBody, StoreError> {
+    let kinds: Vec<String> = row.try_get("kinds")?;
+    let kind = |name: &String| {
+        AlertKind::parse(name).map(AlertKindName::from).ok_or_else(|| StoreError::Row("kinds".to_owned()))
+    };
+    let paused_at: Option<DateTime<Utc>> = row.try_get("paused_at")?;
+    let failures: i32 = row.try_get("failures")?;
+    let given_up: i64 = row.try_get("given_up")?;
+    let last_status: Option<i32> = row.try_get("last_status")?;
+    let enabled: bool = row.try_get("enabled")?;
+    Ok(WebhookBody {
+        id: row.try_get("id")?,
+        url: row.try_get("url")?,
+        tenant: row.try_get("tenant")?,
+        kinds: kinds.iter().map(kind).collect::<Result<_, _>>()?,
+        state: match (enabled, paused_at) {
+            (false, _) => WebhookState::Disabled,
+            (true, Some(_)) => WebhookState::Paused,
+            (true, None) => WebhookState::Enabled,
+        },
+        created_at: row.try_get("created_at")?,
+        changed_at: row.try_get("changed_at")?,
+        paused_at,
+        failures: u32::try_from(failures).unwrap_or(0),
+        failing_since: row.try_get("failing_since")?,
+        last_delivered_at: row.try_get("last_delivered_at")?,
+        last_failed_at: row.try_get("last_failed_at")?,
+        last_status: last_status.and_then(|status| u16::try_from(status).ok()),
+        last_error: row.try_get("last_error")?,
+        waiting: 0,
+        given_up: u64::try_from(given_up).unwrap_or(0),
+    })
+}
+
+/// The tenant of an endpoint: none if there is no such endpoint.
+///
+/// # Errors
+/// When the database does not answer, or the row cannot be read.
+pub async fn tenant_of(connection: &mut PgConnection, id: &WebhookId) -> Result<Option<Option<TenantId>>, StoreError> {
+    let found: Option<Option<String>> = sqlx::query_scalar("select tenant from webhooks where id = $1")
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?;
+    let parse = |tenant: String| TenantId::parse(&tenant).map_err(StoreError::name("tenant"));
+    found.map(|tenant| tenant.map(parse).transpose()).transpose()
+}
+
+/// Creates or replaces an endpoint.
+///
+/// The secret is kept where none is given for one that exists; what it had been paused for
+/// is forgotten, because it may be another place now. An endpoint that changed its tenant or was disabled is owed nothing.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn put(
+    connection: &mut PgConnection,
+    id: &WebhookId,
+    tenant: Option<&TenantId>,
+    body: &WebhookPutBody,
+    secret: &WebhookSecret,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let kinds: Vec<&str> = body.kinds.iter().map(|kind| AlertKind::from(*kind).name()).collect();
+    sqlx::query(
+        "delete from deliveries
+        where webhook = $1 and exists (
+            select from webhooks where id = $1 and (not $3 or tenant is distinct from $2)
+        )",
+    )
+    .bind(id.as_str())
+    .bind(tenant.map(TenantId::as_str))
+    .bind(body.enabled)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "insert into webhooks (id, tenant, url, kinds, enabled, secret, created_at, changed_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $7)
+        on conflict (id) do update
+        set
+            tenant = excluded.tenant,
+            url = excluded.url,
+            kinds = excluded.kinds,
+            enabled = excluded.enabled,
+            secret = case when $8 then excluded.secret else webhooks.secret end,
+            changed_at = excluded.changed_at,
+            paused_at = null,
+            failures = 0,
+            failing_since = null,
+            last_error = null",
+    )
+    .bind(id.as_str())
+    .bind(tenant.map(TenantId::as_str))
+    .bind(&body.url)
+    .bind(kinds)
+    .bind(body.enabled)
+    .bind(secret.reveal())
+    .bind(now)
+    .bind(body.secret.is_some())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One endpoint, if the connection may see it.
+///
+/// # Errors
+/// When the database does not answer, or the row cannot be read.
+pub async fn get(connection: &mut PgConnection, id: &WebhookId) -> Result<Option<WebhookBody>, StoreError> {
+    let sql = format!("select {WEBHOOK} from webhooks where id = $1");
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(connection).await?;
+    row.as_ref().map(webhook).transpose()
+}
+
+/// A page of endpoints, by id.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn list(
+    connection: &mut PgConnection,
+    tenant: Option<&TenantId>,
+    page: &Page,
+) -> Result<Vec<WebhookBody>, StoreError> {
+    let sql = format!(
+        "select {WEBHOOK} from webhooks
+        where ($1::text is null or tenant = $1) and ($2::text is null or id > $2)
+        order by id limit $3"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(tenant.map(TenantId::as_str))
+        .bind(page.after.as_deref())
+        .bind(page.fetch())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(webhook).collect()
+}
+
+/// How many events wait for each of these endpoints, in their order. The outbox has no rights for confined reads: ask with
+/// the ids such a read has found.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn waiting(connection: &mut PgConnection, ids: &[String]) -> Result<Vec<u64>, StoreError> {
+    let counts: Vec<i64> = sqlx::query_scalar(
+        "select (select count(*) from deliveries where webhook = wanted.id)
+        from unnest($1::text[]) with ordinality as wanted (id, at) order by at",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    Ok(counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0)).collect())
+}
+
+/// Where and by which key an endpoint is sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where.
+    pub url: String,
+    /// By which key.
+    pub secret: WebhookSecret,
+}
+
+fn target(row: &PgRow) -> Result<Target, StoreError> {
+    let secret = WebhookSecret::parse(row.try_get("secret")?).map_err(|_| StoreError::Row("secret".to_owned()))?;
+    Ok(Target { url: row.try_get("url")?, secret })
+}
+
+/// Where and by which key an endpoint is sent to.
+///
+/// # Errors
+/// When the database does not answer, or the row cannot be read.
+pub async fn target_of(connection: &mut PgConnection, id: &WebhookId) -> Result<Option<Target>, StoreError> {
+    let row = sqlx::query("select url, secret from webhooks where id = $1")
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(target).transpose()
+}
+
+/// Removes an endpoint and what waits for it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn delete(connection: &mut PgConnection, id: &WebhookId) -> Result<(), StoreError> {
+    sqlx::query("delete from deliveries where webhook = $1").bind(id.as_str()).execute(&mut *connection).await?;
+    sqlx::query("delete from webhooks where id = $1").bind(id.as_str()).execute(connection).await?;
+    Ok(())
+}
+
+/// Sends to a paused endpoint again: what waits for it is due now, the oldest first. Its time to be given up begins anew.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn resume(connection: &mut PgConnection, id: &WebhookId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    sqlx::query("update webhooks set paused_at = null, failures = 0, failing_since = null where id = $1")
+        .bind(id.as_str())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("update deliveries set next_attempt_at = $2, tried_since = null, attempts = 0 where webhook = $1")
+        .bind(id.as_str())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// An event on its way to an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// The endpoint.
+    pub webhook: WebhookId,
+    /// Where and by which key.
+    pub target: Target,
+    /// The place of the event.
+    pub place: i64,
+    /// The event.
+    pub event: EventBody,
+    /// How often it was tried before.
+    pub attempts: u32,
+    /// Since when it is tried.
+    pub tried_since: DateTime<Utc>,
+    /// How the endpoint has fared.
+    pub health: Health,
+}
+
+/// Claims what is due: of each endpoint and group the first, if it is due; of each endpoint at most `each`; the longest due
+/// first.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn claim(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    lease: TimeDelta,
+    each: i64,
+    limit: i64,
+) -> Result<Vec<Claimed>, StoreError> {
+    // The heads are chosen without locks, so two replicas may choose the same: the second waits for the first one's row,
+    // finds it claimed, and takes nothing.
+    let rows = sqlx::query(
+        "with heads as (
+            select distinct on (delivery.webhook, delivery.grp)
+                delivery.webhook, delivery.place, delivery.next_attempt_at, delivery.claimed_until
+            from deliveries as delivery
+            join webhooks as webhook on webhook.id = delivery.webhook and webhook.enabled and webhook.paused_at is null
+            order by delivery.webhook, delivery.grp, delivery.place
+        ), due as (
+            select webhook, place, next_attempt_at,
+                row_number() over (partition by webhook order by next_attempt_at, place) as turn
+            from heads
+            where next_attempt_at <= $1 and (claimed_until is null or claimed_until <= $1)
+        ), chosen as (
+            select webhook, place from due where turn <= $3 order by next_attempt_at, place limit $4
+        ), claimed as (
+            update deliveries as delivery
+            set claimed_until = $2, attempts = delivery.attempts + 1, tried_since = coalesce(delivery.tried_since, $1)
+            from chosen
+            where delivery.webhook = chosen.webhook and delivery.place = chosen.place
+                and (delivery.claimed_until is null or delivery.claimed_until <= $1)
+            returning delivery.webhook, delivery.place, delivery.attempts, delivery.tried_since
+        )
+        select claimed.webhook, claimed.place, claimed.attempts, claimed.tried_since, event.doc, webhook.url, webhook.secret,
+            webhook.failures, webhook.failing_since
+        from claimed
+        join events as event on event.place = claimed.place
+        join webhooks as webhook on webhook.id = claimed.webhook
+        order by claimed.place",
+    )
+    .bind(now)
+    .bind(now.checked_add_signed(lease).unwrap_or(now))
+    .bind(each)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(claimed).collect()
+}
+
+fn claimed(row: &PgRow) -> Result<Claimed, StoreError> {
+    let attempts: i32 = row.try_get("attempts")?;
+    let failures: i32 = row.try_get("failures")?;
+    Ok(Claimed {
+        webhook: WebhookId::parse(row.try_get("webhook")?).map_err(StoreError::name("webhook"))?,
+        target: target(row)?,
+        place: row.try_get("place")?,
+        event: super::alerts::doc(row)?,
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        tried_since: row.try_get("tried_since")?,
+        health: Health {
+            failures: u32::try_from(failures).unwrap_or(u32::MAX),
+            failing_since: row.try_get("failing_since")?,
+        },
+    })
+}
+
+/// Writes down that an endpoint took an event.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn delivered(
+    connection: &mut PgConnection,
+    claimed: &Claimed,
+    status: u16,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "with done as (delete from deliveries where webhook = $1 and place = $2)
+        update webhooks
+        set failures = 0, failing_since = null, last_error = null, last_status = $3, last_delivered_at = $4
+        where id = $1",
+    )
+    .bind(claimed.webhook.as_str())
+    .bind(claimed.place)
+    .bind(i32::from(status))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What becomes of an event that an endpoint did not take, and of the endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// Why.
+    pub error: String,
+    /// When it is tried again; none if it is given up.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Whether the endpoint is paused.
+    pub pause: bool,
+}
+
+/// Writes down that an endpoint did not take an event.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn failed(
+    connection: &mut PgConnection,
+    claimed: &Claimed,
+    failed: &Failed,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "with again as (
+            update deliveries set next_attempt_at = $3, claimed_until = null, last_error = $4
+            where webhook = $1 and place = $2 and $3::timestamptz is not null
+        ), given_up as (
+            delete from deliveries where webhook = $1 and place = $2 and $3::timestamptz is null
+        )
+        update webhooks
+        set
+            failures = failures + 1,
+            failing_since = coalesce(failing_since, $5),
+            last_failed_at = $5,
+            last_error = $4,
+            last_status = $6,
+            paused_at = case when $7 then coalesce(paused_at, $5) else paused_at end,
+            given_up = given_up + case when $3::timestamptz is null then 1 else 0 end
+        where id = $1",
+    )
+    .bind(claimed.webhook.as_str())
+    .bind(claimed.place)
+    .bind(failed.next_attempt_at)
+    .bind(&failed.error)
+    .bind(now)
+    .bind(failed.status.map(i32::from))
+    .bind(failed.pause)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

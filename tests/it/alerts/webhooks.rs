@@ -1,0 +1,311 @@
+//! Webhooks: signed, at least once, in order for each budget, tried again, paused, resumed.
+
+use chrono::TimeDelta;
+use counterfoil::auth::Scope;
+use serde_json::{Value, json};
+
+use super::receiver::{Message, Receiver};
+use super::{acme, evaluate, put_budget, short, spend};
+use crate::support::service::{Replica, TestService};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+async fn put_webhook(service: &TestService, id: &str, receiver: &Receiver, but: Value) -> Value {
+    let mut body = json!({"url": receiver.url(), "secret": SECRET});
+    body.as_object_mut().unwrap().extend(but.as_object().unwrap().clone());
+    service.call("PUT", &format!("/v1/webhooks/{id}"), body).await.ok()
+}
+
+/// Delivers what is due: how many were taken, how many were not.
+async fn deliver(service: &Replica) -> (usize, usize) {
+    let delivered = service.app.deliver_events(service.now()).await.unwrap();
+    (delivered.delivered, delivered.failed)
+}
+
+async fn webhook(service: &Replica, id: &str) -> Value {
+    service.call("GET", &format!("/v1/webhooks/{id}"), Value::Null).await.ok()
+}
+
+fn shorts(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(|message| short(&message.body["data"])).collect()
+}
+
+#[tokio::test]
+async fn a_threshold_crossed_arrives_signed_and_as_the_event_is_listed() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    spend(&service, "acme", 500).await;
+    assert_eq!(evaluate(&service).await, 1);
+    assert_eq!(deliver(&service).await, (1, 0));
+    let message = receiver.taken().remove(0);
+    assert!(message.is_signed_by(SECRET));
+    assert!(!message.is_signed_by("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+    let event = super::events(&service).await.remove(0);
+    assert_eq!(message.body, json!({"type": "threshold.raised", "timestamp": "2026-06-10T12:00:00Z", "data": event}));
+    assert_eq!(message.header("webhook-id"), event["id"].as_str().unwrap());
+    assert_eq!(message.header("webhook-timestamp"), service.now().timestamp().to_string());
+    assert_eq!(message.header("content-type"), "application/json");
+    assert_eq!(deliver(&service).await, (0, 0), "once it was taken it is not sent again");
+    assert_eq!(webhook(&service, "pager").await["waiting"], 0);
+}
+
+#[tokio::test]
+async fn what_fails_is_tried_again_with_the_same_id_and_holds_back_only_its_own_budget() {
+    let service = acme().await;
+    put_budget(&service, "acme-usd", json!({"scope": {"tenant": "acme"}, "measure": "requests", "limit": "4"})).await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    receiver.refuse(Some(("acme-month", 500)));
+    spend(&service, "acme", 500).await;
+    evaluate(&service).await;
+    assert_eq!(deliver(&service).await, (0, 1));
+    let first = receiver.taken().remove(0);
+    // Later ones of the same budget wait behind it; another budget's do not.
+    spend(&service, "acme", 600).await;
+    assert_eq!(evaluate(&service).await, 3);
+    assert_eq!(deliver(&service).await, (1, 0));
+    assert_eq!(shorts(&receiver.taken()), ["threshold raised acme-usd at 0.5"]);
+    let now = webhook(&service, "pager").await;
+    assert_eq!((&now["waiting"], &now["state"], &now["last_error"]), (&json!(3), &json!("enabled"), &Value::Null));
+    service.advance(TimeDelta::seconds(10));
+    assert_eq!(deliver(&service).await, (0, 1), "after five seconds, and up to a quarter more");
+    let second = receiver.taken().remove(0);
+    assert_eq!((second.header("webhook-id"), &second.bytes), (first.header("webhook-id"), &first.bytes));
+    assert!(second.is_signed_by(SECRET), "each attempt has its own time and signature");
+    assert_ne!(second.header("webhook-timestamp"), first.header("webhook-timestamp"));
+    assert_eq!(webhook(&service, "pager").await["last_error"], "answered 500");
+    receiver.refuse(None);
+    assert_eq!(deliver(&service).await, (0, 0), "not due yet");
+    service.advance(TimeDelta::seconds(20));
+    assert_eq!(deliver(&service).await, (3, 0));
+    assert_eq!(
+        shorts(&receiver.taken()),
+        ["threshold raised acme-month at 0.5", "threshold raised acme-month at 0.9", "overdraft raised acme-month"]
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_keeps_failing_is_paused_shown_and_resumed_without_loss() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    receiver.refuse(Some(("acme-month", 503)));
+    spend(&service, "acme", 500).await;
+    evaluate(&service).await;
+    let mut attempts = 0;
+    while webhook(&service, "pager").await["state"] == "enabled" {
+        attempts += deliver(&service).await.1;
+        service.advance(TimeDelta::hours(1));
+        assert!(attempts < 100);
+    }
+    let shown = webhook(&service, "pager").await;
+    assert_eq!(attempts, receiver.taken().len());
+    assert_eq!(
+        (&shown["state"], &shown["failures"], &shown["last_status"]),
+        (&json!("paused"), &json!(10), &json!(503))
+    );
+    assert!(shown["paused_at"].is_string() && shown["failing_since"].is_string(), "{shown:#}");
+    // While it is paused nothing is sent, and everything is kept.
+    receiver.refuse(None);
+    spend(&service, "acme", 400).await;
+    assert_eq!(evaluate(&service).await, 1);
+    service.advance(TimeDelta::days(5));
+    assert_eq!(deliver(&service).await, (0, 0));
+    assert_eq!(webhook(&service, "pager").await["waiting"], 2);
+    let resumed = service.call("POST", "/v1/webhooks/pager/resume", Value::Null).await.ok();
+    assert_eq!((&resumed["state"], &resumed["failures"]), (&json!("enabled"), &json!(0)));
+    assert_eq!(deliver(&service).await, (2, 0));
+    assert_eq!(shorts(&receiver.taken()), ["threshold raised acme-month at 0.5", "threshold raised acme-month at 0.9"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_paused_at_once_and_a_redirect_is_not_followed() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    receiver.answer(&[302, 410]);
+    spend(&service, "acme", 500).await;
+    evaluate(&service).await;
+    assert_eq!(deliver(&service).await, (0, 1));
+    assert_eq!(receiver.taken().len(), 1, "the place it points to was not asked");
+    assert_eq!(webhook(&service, "pager").await["last_error"], "answered 302, a redirect: redirects are not followed");
+    service.advance(TimeDelta::seconds(10));
+    assert_eq!(deliver(&service).await, (0, 1));
+    assert_eq!(webhook(&service, "pager").await["state"], "paused");
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_taken_for_three_days_is_given_up_and_the_next_one_goes() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    put_budget(
+        &service,
+        "other",
+        json!({"scope": {"tenant": "acme"}, "limit": "100000", "thresholds": ["0.005", "0.006"]}),
+    )
+    .await;
+    receiver.refuse(Some(("acme-month", 400)));
+    spend(&service, "acme", 500).await;
+    assert_eq!(evaluate(&service).await, 2);
+    assert_eq!(deliver(&service).await, (1, 1));
+    spend(&service, "acme", 450).await;
+    evaluate(&service).await;
+    // Others are taken now and then, so the endpoint itself is well.
+    service.advance(TimeDelta::days(3));
+    assert_eq!(deliver(&service).await, (1, 2), "the first is given up, and the second's turn has come");
+    let shown = webhook(&service, "pager").await;
+    assert_eq!((&shown["state"], &shown["given_up"], &shown["waiting"]), (&json!("enabled"), &json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_replica_that_died_on_the_way_loses_nothing() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    spend(&service, "acme", 500).await;
+    evaluate(&service).await;
+    // Claimed, and never heard of again.
+    let mut connection = service.db.pool().acquire().await.unwrap();
+    let claim = TimeDelta::seconds(60);
+    let claimed = counterfoil::store::webhooks::claim(&mut connection, service.now(), claim, 4, 16).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(deliver(&service).await, (0, 0), "nobody else sends what is claimed");
+    service.advance(TimeDelta::seconds(61));
+    let other = service.replica().await;
+    let now = service.now();
+    let (one, two) = tokio::join!(service.app.deliver_events(now), other.app.deliver_events(now));
+    assert_eq!(one.unwrap().delivered + two.unwrap().delivered, 1);
+    assert_eq!(receiver.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_the_kinds_and_the_tenant_it_asked_for() {
+    let service = acme().await;
+    service.call("PUT", "/v1/tenants/bolt", json!({"timezone": "Etc/UTC"})).await.ok();
+    put_budget(&service, "bolt-month", json!({"scope": {"tenant": "bolt"}})).await;
+    put_budget(&service, "quota", json!({"scope": {"provider": "openai"}, "thresholds": ["0.7"]})).await;
+    let (all, overdrafts, bolt) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);
+    put_webhook(&service, "all", &all, json!({})).await;
+    put_webhook(&service, "overdrafts", &overdrafts, json!({"kinds": ["overdraft"]})).await;
+    put_webhook(&service, "bolt", &bolt, json!({"tenant": "bolt"})).await;
+    put_webhook(&service, "off", &all, json!({"enabled": false})).await;
+    spend(&service, "acme", 100).await;
+    spend(&service, "bolt", 1100).await;
+    evaluate(&service).await;
+    deliver(&service).await;
+    assert_eq!(all.taken().len(), 5);
+    assert_eq!(overdrafts.taken().len(), 2, "the tenant's and the quota's");
+    let mut own = shorts(&bolt.taken());
+    own.sort();
+    assert_eq!(
+        own,
+        ["overdraft raised bolt-month", "threshold raised bolt-month at 0.5", "threshold raised bolt-month at 0.9"]
+    );
+}
+
+#[tokio::test]
+async fn a_secret_is_made_and_shown_once_and_never_again() {
+    let service = acme().await;
+    let body = json!({"url": "https://hooks.example.com/x", "kinds": ["threshold"]});
+    let made = service.call("PUT", "/v1/webhooks/pager", body.clone()).await.ok();
+    let secret = made["secret"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("whsec_") && secret.len() == 50, "{secret}");
+    let again = service.call("PUT", "/v1/webhooks/pager", body).await.ok();
+    assert_eq!(again["secret"], Value::Null);
+    for path in ["/v1/webhooks/pager", "/v1/webhooks"] {
+        let shown = service.call("GET", path, Value::Null).await.ok().to_string();
+        assert!(!shown.contains(&secret) && !shown.contains("secret"), "{shown}");
+    }
+    let kept: String = sqlx::query_scalar("select secret from webhooks").fetch_one(service.db.pool()).await.unwrap();
+    assert_eq!(kept, secret, "writing it again without one keeps it");
+}
+
+#[tokio::test]
+async fn a_test_says_what_came_of_it_and_private_addresses_need_leave() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    let tested = service.call("POST", "/v1/webhooks/pager/test", Value::Null).await.ok();
+    assert_eq!(tested, json!({"delivered": true, "status": 204, "error": null}));
+    let message = receiver.taken().remove(0);
+    assert!(message.is_signed_by(SECRET));
+    assert_eq!(message.body["type"], "test.raised");
+    receiver.answer(&[418]);
+    let tested = service.call("POST", "/v1/webhooks/pager/test", Value::Null).await.ok();
+    assert_eq!(tested, json!({"delivered": false, "status": 418, "error": "answered 418"}));
+    receiver.taken();
+    let careful = service.public_webhooks_only();
+    let tested = careful.call("POST", "/v1/webhooks/pager/test", Value::Null).await.ok();
+    assert_eq!(tested["delivered"], false);
+    assert!(tested["error"].as_str().unwrap().starts_with("127.0.0.1 is not a public address"), "{tested:#}");
+    assert_eq!(receiver.taken().len(), 0);
+    assert_eq!(super::events(&service).await, Vec::<Value>::new(), "a test is no event");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_endpoint_is_named() {
+    let service = acme().await;
+    for (body, field) in [
+        (json!({"url": "ftp://example.com"}), "url"),
+        (json!({"url": "https://user:pw@example.com"}), "url"),
+        (json!({"url": format!("https://example.com/{}", "x".repeat(2_000))}), "url"),
+        (json!({"url": "https://example.com", "secret": "hunter2"}), "secret"),
+        (json!({"url": "https://example.com", "kinds": ["weather"]}), "kinds[0]"),
+        (json!({"url": "https://example.com", "tenant": "no such"}), "tenant"),
+        (json!({"url": "https://example.com", "colour": "red"}), "colour"),
+    ] {
+        let refused = service.call("PUT", "/v1/webhooks/pager", body).await;
+        assert_eq!(refused.problem(), (422, "invalid_request"), "{field}");
+        assert_eq!(refused.body["errors"][0]["field"], field);
+        assert!(!refused.body.to_string().contains("hunter2"));
+    }
+    let unknown =
+        service.call("PUT", "/v1/webhooks/pager", json!({"url": "https://example.com", "tenant": "nobody"})).await;
+    assert_eq!(unknown.problem(), (404, "unknown_tenant"));
+    for (method, path) in [
+        ("GET", "/v1/webhooks/pager"),
+        ("DELETE", "/v1/webhooks/pager"),
+        ("POST", "/v1/webhooks/pager/resume"),
+        ("POST", "/v1/webhooks/pager/test"),
+    ] {
+        assert_eq!(
+            service.call(method, path, Value::Null).await.problem(),
+            (404, "unknown_webhook"),
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_confined_caller_writes_and_sees_its_own_endpoints_only() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "platform", &receiver, json!({})).await;
+    put_webhook(&service, "acmes", &receiver, json!({"tenant": "acme"})).await;
+    service.call("PUT", "/v1/tenants/bolt", json!({"timezone": "Etc/UTC"})).await.ok();
+    let bolt = service.token(&[Scope::Admin], Some("bolt"));
+    let call = async |method: &'static str, path: &'static str, body: Value| {
+        service.call_as(&bolt, method, path, &[], body).await
+    };
+    let body = json!({"url": "https://example.com"});
+    assert_eq!(call("PUT", "/v1/webhooks/own", body.clone()).await.ok()["tenant"], "bolt");
+    for id in ["/v1/webhooks/platform", "/v1/webhooks/acmes"] {
+        assert_eq!(call("PUT", id, body.clone()).await.problem(), (409, "conflict"));
+        assert_eq!(call("GET", id, Value::Null).await.problem(), (404, "unknown_webhook"));
+        assert_eq!(call("DELETE", id, Value::Null).await.problem(), (404, "unknown_webhook"));
+    }
+    assert_eq!(call("POST", "/v1/webhooks/acmes/test", Value::Null).await.problem(), (404, "unknown_webhook"));
+    assert_eq!(call("POST", "/v1/webhooks/acmes/resume", Value::Null).await.problem(), (404, "unknown_webhook"));
+    let foreign = json!({"url": "https://example.com", "tenant": "acme"});
+    assert_eq!(call("PUT", "/v1/webhooks/own", foreign).await.problem(), (403, "forbidden_tenant"));
+    let listed = call("GET", "/v1/webhooks", Value::Null).await.ok();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    assert_eq!(service.call("GET", "/v1/webhooks", Value::Null).await.ok()["items"].as_array().unwrap().len(), 3);
+    let reader = service.token(&[Scope::Read], Some("bolt"));
+    let refused = service.call_as(&reader, "PUT", "/v1/webhooks/own", &[], body).await;
+    assert_eq!(refused.problem(), (403, "forbidden_scope"));
+    assert_eq!(call("DELETE", "/v1/webhooks/own", Value::Null).await.ok()["id"], "own");
+    assert_eq!(receiver.taken().len(), 0);
+}
