@@ -43,8 +43,12 @@ pub struct ReconcileArgs {
     /// The provider, as calls name it
     #[arg(long, value_name = "NAME")]
     provider: String,
-    /// Whose the workspaces or projects are: a JSON file such as {"wrkspc_01": {"tenant": "acme"}}
-    #[arg(long, value_name = "FILE")]
+    /// Whose the workspaces or projects of the report are, as in the API.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Whose the workspaces or projects are: a JSON file such as {\"wrkspc_01\": {\"tenant\": \"acme\"}}"
+    )]
     mapping: Option<PathBuf>,
     /// Post the true-ups
     #[arg(long)]
@@ -70,7 +74,9 @@ fn request(args: &ReconcileArgs) -> anyhow::Result<ReconciliationRequest> {
         };
         match page {
             Value::Array(several) => pages.extend(several),
-            one => pages.push(one),
+            one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                pages.push(one);
+            }
         }
     }
     let report = if pages.len() == 1 { pages.swap_remove(0) } else { Value::Array(pages) };

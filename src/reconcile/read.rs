@@ -85,9 +85,9 @@ fn read_pages(pages: &[(String, &Value)], named: Option<ReportKind>) -> Result<R
         report.kinds.insert(kind);
         let days = told.coverage.days()?;
         if kind.counts_tokens() {
-            report.token_days.extend(days)
+            report.token_days.extend(days);
         } else {
-            report.cost_days.extend(days)
+            report.cost_days.extend(days);
         }
         report.counts_requests |= kind == ReportKind::OpenAiUsage;
     }

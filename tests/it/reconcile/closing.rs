@@ -12,6 +12,10 @@ async fn may(service: &TestService) -> String {
     for path in [
         "/v1/usage?from=2026-05-01&to=2026-06-01&group_by=tenant,feature,provider,model&bucket=day",
         "/v1/usage?from=2026-05-01&to=2026-06-01&group_by=tenant,run",
+        "/v1/exports/transfers?period=2026-05",
+        "/v1/exports/focus?period=2026-05",
+        "/v1/exports/ghg?period=2026-05",
+        "/v1/exports/hledger?period=2026-05",
     ] {
         said += &service.call("GET", path, Value::Null).await.ok().to_string();
     }

@@ -6,11 +6,13 @@ use sqlx::ConnectOptions;
 
 use super::*;
 
-fn run(service: &TestService, folder: &std::path::Path, arguments: &[&str]) -> Output {
+/// Runs the command on a thread of its own: the service of this test must go on meanwhile, or its lane would hold its locks.
+async fn run(service: &TestService, folder: &std::path::Path, arguments: &[&str]) -> Output {
     let url = service.db.connect_options().to_url_lossy().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
     command.current_dir(folder).env_remove("DATABASE_URL").arg("reconcile").args(arguments);
-    command.args(["--provider", "anthropic", "--database-url", &url, "--keys-dir", "keys"]).output().unwrap()
+    command.args(["--provider", "anthropic", "--database-url", &url, "--keys-dir", "keys"]);
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -26,17 +28,17 @@ async fn the_command_compares_then_approves_and_says_what_it_did() {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     };
 
-    let compared = run(&service, folder.path(), &["usage.json", "costs.json"]);
+    let compared = run(&service, folder.path(), &["usage.json", "costs.json"]).await;
     assert_eq!(compared.status.code(), Some(1), "{}", told(&compared));
     for part in ["1 of 1 lines differ", "uncaptured_calls", "0.00045", "Nothing is posted"] {
         assert!(told(&compared).contains(part), "{part}: {}", told(&compared));
     }
     assert_eq!(balance(&service, "adjustment:anthropic").await.0, 0);
-    let approved = run(&service, folder.path(), &["usage.json", "costs.json", "--approve"]);
+    let approved = run(&service, folder.path(), &["usage.json", "costs.json", "--approve"]).await;
     assert!(approved.status.success() && told(&approved).contains("Approved"), "{}", told(&approved));
     assert_eq!(balance(&service, "adjustment:anthropic").await, (110, "0.00045".to_owned()));
-    let again = run(&service, folder.path(), &["usage.json", "costs.json"]);
+    let again = run(&service, folder.path(), &["usage.json", "costs.json"]).await;
     assert!(again.status.success() && told(&again).contains("The books agree"), "{}", told(&again));
-    let missing = run(&service, folder.path(), &["nothing.json"]);
+    let missing = run(&service, folder.path(), &["nothing.json"]).await;
     assert!(!missing.status.success() && told(&missing).contains("nothing.json cannot be read"), "{}", told(&missing));
 }
