@@ -128,6 +128,74 @@ impl AuthArgs {
     }
 }
 
+/// What the attributes of OTLP spans mean: the options of `serve`. An option that is not given leaves the default, which
+/// `docs/guides/otlp.md` lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct OtlpArgs {
+    /// Attributes of OTLP spans and resources that name the tenant, the first that is set.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        env = "COUNTERFOIL_OTLP_TENANT",
+        help = "Attributes of OTLP spans and resources that name the tenant, the first that is set [default: counterfoil.tenant,tenant.id]"
+    )]
+    pub otlp_tenant: Vec<String>,
+
+    /// Tenant of OTLP spans that name none, where the token is not confined to one
+    #[arg(long, value_name = "TENANT", env = "COUNTERFOIL_OTLP_TENANT_DEFAULT")]
+    pub otlp_tenant_default: Option<String>,
+
+    /// Attributes that name the feature.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        env = "COUNTERFOIL_OTLP_FEATURE",
+        help = "Attributes that name the feature [default: counterfoil.feature,gen_ai.workflow.name,service.name]"
+    )]
+    pub otlp_feature: Vec<String>,
+
+    /// Feature of OTLP spans that name none.
+    #[arg(
+        long,
+        value_name = "FEATURE",
+        env = "COUNTERFOIL_OTLP_FEATURE_DEFAULT",
+        help = "Feature of OTLP spans that name none [default: otlp]"
+    )]
+    pub otlp_feature_default: Option<String>,
+
+    /// Attributes that name the run.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        env = "COUNTERFOIL_OTLP_RUN",
+        help = "Attributes that name the run [default: counterfoil.run,gen_ai.conversation.id]"
+    )]
+    pub otlp_run: Vec<String>,
+
+    /// Attributes that name the agent.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        env = "COUNTERFOIL_OTLP_AGENT",
+        help = "Attributes that name the agent [default: counterfoil.agent,gen_ai.agent.id,gen_ai.agent.name]"
+    )]
+    pub otlp_agent: Vec<String>,
+
+    /// Attributes that name the region that served.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        env = "COUNTERFOIL_OTLP_REGION",
+        help = "Attributes that name the region that served [default: counterfoil.region]"
+    )]
+    pub otlp_region: Vec<String>,
+}
+
 /// Which Postgres a command talks to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreChoice {

@@ -1,10 +1,11 @@
 //! Counterfoil: the ledger that agent fleets consult before each model call.
 //!
-//! The map: dependencies point one way, `cli → {http, worker} → app → {lane, store, auth} → wire → domain`.
+//! The map: dependencies point one way, `cli → {http, worker} → app → export → {lane, store, auth, ingest} → wire → domain`.
 //!
 //! | room | one sentence |
 //! |---|---|
 //! | [`domain`] | what is true: pure rules over values, no I/O, no clock |
+//! | [`ingest`] | what others send (OTLP, `CloudEvents`, lines), as usage commands |
 //! | [`wire`] | the JSON shapes, one set for the API and for what the store keeps as JSON |
 //! | [`store`] | where it is kept: all SQL, and the private Postgres |
 //! | [`auth`] | who is calling |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod domain;
 pub mod export;
 pub mod http;
+pub mod ingest;
 pub mod lane;
 pub mod store;
 pub mod telemetry;

@@ -1,6 +1,8 @@
-//! Housekeeping: what may be forgotten, once in a while. Nothing that decides depends on it running, or running on time.
+//! Housekeeping: what may be forgotten, once in a while; and [`learning`]. Nothing that decides depends on it running, or running on time.
 //!
 //! Deliberately absent: resets (boundaries are computed) and expiry (it counts by the clock, lanes write it down).
+
+pub mod learning;
 
 use std::time::Duration;
 

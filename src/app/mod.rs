@@ -9,11 +9,14 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`catalogue`] | tenants and budgets: create, replace, archive |
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
+//! | [`ingest`] | spans of instrumented applications, posted as usage |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`exports`] | whole periods, taken out |
+//! | [`learned`] | what calls really use of what they ask for: learn, tell |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
+//! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, recomputed and compared |
 
@@ -23,8 +26,11 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
 pub mod exports;
+pub mod ingest;
+pub mod learned;
 pub mod ledger;
 pub mod rates;
+pub mod signals;
 pub mod start;
 pub mod usage;
 pub mod verdicts;
@@ -39,7 +45,9 @@ use crate::clock::Clock;
 use crate::domain::access::Denied;
 use crate::domain::id::{BudgetId, ReservationId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
+use crate::domain::signal::RuleBook;
 use crate::export::ExportError;
+use crate::ingest::mapping::Mapping;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
 use crate::wire::FieldError;
@@ -61,6 +69,10 @@ pub struct App {
     pub grants: Arc<GrantSigner>,
     /// What takes whole periods out.
     pub exports: exports::Exports,
+    /// What the attributes of spans mean.
+    pub otlp: Arc<Mapping>,
+    /// What providers' answers mean.
+    pub rules: Arc<RuleBook>,
 }
 
 /// Why a use case could not be done.

@@ -12,6 +12,8 @@ use super::App;
 use super::exports::Exports;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
+use crate::domain::id::FeatureId;
+use crate::ingest::mapping::{FEATURE_DEFAULT, Mapping};
 use crate::lane::{Lane, Snapshots};
 use crate::store::{MIGRATOR, StoreError, catalogue, rates};
 
@@ -83,5 +85,19 @@ pub async fn start(
     drop(connection);
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
     let exports = Exports::new(pool.clone(), clock.clone());
-    Ok(App { pool, lane, snapshots, clock, verifier, grants, exports })
+    let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
+    let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
+    Ok(App { pool, lane, snapshots, clock, verifier, grants, exports, otlp, rules })
+}
+
+/// What the attributes of spans mean where nobody says otherwise.
+///
+/// # Errors
+/// When the bundled names of providers cannot be read.
+pub fn standard_mapping() -> Result<Mapping, StoreError> {
+    let names = crate::wire::price::bundled_provider_names();
+    let names = names.map_err(|error| StoreError::Row(format!("the bundled provider names: {error}")))?;
+    let feature =
+        FeatureId::parse(FEATURE_DEFAULT).map_err(|error| StoreError::Row(format!("the default feature {error}")))?;
+    Ok(Mapping::standard(names, feature))
 }

@@ -14,9 +14,11 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, start};
 use crate::auth::{GrantKey, GrantSigner, LocalKey, TokenRules, TrustedKeys, Verifier};
 use crate::clock::Clock;
-use crate::config::{AuthArgs, Environment, StoreArgs};
+use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs};
+use crate::domain::id::{FeatureId, TenantId};
 use crate::http::service::service;
 use crate::http::state::HttpState;
+use crate::ingest::mapping::Mapping;
 use crate::store::embedded::{Ownership, Report};
 use crate::store::open::{Opened, open_store};
 use crate::telemetry;
@@ -63,6 +65,29 @@ fn trusted_keys(args: &AuthArgs, local: &LocalKey) -> anyhow::Result<TrustedKeys
     Ok(keys)
 }
 
+/// What the attributes of spans mean, as the options say.
+fn otlp_mapping(args: &OtlpArgs) -> anyhow::Result<Mapping> {
+    let mut mapping = start::standard_mapping()?;
+    for (names, given) in [
+        (&mut mapping.tenant, &args.otlp_tenant),
+        (&mut mapping.feature, &args.otlp_feature),
+        (&mut mapping.run, &args.otlp_run),
+        (&mut mapping.agent, &args.otlp_agent),
+        (&mut mapping.region, &args.otlp_region),
+    ] {
+        if !given.is_empty() {
+            names.clone_from(given);
+        }
+    }
+    if let Some(tenant) = &args.otlp_tenant_default {
+        mapping.tenant_default = Some(TenantId::parse(tenant).context("--otlp-tenant-default")?);
+    }
+    if let Some(feature) = &args.otlp_feature_default {
+        mapping.feature_default = FeatureId::parse(feature).context("--otlp-feature-default")?;
+    }
+    Ok(mapping)
+}
+
 /// Opens the store, prepares it, and starts to listen.
 ///
 /// # Errors
@@ -70,6 +95,7 @@ fn trusted_keys(args: &AuthArgs, local: &LocalKey) -> anyhow::Result<TrustedKeys
 pub async fn boot(
     store: &StoreArgs,
     auth: &AuthArgs,
+    otlp: &OtlpArgs,
     environment: &Environment,
     listen: SocketAddr,
     report: Report,
@@ -87,13 +113,16 @@ pub async fn boot(
     let verifier = Arc::new(Verifier::new(rules.clone(), trusted_keys(auth, &local_key)?));
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
     let tasks = TaskTracker::new();
-    let app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
+    let mapping = otlp_mapping(otlp)?;
+    let mut app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
+    app.otlp = Arc::new(mapping);
     let router = service(HttpState::new(app.clone(), metrics))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tasks.spawn(crate::worker::run(app.pool.clone(), app.clock.clone(), stop.clone()));
+    tasks.spawn(crate::worker::learning::run(app.clone(), stop.clone()));
     let server = tasks.spawn(async move {
         axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await }).await
     });

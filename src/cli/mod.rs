@@ -8,6 +8,7 @@
 //! | [`mod@export`] | takes whole periods out, as files |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
+//! | [`import`] | adds prices and factors from files |
 //! | [`verify`] | recomputes the books and compares |
 //! | [`migrate`] | brings the tables up to date |
 //! | [`openapi`] | prints the document |
@@ -18,6 +19,7 @@ pub mod boot;
 pub mod client;
 pub mod demo;
 pub mod export;
+pub mod import;
 pub mod migrate;
 pub mod openapi;
 pub mod serve;
@@ -52,9 +54,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Mint a token with the local key
     Token(token::TokenArgs),
-    // These four are described by their arguments' own docs, which `--help` shows whole.
+    // These are described by their arguments' own docs, which `--help` shows whole.
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
+    Import(import::ImportArgs),
     Migrate(migrate::MigrateArgs),
     Openapi(openapi::OpenapiArgs),
 }
@@ -73,6 +76,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(args) => token::run(&args, &environment),
         Command::Export(args) => export::run(&args, &environment).await,
         Command::Verify(args) => verify::run(&args, &environment).await,
+        Command::Import(args) => import::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,
         Command::Openapi(args) => openapi::run(&args),
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::boot::{Running, boot, start_telemetry};
-use crate::config::{AuthArgs, Environment, StoreArgs};
+use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs};
 
 /// Serve the HTTP API.
 ///
@@ -24,6 +24,8 @@ pub struct ServeArgs {
     store: StoreArgs,
     #[command(flatten)]
     auth: AuthArgs,
+    #[command(flatten)]
+    otlp: OtlpArgs,
     /// Address to listen on; port 0 picks one and prints it
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "COUNTERFOIL_LISTEN")]
     listen: SocketAddr,
@@ -35,7 +37,7 @@ pub(super) async fn run(args: &ServeArgs, environment: &Environment) -> anyhow::
     // Before anything that takes long: a signal during the start must still stop the private Postgres cleanly.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let running = boot(&args.store, &args.auth, environment, args.listen, report, metrics).await?;
+    let running = boot(&args.store, &args.auth, &args.otlp, environment, args.listen, report, metrics).await?;
     say(&format!("listening on http://{} (API pages at /docs)", running.address))?;
     tracing::info!(store = running.place(), "ready");
     let by_store = tokio::select! {

@@ -16,6 +16,8 @@
 //! | [`estimate`] | what a call would cost, with everything that explains it |
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
+//! | [`signal`] | what a provider says about its limits |
+//! | [`learned`] | what calls really use of what they ask for |
 //! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
@@ -41,7 +43,9 @@ pub mod estimate;
 pub(crate) mod fixtures;
 pub mod forecast;
 pub mod id;
+pub mod learned;
 pub mod ledger;
 pub mod price;
+pub mod signal;
 pub mod tariff;
 pub mod usage;

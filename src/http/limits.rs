@@ -7,6 +7,8 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest body of a route that takes many items at once, in bytes: 10,000 items of 1 KiB, and room. Such a route says so
 /// with `DefaultBodyLimit::max`.
 pub const BULK_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest silence of a caller in the middle of a body that is read as it comes.
+pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest time until the head of an answer is ready. A stream may go on after it.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest `x-request-id` that is taken over from the caller, in bytes.

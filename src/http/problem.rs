@@ -255,6 +255,16 @@ impl Problem {
         problem
     }
 
+    /// The same problem of a field inside another one. One that blames no field stays as it is.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        if self.0.errors.is_empty() {
+            return self;
+        }
+        let inner = |error: &FieldError| FieldError { field: format!("{outer}.{}", error.field), ..error.clone() };
+        Self::fields(self.0.code, self.0.errors.iter().map(inner).collect())
+    }
+
     /// A bug: the cause is logged, the caller gets the request id.
     #[must_use]
     pub fn internal(cause: impl fmt::Display) -> Self {

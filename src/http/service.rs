@@ -21,6 +21,7 @@ const CONTRACT: Contract = Contract {
         ("usage", "Post and query what was used."),
         ("ledger", "The books: transfers, accounts, the trial balance."),
         ("verdicts", "What was refused, and why."),
+        ("signals", "What providers said about their limits."),
         ("tenants", "Customers and their zones."),
         ("budgets", "Limits, and how they stand."),
         ("prices", "The price book: dated, sourced, append-only."),

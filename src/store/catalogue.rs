@@ -14,6 +14,7 @@ use sqlx::{Connection, Postgres, Row, Transaction};
 
 use super::StoreError;
 use super::rows::{reservation_from_row, transfer_from_row};
+use super::signals::closures;
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue, Tenant};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::{Recount, Recounted, counts_since};
@@ -49,7 +50,8 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     .fetch_all(&mut *connection)
     .await?;
     let budgets = budgets.iter().map(budget_from_row).collect::<Result<_, _>>()?;
-    let mut catalogue = Catalogue::new(version, tenants, budgets);
+    let closures = closures(&mut *connection).await?;
+    let mut catalogue = Catalogue::new(version, tenants, budgets).with_closures(closures);
     catalogue.closed_until =
         sqlx::query_scalar("select closed_until from catalogue_head").fetch_one(&mut *connection).await?;
     Ok(catalogue)
@@ -77,7 +79,7 @@ fn budget_from_row(row: &PgRow) -> Result<Budget, StoreError> {
 
 /// A change of the catalogue, alone with it until [`Change::commit`].
 pub struct Change<'c> {
-    transaction: Transaction<'c, Postgres>,
+    pub(super) transaction: Transaction<'c, Postgres>,
     now: DateTime<Utc>,
 }
 
@@ -386,7 +388,9 @@ pub(super) async fn count(
         on_row();
         let reservation = reservation_from_row(&row)?;
         let held = &reservation.hold.consumption;
-        recount.hold(&reservation.call, reservation.granted_at, held).map_err(StoreError::recount)?;
+        recount
+            .hold(&reservation.call, reservation.granted_at, held, &reservation.learned)
+            .map_err(StoreError::recount)?;
     }
     Ok(recount.finish())
 }
@@ -397,9 +401,10 @@ async fn insert_counters(
 ) -> Result<(), StoreError> {
     let column = |of: fn(&Recounted) -> rust_decimal::Decimal| counters.values().map(of).collect::<Vec<_>>();
     sqlx::query(
-        "insert into counters (budget, key, period_start, period_end, tenant, posted, held)
+        "insert into counters (budget, key, period_start, period_end, tenant, posted, held, margin, at_risk)
         select * from unnest(
-            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[]
+            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[],
+            $8::numeric[], $9::numeric[]
         )",
     )
     .bind(counters.keys().map(|id| id.budget.0).collect::<Vec<_>>())
@@ -409,6 +414,8 @@ async fn insert_counters(
     .bind(counters.values().map(|recounted| recounted.tenant.as_ref().map(TenantId::as_str)).collect::<Vec<_>>())
     .bind(column(|recounted| recounted.counter.posted.decimal()))
     .bind(column(|recounted| recounted.counter.held.decimal()))
+    .bind(column(|recounted| recounted.counter.margin.decimal()))
+    .bind(column(|recounted| recounted.counter.at_risk.decimal()))
     .execute(connection)
     .await?;
     Ok(())

@@ -13,8 +13,10 @@
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`export`] | a slice of the journal in one snapshot, row by row |
+//! | [`learned`] | what calls really use of what they ask for |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`usage`] | sums of what was used |
+//! | [`signals`] | what providers said, and the quotas that are closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
 //! | [`migrations`] | the schema, brought up to date |
@@ -29,6 +31,7 @@ pub mod embedded;
 pub mod export;
 pub mod housekeeping;
 pub mod lane;
+pub mod learned;
 pub mod ledger;
 pub mod migrations;
 pub mod naive;
@@ -37,6 +40,7 @@ pub mod rates;
 pub mod reservations;
 mod rows;
 pub mod scratch;
+pub mod signals;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;

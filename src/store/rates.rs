@@ -55,6 +55,16 @@ fn factor_from_row(row: &PgRow) -> Result<Factor, StoreError> {
     doc.into_factor(id).map_err(|error| StoreError::Row(format!("factors.doc of {}: {error}", id.0)))
 }
 
+/// Every factor row, as it is kept.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn factor_docs(connection: &mut PgConnection) -> Result<Vec<FactorDoc>, StoreError> {
+    let rows: Vec<(Json<FactorDoc>,)> =
+        sqlx::query_as("select doc from factors order by id").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(Json(doc),)| doc).collect())
+}
+
 /// What an import did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::learned::ReserveName;
 use crate::domain::amounts::{Quantity, Tokens};
-use crate::domain::budget::catalogue::Enforcement;
+use crate::domain::budget::catalogue::{Enforcement, HoldRule};
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
 use crate::domain::ledger::outcome::{BudgetState, Extended, Posted, Released, Ruled};
 use crate::domain::tariff::Priced;
@@ -145,7 +146,7 @@ pub struct RetryBody {
 /// One reason for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonBody {
-    /// A stable code: `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
+    /// A stable code: `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `held_by_others`, `output_capped`,
     /// `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
     #[schema(example = "near_limit")]
     pub code: String,
@@ -162,6 +163,9 @@ impl From<&Reason> for ReasonBody {
         let number = |quantity: Option<Quantity>| quantity.unwrap_or_default();
         let (asked, available) = (number(reason.asked), number(reason.available));
         let detail = match reason.code {
+            ReasonCode::ClosedByProvider => {
+                format!("the provider has said that quota {budget} is gone until it resets")
+            }
             ReasonCode::LargerThanLimit => {
                 format!(
                     "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
@@ -210,7 +214,14 @@ pub struct BudgetStateBody {
     /// What the open reservations say.
     #[schema(value_type = String, format = "decimal", example = "1.9")]
     pub held: Decimal,
-    /// `limit − posted − held`; below zero when overdrawn.
+    /// What its reservations hold, unless it is their whole estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<ReserveName>,
+    /// What is kept aside for open calls that use more than is held for them; only where less than whole estimates is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "2.4")]
+    pub margin: Option<Decimal>,
+    /// `limit − posted − held`, less the margin; below zero when overdrawn.
     #[schema(value_type = String, format = "decimal", example = "66.9")]
     pub headroom: Decimal,
     /// Whether more was spent than the limit.
@@ -226,6 +237,20 @@ pub struct BudgetStateBody {
     pub timezone: String,
     /// Hard or soft.
     pub enforcement: EnforcementName,
+    /// The provider has said that the quota is gone, until this instant; not there for one that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<DateTime<Utc>>,
+}
+
+/// The rule of a budget that does not hold whole estimates.
+pub(super) fn reserve_body(state: &BudgetState) -> Option<ReserveName> {
+    Some(state.reserve).filter(|rule| *rule != HoldRule::Max).map(ReserveName::from)
+}
+
+/// What is kept aside, where that can be anything but nothing.
+pub(super) fn margin_body(state: &BudgetState) -> Option<Decimal> {
+    let learned = state.reserve != HoldRule::Max || state.counter.at_risk > Quantity::ZERO;
+    learned.then(|| state.margin().decimal().normalize())
 }
 
 impl From<&BudgetState> for BudgetStateBody {
@@ -237,6 +262,8 @@ impl From<&BudgetState> for BudgetStateBody {
             limit: state.limit.decimal().normalize(),
             posted: state.counter.posted.decimal().normalize(),
             held: state.counter.held.decimal().normalize(),
+            reserve: reserve_body(state),
+            margin: margin_body(state),
             headroom: state.headroom().decimal().normalize(),
             overdrawn: state.counter.posted > state.limit,
             period_start: state.period.start,
@@ -244,6 +271,7 @@ impl From<&BudgetState> for BudgetStateBody {
             resets_at_local: state.period.end.map(|end| state.zone.to_local_rfc3339(end)),
             timezone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
+            closed_until: state.closed_until,
         }
     }
 }
@@ -339,7 +367,7 @@ pub struct PostedAnswer {
     pub usage: UsageBuckets,
     /// What moved.
     pub amounts: AmountsBody,
-    /// What was held for it, if anything was.
+    /// The whole estimate that it settles, if one was held.
     pub held: Option<AmountsBody>,
     /// The price row's tier: total input tokens from which it holds. The estimate's may differ: see `held_tier_from`.
     pub price_tier_from: u64,
@@ -347,7 +375,7 @@ pub struct PostedAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_tier_from: Option<u64>,
     /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `period_closed`, `unpriced_model`, `model_factor_fallback`,
-    /// `grid_factor_fallback`.
+    /// `grid_factor_fallback`, `learned_overrun` (more was used than a budget held by a learned rule).
     pub flags: Vec<String>,
     /// When the call happened.
     pub occurred_at: DateTime<Utc>,

@@ -15,9 +15,12 @@
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
 //! | [`export`] | what is asked of an export, and its cursors |
+//! | [`learned`] | how estimates compare with what was used |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
+//! | [`signal`] | a provider's answer, what it means, and the rules that ship |
 //! | [`verdict`] | what was refused, and why |
+//! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
 //! | [`page`] | pages of a list |
 //! | [`price`] | price rows, and the book that comes with the service |
@@ -29,14 +32,17 @@ pub mod budget;
 pub mod call;
 pub mod catalogue;
 pub mod estimate;
+pub mod event;
 pub mod export;
 pub mod factor;
 pub mod kept;
+pub mod learned;
 pub mod ledger;
 pub mod page;
 pub mod price;
 pub mod rates;
 pub mod reservation;
+pub mod signal;
 pub mod usage;
 pub mod verdict;
 

@@ -212,19 +212,21 @@ fn standard() -> String {
 /// # Errors
 /// [`BadPriceData`] when the file in the build is broken.
 pub fn bundled_rows() -> Result<Vec<NewPriceRow>, BadPriceData> {
-    let file: PricesFile = serde_json::from_str(PRICES)?;
-    let mut rows = Vec::new();
-    for model in &file.models {
-        for price in &model.prices {
-            let row = NewPriceRow::try_from(price.row(model, &file)).map_err(|source| BadPriceData::Row {
-                provider: model.provider.clone(),
-                model: model.model.clone(),
-                source,
-            })?;
-            rows.push(row);
-        }
-    }
-    Ok(rows)
+    let rows = rows_of_file(PRICES)?.into_iter().map(|doc| {
+        let (provider, model) = (doc.provider.clone(), doc.model.clone());
+        NewPriceRow::try_from(doc).map_err(|source| BadPriceData::Row { provider, model, source })
+    });
+    rows.collect()
+}
+
+/// The rows of a file like the one that ships: `data/prices/genai-prices.json`.
+///
+/// # Errors
+/// When it is not that JSON.
+pub fn rows_of_file(text: &str) -> Result<Vec<PriceRowDoc>, serde_json::Error> {
+    let file: PricesFile = serde_json::from_str(text)?;
+    let of_model = |model: &ModelEntry| model.prices.iter().map(|price| price.row(model, &file)).collect::<Vec<_>>();
+    Ok(file.models.iter().flat_map(of_model).collect())
 }
 
 /// What providers are called, and whose prices they use: bundled.

@@ -77,6 +77,33 @@ impl Priority {
     }
 }
 
+/// What a reservation holds of its estimate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HoldRule {
+    /// All of it.
+    #[default]
+    Max,
+    /// With the output that 95 of 100 such calls stay within.
+    P95,
+    /// With the output that 99 of 100 such calls stay within.
+    P99,
+}
+
+impl HoldRule {
+    /// Those that are learned.
+    pub const LEARNED: [Self; 2] = [Self::P95, Self::P99];
+
+    /// How many of a thousand calls stay within what is held. None where it is their maximum.
+    #[must_use]
+    pub const fn of_thousand(self) -> Option<u32> {
+        match self {
+            Self::Max => None,
+            Self::P95 => Some(950),
+            Self::P99 => Some(990),
+        }
+    }
+}
+
 /// What a budget is for; a quota is a budget on the provider's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetKind {
@@ -111,6 +138,8 @@ pub struct Budget {
     pub clock: BudgetClock,
     /// What happens at the limit.
     pub enforcement: Enforcement,
+    /// What a reservation holds.
+    pub reserve: HoldRule,
     /// Shares of the limit, ascending, at which answers begin to warn.
     pub thresholds: Vec<Decimal>,
     /// Shares of the limit that only calls of at least this priority may use.
@@ -245,6 +274,8 @@ pub struct Governing {
     pub period: Period,
     /// The periods whose counters are added up: the one above, or the slices of a sliding window, oldest first.
     pub window: Vec<Period>,
+    /// The provider has said that the quota is gone, until this instant; none at an instant after it.
+    pub closed_until: Option<DateTime<Utc>>,
 }
 
 impl Governing {
@@ -304,6 +335,7 @@ pub struct Catalogue {
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
+    closures: BTreeMap<BudgetNumber, DateTime<Utc>>,
 }
 
 impl Catalogue {
@@ -320,6 +352,18 @@ impl Catalogue {
             }
         }
         catalogue
+    }
+
+    /// This catalogue with these quotas closed, each until an instant.
+    #[must_use]
+    pub fn with_closures(self, closures: BTreeMap<BudgetNumber, DateTime<Utc>>) -> Self {
+        Self { closures, ..self }
+    }
+
+    /// Until when a quota is closed, if it is at an instant.
+    #[must_use]
+    pub fn quota_closed_until(&self, budget: BudgetNumber, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.closures.get(&budget).copied().filter(|until| *until > at)
     }
 
     /// The instant in whose period something is counted that belongs to `at` and is written at `now`: its own, unless that
@@ -384,7 +428,8 @@ impl Catalogue {
             if period.end.is_some_and(|end| end <= budget.counted_from) {
                 continue;
             }
-            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window });
+            let closed_until = self.quota_closed_until(budget.number, at);
+            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until });
         }
         Ok(governing)
     }

@@ -43,7 +43,8 @@ impl ProviderNames {
     }
 
     /// The provider an alias, in lower case, stands for.
-    pub(super) fn provider_of(&self, alias: &str) -> Option<&str> {
+    #[must_use]
+    pub fn provider_of(&self, alias: &str) -> Option<&str> {
         self.aliases.get(alias).map(String::as_str)
     }
 

@@ -5,8 +5,11 @@
 //! | [`preflight`] | `/v1/preflight`, `/v1/preflight/batch` |
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
+//! | [`otlp`] | `/v1/otlp/v1/traces` |
+//! | [`usage_accuracy`] | `/v1/usage/accuracy` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
+//! | [`signals`] | `/v1/signals` |
 //! | [`tenants`] | `/v1/tenants` |
 //! | [`budgets`] | `/v1/budgets` |
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
@@ -22,11 +25,15 @@ pub mod estimate;
 pub mod exports;
 pub mod factors;
 pub mod ledger;
+pub mod otlp;
 pub mod preflight;
 pub mod prices;
 pub mod reservations;
+pub mod signals;
 pub mod tenants;
 pub mod usage;
+pub mod usage_accuracy;
+mod usage_lines;
 pub mod verdicts;
 
 use axum::http::HeaderMap;
@@ -55,8 +62,11 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(preflight::routes())
         .merge(reservations::routes())
         .merge(usage::routes())
+        .merge(otlp::routes())
+        .merge(usage_accuracy::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
+        .merge(signals::routes())
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(prices::routes())

@@ -1,26 +1,31 @@
 //! Usage: post what was used without a reservation; ask what was used.
 
 use axum::Json;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::super::extract::parse_json;
+use super::super::extract::{parse_json, read_body};
 use super::super::limits::BULK_BODY_BYTES_MAX;
 use super::super::problem::{Problem, ProblemBody, ProblemCode};
 use super::super::state::HttpState;
-use super::super::{Auth, IdempotencyKeyHeader, JsonBytes, RequestId, ValidQuery};
-use super::{idempotency, item_key};
+use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidQuery};
+use super::{idempotency, item_key, usage_lines};
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{IdempotencyKey, TransferId};
 use crate::domain::ledger::command::{Action, Command};
 use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::PostedAnswer;
 use crate::wire::call::UsageBody;
+use crate::wire::event::UsageEventBody;
 use crate::wire::kept::Kept as _;
 use crate::wire::optional;
 use crate::wire::usage::{UsageQuery, UsageTotalsBody};
@@ -29,7 +34,11 @@ use crate::wire::usage::{UsageQuery, UsageTotalsBody};
 pub const USAGE_ITEMS_MAX: usize = 10_000;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(post_usage, query_usage)).layer(DefaultBodyLimit::max(BULK_BODY_BYTES_MAX))
+    // The bound of the body is that of what is unpacked: it stands inside.
+    OpenApiRouter::new()
+        .routes(routes!(post_usage, query_usage))
+        .layer(DefaultBodyLimit::max(BULK_BODY_BYTES_MAX))
+        .layer(RequestDecompressionLayer::new())
 }
 
 /// One call, or up to 10,000.
@@ -46,9 +55,9 @@ enum UsageRequestBody {
 
 /// The answer to one item: what was posted, or the problem that kept it from being posted.
 #[derive(Debug, Serialize, ToSchema)]
-struct UsageItemAnswer {
+pub(super) struct UsageItemAnswer {
     /// Its place in the request, from 0.
-    index: usize,
+    pub(super) index: usize,
     /// The transfer that was posted.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<PostedAnswer>,
@@ -74,13 +83,60 @@ enum UsageAnswer {
     Many(UsageItemsAnswer),
 }
 
+/// How usage is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// One call, or an array of calls.
+    Json,
+    /// One event of `CloudEvents`.
+    Event,
+    /// An array of such events.
+    Events,
+    /// A call on each line.
+    Lines,
+}
+
+impl Format {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "application/cloudevents+json" => Ok(Self::Event),
+            "application/cloudevents-batch+json" => Ok(Self::Events),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Self::Lines),
+            "application/json" => Ok(Self::Json),
+            other if other.starts_with("application/") && other.ends_with("+json") => Ok(Self::Json),
+            _ => Err(Problem::with_detail(
+                ProblemCode::UnsupportedMediaType,
+                "send application/json, application/x-ndjson, application/cloudevents+json or \
+                 application/cloudevents-batch+json",
+            )),
+        }
+    }
+}
+
 /// The command of one item. Its own key goes before the one of the request.
-fn command(caller: &Caller, of_request: Option<IdempotencyKey>, body: &UsageBody) -> Result<Command, Problem> {
+pub(super) fn command(
+    caller: &Caller,
+    of_request: Option<IdempotencyKey>,
+    body: &UsageBody,
+) -> Result<Command, Problem> {
     let post = body.to_post(TransferId(Uuid::now_v7()))?;
     may(caller, Access::PostUsage, Some(&post.call.tenant))?;
     let own: Option<IdempotencyKey> = optional("idempotency_key", body.idempotency_key.as_deref())?;
     let idempotency = idempotency(caller, own.or(of_request), "usage", body);
     Ok(Command { action: Action::PostUsage(Box::new(post)), idempotency })
+}
+
+/// The call in one item.
+fn read_item(format: Format, item: &[u8]) -> Result<UsageBody, Problem> {
+    match format {
+        Format::Json | Format::Lines => parse_json(item),
+        Format::Event | Format::Events => {
+            let usage = parse_json::<UsageEventBody>(item)?.usage()?;
+            let usage = serde_json::to_vec(&usage).map_err(Problem::internal)?;
+            parse_json(&usage).map_err(|problem| problem.within("data"))
+        }
+    }
 }
 
 fn answer(outcome: Outcome) -> Result<PostedAnswer, Problem> {
@@ -93,29 +149,79 @@ fn answer(outcome: Outcome) -> Result<PostedAnswer, Problem> {
     }
 }
 
+/// Posts many: a command or a problem for each item, and an answer for each, in order. `first` is the index of the first.
+pub(super) async fn post_items(
+    state: &HttpState,
+    instance: &RequestId,
+    first: usize,
+    items: Vec<Result<Command, Problem>>,
+) -> Result<Vec<UsageItemAnswer>, Problem> {
+    let mut commands = Vec::with_capacity(items.len());
+    let prepared: Vec<_> = items.into_iter().map(|item| item.map(|command| commands.push(command))).collect();
+    let mut outcomes = state.app.submit_all(commands).await?.into_iter();
+    let lost = || Problem::internal("the lane lost an answer");
+    let answers = prepared.into_iter().enumerate().map(|(place, one)| {
+        let index = first.saturating_add(place);
+        match one.and_then(|()| answer(outcomes.next().ok_or_else(lost)??)) {
+            Ok(answer) => UsageItemAnswer { index, answer: Some(answer), problem: None },
+            Err(problem) => UsageItemAnswer::refused(index, &problem, instance),
+        }
+    });
+    Ok(answers.collect())
+}
+
+impl UsageItemAnswer {
+    /// An item that was not posted.
+    pub(super) fn refused(index: usize, problem: &Problem, instance: &RequestId) -> Self {
+        Self { index, answer: None, problem: Some(problem.body(instance.as_str())) }
+    }
+}
+
 /// Post usage
 ///
-/// One call, or an array of up to 10,000. What was used is recorded, also when no budget has room for it: truth first. Each
-/// item of an array has its own answer or problem, and one that is wrong never harms the others. An item is posted once for
-/// each `idempotency_key`; without one, item `n` has the key `<Idempotency-Key>/<n>` if the request has a key.
+/// One call, or up to 10,000: as JSON, as `CloudEvents` 1.0 (structured, or a batch), or a call on each line, of which there may
+/// be any number. What was used is recorded, also when no budget has room for it: truth first. Each item of many has its own
+/// answer or problem, and one that is wrong never harms the others. An item is posted once for each `idempotency_key`; without
+/// one, an event is known by its `source` and `id`, and any other item `n` has the key `<Idempotency-Key>/<n>` if the request has
+/// a key. Lines are answered by lines; beyond 10,000 read while you write.
 #[utoipa::path(
     post,
     path = "/v1/usage",
     tag = "usage",
-    request_body = UsageRequestBody,
-    responses((status = 200, description = "The transfer that was posted; for an array an answer for each item.", body = UsageAnswer))
+    request_body(content(
+        (UsageRequestBody = "application/json"),
+        (UsageEventBody = "application/cloudevents+json"),
+        (Vec<UsageEventBody> = "application/cloudevents-batch+json"),
+        (String = "application/x-ndjson", example = "{\"tenant\": \"acme\", \"feature\": \"chat\", \"provider\": \"openai\", \"model\": \"gpt-4o\", \"usage\": {\"input\": 12}}"),
+    )),
+    responses((
+        status = 200,
+        description = "The transfer that was posted; for many an answer for each, in order.",
+        content((UsageAnswer = "application/json"), (String = "application/x-ndjson"))
+    ))
 )]
 async fn post_usage(
     State(state): State<HttpState>,
     instance: RequestId,
     Auth(caller): Auth,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
-    JsonBytes(body): JsonBytes,
-) -> Result<Json<UsageAnswer>, Problem> {
-    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
-        let command = command(&caller, key, &parse_json(&body)?)?;
+    request: Request,
+) -> Result<Response, Problem> {
+    let format = Format::of(request.headers())?;
+    if format == Format::Lines {
+        confine(&caller, Access::PostUsage, None)?;
+        return Ok(usage_lines::respond(state, instance, caller, key, request.into_body()));
+    }
+    let body = read_body(request, &state).await?;
+    let is_many = match format {
+        Format::Event | Format::Lines => false,
+        Format::Events => true,
+        Format::Json => body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['),
+    };
+    if !is_many {
+        let command = command(&caller, key, &read_item(format, &body)?)?;
         let outcome = state.app.submit(command.action, command.idempotency).await?;
-        return Ok(Json(UsageAnswer::One(Box::new(answer(outcome)?))));
+        return Ok(Json(UsageAnswer::One(Box::new(answer(outcome)?))).into_response());
     }
     let items: Vec<&RawValue> =
         serde_json::from_slice(&body).map_err(|error| Problem::with_detail(ProblemCode::InvalidJson, error))?;
@@ -124,25 +230,14 @@ async fn post_usage(
         return Err(Problem::field(ProblemCode::InvalidRequest, "body", detail));
     }
     // Before anything is read: a caller who may post nothing is told so once.
-    if let Err(denied) = confine(&caller, Access::PostUsage, None) {
-        return Err(denied.into());
-    }
+    confine(&caller, Access::PostUsage, None)?;
     let mut prepared = Vec::with_capacity(items.len());
-    let mut commands = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let key = item_key(key.as_ref(), index)?;
-        let one = parse_json(item.get().as_bytes()).and_then(|body| command(&caller, key, &body));
-        prepared.push(one.map(|command| commands.push(command)));
+        prepared.push(read_item(format, item.get().as_bytes()).and_then(|body| command(&caller, key, &body)));
     }
-    let mut outcomes = state.app.submit_all(commands).await?.into_iter();
-    let lost = || Problem::internal("the lane lost an answer");
-    let items = prepared.into_iter().enumerate().map(|(index, one)| {
-        match one.and_then(|()| answer(outcomes.next().ok_or_else(lost)??)) {
-            Ok(answer) => UsageItemAnswer { index, answer: Some(answer), problem: None },
-            Err(problem) => UsageItemAnswer { index, answer: None, problem: Some(problem.body(instance.as_str())) },
-        }
-    });
-    Ok(Json(UsageAnswer::Many(UsageItemsAnswer { items: items.collect() })))
+    let items = post_items(&state, &instance, 0, prepared).await?;
+    Ok(Json(UsageAnswer::Many(UsageItemsAnswer { items })).into_response())
 }
 
 /// Add up usage

@@ -101,6 +101,26 @@ pub fn bundled() -> Result<BundledFactors, BadBundle> {
     Ok(BundledFactors { docs })
 }
 
+/// The rows of a table like one of those that ship: by its columns it is one of grids, of serving, of models or of regions.
+///
+/// # Errors
+/// When it has the columns of none, or a line is not as it should be.
+pub fn docs_of_table(text: &str) -> Result<Vec<FactorDoc>, BadBundle> {
+    const FILE: &str = "given";
+    let header = csv::Reader::from_reader(text.as_bytes()).headers().cloned();
+    let header = header.map_err(|reason| BadBundle::Table { file: FILE, reason })?;
+    let has = |name: &str| header.iter().any(|column| column == name);
+    if has("pue_min") {
+        Ok(table::<ServingRow>(FILE, text)?.into_iter().map(ServingRow::into_doc).collect())
+    } else if has("models") {
+        Ok(table::<OpenModelRow>(FILE, text)?.iter().flat_map(OpenModelRow::docs).collect())
+    } else if has("region") {
+        Ok(table::<RegionRow>(FILE, text)?.into_iter().map(RegionRow::into_doc).collect())
+    } else {
+        Ok(table::<GridRow>(FILE, text)?.into_iter().map(GridRow::into_doc).collect())
+    }
+}
+
 fn table<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<Vec<T>, BadBundle> {
     csv::Reader::from_reader(text.as_bytes())
         .deserialize()

@@ -3,7 +3,7 @@
 use counterfoil::auth::Scope;
 use counterfoil::domain::id::TenantId;
 use counterfoil::store::confine;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use super::{get, world};
@@ -11,6 +11,11 @@ use super::{get, world};
 #[tokio::test]
 async fn row_level_security_shows_a_tenant_only_its_own_rows() {
     let service = world().await;
+    for tenant in ["kathmandu", "tokyo"] {
+        let signal = json!({"provider": "openai", "status": 503, "tenant": tenant});
+        service.call("POST", "/v1/signals", signal).await.ok();
+    }
+    service.app.learn(None).await.unwrap();
     let mut connection = service.db.pool().acquire().await.unwrap();
     // Everything there is to read, as the database lists it: a table that is added and forgotten fails here.
     let relations: Vec<String> = sqlx::query_scalar(
@@ -24,14 +29,17 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
         "budgets",
         "counters",
         "entries",
+        "learned_calls",
+        "learned_shares",
         "refusal_counts",
         "refusals",
         "reservations",
+        "signals",
         "tenants",
         "transfers",
         "usage_rollup",
     ];
-    let everybodys = ["catalogue_head", "factors", "prices"];
+    let everybodys = ["catalogue_head", "factors", "learned_cursor", "prices"];
     for relation in &relations {
         let mut transaction = connection.begin().await.unwrap();
         confine(&mut transaction, &TenantId::parse("kathmandu").unwrap()).await.unwrap();

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`generate`] | made series: a known shape with seeded noise |
-//! | [`replay`] | a case played again: forecasts at instants of the past, and what came |
+//! | [`mod@replay`] | a case played again: forecasts at instants of the past, and what came |
 //! | [`straight`] | the methods it is compared with |
 //! | [`report`] | medians, coverage and Brier scores of what was found |
 //!
