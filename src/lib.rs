@@ -10,6 +10,7 @@
 //! | [`store`] | where it is kept: all SQL, and the private Postgres |
 //! | [`auth`] | who is calling |
 //! | [`lane`] | the hot path: queue → batch → load, decide, save → answers |
+//! | [`export`] | whole periods, taken out: rows of the journal become files |
 //! | [`app`] | what people do: one use case per file |
 //! | [`http`] | translates requests and answers, nothing else |
 //! | [`worker`] | housekeeping, once in a while |
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod lane;

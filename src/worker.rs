@@ -1,7 +1,9 @@
-//! Beside requests, once in a while: what may be forgotten, and projections. Nothing that decides depends on it running, or
-//! running on time.
+//! Beside requests, once in a while: what may be forgotten, projections, and [`learning`]. Nothing that decides depends on it
+//! running, or running on time.
 //!
 //! Deliberately absent: resets (boundaries are computed) and expiry (it counts by the clock, lanes write it down).
+
+pub mod learning;
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::{App, AppError};
 use crate::domain::budget::catalogue::{Budget, BudgetClock, Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
+use crate::domain::budget::promise::Promise;
 use crate::domain::budget::recount::Recount;
 use crate::domain::budget::scope::CounterKey;
 use crate::domain::calendar::{Period, Zone};
@@ -208,7 +209,8 @@ fn given_back(
     let mut recount = Recount::new(catalogue, vec![budget.number]);
     for reservation in expired {
         let held = &reservation.hold.consumption;
-        recount.hold(&reservation.call, reservation.granted_at, held).map_err(StoreError::Recount)?;
+        let learned = &reservation.learned;
+        recount.hold(&reservation.call, reservation.granted_at, held, learned).map_err(StoreError::Recount)?;
     }
     Ok(recount.finish().into_iter().map(|(id, recounted)| (id, recounted.counter)).collect())
 }
@@ -228,10 +230,10 @@ fn state(
     let closed_until = catalogue.quota_closed_until(budget.number, at);
     let governing = Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until };
     let slice = |period: &Period| -> Result<Counter, AppError> {
-        let Counter { posted, held } = open.counters.get(&period.start).copied().unwrap_or_default();
+        let counter = open.counters.get(&period.start).copied().unwrap_or_default();
         let back = given_back.get(&governing.counter_at(*period)).copied().unwrap_or_default();
-        let held = held.checked_sub(back.held).map_err(StoreError::Unkeepable)?;
-        Ok(Counter { posted, held })
+        let Counter { posted: _, held, margin, at_risk } = back;
+        Ok(counter.give_back(Promise { held, margin, at_risk }).map_err(StoreError::Unkeepable)?)
     };
     let slices = governing.window.iter().map(slice).collect::<Result<_, _>>()?;
     let standing = Standing::new(governing.clone(), slices);

@@ -12,6 +12,9 @@
 //! | [`ingest`] | spans of instrumented applications, posted as usage |
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
+//! | [`learned`] | what calls really use of what they ask for: learn, tell |
+//! | [`exports`] | whole periods, taken out |
+//! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
 //! | [`projection`] | when budgets run out, and how right that was |
 //! | [`ledger`] | the journal, balances, the trial balance |
 //! | [`usage`] | what was used, added up |
@@ -24,10 +27,13 @@ pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
+pub mod exports;
 pub mod ingest;
+pub mod learned;
 pub mod ledger;
 pub mod projection;
 pub mod rates;
+pub mod reports;
 pub mod signals;
 pub mod start;
 pub mod usage;
@@ -44,6 +50,7 @@ use crate::domain::access::Denied;
 use crate::domain::id::{BudgetId, ReservationId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::signal::RuleBook;
+use crate::export::ExportError;
 use crate::ingest::mapping::Mapping;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
@@ -70,6 +77,8 @@ pub struct App {
     pub otlp: Arc<Mapping>,
     /// What providers' answers mean.
     pub rules: Arc<RuleBook>,
+    /// What takes whole periods out.
+    pub exports: exports::Exports,
 }
 
 /// Why a use case could not be done.
@@ -90,6 +99,12 @@ pub enum AppError {
     /// A field is wrong.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// A file cannot be begun.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// As many exports run as may.
+    #[error("{} exports are running: come back when one has ended", exports::EXPORTS_MAX)]
+    TooManyExports,
     /// No such tenant.
     #[error("tenant `{0}` is not known")]
     UnknownTenant(TenantId),

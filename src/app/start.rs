@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::task::TaskTracker;
 
 use super::App;
+use super::exports::Exports;
 use super::projection::Projections;
 use crate::auth::{GrantSigner, Verifier};
 use crate::clock::Clock;
@@ -86,7 +87,9 @@ pub async fn start(
     let lane = Lane::start(options.clone(), snapshots.clone(), clock.clone(), tasks);
     let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
     let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
-    Ok(App { pool, lane, snapshots, projections: Projections::default(), clock, verifier, grants, otlp, rules })
+    let exports = Exports::new(pool.clone(), clock.clone());
+    let projections = Projections::default();
+    Ok(App { pool, lane, snapshots, projections, clock, verifier, grants, otlp, rules, exports })
 }
 
 /// What the attributes of spans mean where nobody says otherwise.

@@ -70,7 +70,7 @@ impl Span {
 }
 
 /// The first instant whose local date is at or after a date.
-fn start_of_day(zone: Zone, date: NaiveDate) -> Result<DateTime<Utc>, CalendarError> {
+pub(super) fn start_of_day(zone: Zone, date: NaiveDate) -> Result<DateTime<Utc>, CalendarError> {
     let nominal = date.and_time(NaiveTime::MIN).and_utc();
     let out_of_range = CalendarError::InstantOutOfRange { at: nominal };
     // No zone is two days from UTC, so this day is before the one that is looked for.
@@ -82,7 +82,8 @@ fn start_of_day(zone: Zone, date: NaiveDate) -> Result<DateTime<Utc>, CalendarEr
     Ok(day.start)
 }
 
-fn bucket_starts(
+/// The first instant of each period of a span, the first of them cut to the span's start.
+pub(super) fn bucket_starts(
     spec: PeriodSpec,
     zone: Zone,
     from: DateTime<Utc>,

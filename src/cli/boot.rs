@@ -122,6 +122,7 @@ pub async fn boot(
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tasks.spawn(crate::worker::run(app.pool.clone(), app.clock.clone(), stop.clone()));
+    tasks.spawn(crate::worker::learning::run(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::project(app.clone(), stop.clone()));
     let server = tasks.spawn(async move {
         axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await }).await

@@ -5,6 +5,7 @@
 //! | [`backtest`] | measures the forecast on the past |
 //! | [`mod@bench`] | measures the service against a naive baseline |
 //! | [`demo`] | the whole of it at work, on a real trace |
+//! | [`mod@export`] | takes whole periods out, as files |
 //! | [`serve`] | the HTTP service |
 //! | [`token`] | mints a token with the local key |
 //! | [`import`] | adds prices and factors from files |
@@ -17,6 +18,7 @@ pub mod bench;
 pub mod boot;
 pub mod client;
 pub mod demo;
+pub mod export;
 pub mod import;
 pub mod migrate;
 pub mod openapi;
@@ -53,6 +55,7 @@ enum Command {
     /// Mint a token with the local key
     Token(token::TokenArgs),
     // These are described by their arguments' own docs, which `--help` shows whole.
+    Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
     Import(import::ImportArgs),
     Migrate(migrate::MigrateArgs),
@@ -71,6 +74,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Backtest(args) => backtest::run(&args, &environment).await,
         Command::Demo(args) => demo::run(&args, &environment).await,
         Command::Token(args) => token::run(&args, &environment),
+        Command::Export(args) => export::run(&args, &environment).await,
         Command::Verify(args) => verify::run(&args, &environment).await,
         Command::Import(args) => import::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,

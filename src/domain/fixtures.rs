@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, dec};
 
 use super::amounts::{Quantity, Tokens, Usd};
 use super::budget::catalogue::{
-    Budget, BudgetClock, BudgetKind, BudgetNumber, Catalogue, Enforcement, Priority, Tenant,
+    Budget, BudgetClock, BudgetKind, BudgetNumber, Catalogue, Enforcement, HoldRule, Priority, Tenant,
 };
 use super::budget::measure::{BucketWeights, Measure};
 use super::budget::scope::{Dimensions, Each, Scope};
@@ -285,6 +285,7 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
         period: period(window),
         clock: BudgetClock::Fixed(Zone::UTC),
         enforcement: Enforcement::Hard,
+        reserve: HoldRule::Max,
         thresholds: Vec::new(),
         floors: BTreeMap::new(),
         counted_from: DateTime::UNIX_EPOCH,
@@ -304,6 +305,7 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
                 };
                 budget.floors = value.split(',').map(floor).collect();
             }
+            "reserve" => budget.reserve = if value == "p99" { HoldRule::P99 } else { HoldRule::P95 },
             "from" => budget.counted_from = at(value),
             "tenant" => budget.scope.tenant = Some(value.parse().unwrap()),
             "feature" => budget.scope.feature = Some(value.parse().unwrap()),

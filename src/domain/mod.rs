@@ -17,6 +17,7 @@
 //! | [`alternatives`] | the models that would do where the one asked does not |
 //! | [`budget`] | scope, measure, counters, and the verdict |
 //! | [`signal`] | what a provider says about its limits |
+//! | [`learned`] | what calls really use of what they ask for |
 //! | [`forecast`] | when a budget runs out, how sure that is, whose working day it hits |
 //! | [`ledger`] | accounts, transfers, reservations and their ends |
 //! | [`access`] | what a caller may do |
@@ -42,6 +43,7 @@ pub mod estimate;
 pub(crate) mod fixtures;
 pub mod forecast;
 pub mod id;
+pub mod learned;
 pub mod ledger;
 pub mod price;
 pub mod signal;

@@ -39,8 +39,10 @@ impl Flags {
     pub const CAPPED: Self = Self(1 << 6);
     /// Counted in an open period, because the one it belongs to is closed.
     pub const PERIOD_CLOSED: Self = Self(1 << 7);
+    /// More was used than a budget held by a learned rule. The bits between are for others.
+    pub const LEARNED_OVERRUN: Self = Self(1 << 10);
 
-    const NAMES: [(Self, &'static str); 8] = [
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::UNPRICED, "unpriced_model"),
         (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
         (Self::GRID_FACTOR_FALLBACK, "grid_factor_fallback"),
@@ -49,6 +51,7 @@ impl Flags {
         (Self::OVERRUN, "overrun"),
         (Self::CAPPED, "capped"),
         (Self::PERIOD_CLOSED, "period_closed"),
+        (Self::LEARNED_OVERRUN, "learned_overrun"),
     ];
 
     /// These and those.

@@ -29,6 +29,7 @@ const CONTRACT: Contract = Contract {
         ("factors", "The factor book: dated, sourced, append-only."),
         ("estimate", "What a call would cost, and why."),
         ("calendar", "Which period holds an instant."),
+        ("exports", "Whole periods, taken out as files that tie to the trial balance."),
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),
     ],

@@ -18,6 +18,9 @@ use crate::wire::FieldError;
 /// When to come back to a service whose queue is full, in seconds: it empties in less than one.
 const OVERLOADED_RETRY_AFTER_S: u32 = 1;
 
+/// When to come back while as many exports run as may, in seconds.
+const EXPORTS_RETRY_AFTER_S: u32 = 10;
+
 /// What handlers are given. One count goes up per clone, and axum clones it several times per request.
 #[derive(Clone)]
 pub struct HttpState(Arc<Parts>);
@@ -123,6 +126,8 @@ impl From<AppError> for Problem {
             AppError::Store(error) => error.into(),
             AppError::Denied(denied) => denied.into(),
             AppError::Field(field) => field.into(),
+            AppError::Export(error) => Self::internal(error),
+            AppError::TooManyExports => Self::overloaded(EXPORTS_RETRY_AFTER_S),
             AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
             AppError::IdTaken(_) => Self::with_detail(ProblemCode::Conflict, error),

@@ -306,6 +306,7 @@ impl Worker {
             self.catalogue_version = found.version;
         }
         let mut books = Books::new(snapshot.catalogue, snapshot.rates);
+        books.lessons = self.snapshots.lessons();
         books.reservations = found.reservations;
         let is_over =
             |reservation: &&Reservation| reservation.state == ReservationState::Open && !reservation.is_held(now);

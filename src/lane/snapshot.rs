@@ -1,10 +1,12 @@
-//! The catalogue and the rates that this replica knows, shared between its lanes and everybody who reads them.
+//! The catalogue and the rates that this replica knows, shared between its lanes and everybody who reads them; and beside
+//! them what was learned of calls, which has no version: replicas may differ, because a reservation keeps what it holds.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sqlx::postgres::PgConnection;
 
 use crate::domain::budget::catalogue::Catalogue;
+use crate::domain::learned::lesson::Lessons;
 use crate::domain::tariff::RateBooks;
 use crate::store::{StoreError, catalogue, rates};
 
@@ -21,7 +23,13 @@ pub struct Snapshot {
 
 /// The latest version known here. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Snapshots(Arc<RwLock<Snapshot>>);
+pub struct Snapshots(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    latest: RwLock<Snapshot>,
+    lessons: RwLock<Arc<Lessons>>,
+}
 
 impl Snapshots {
     /// Loads the first one.
@@ -32,13 +40,25 @@ impl Snapshots {
         let (_, rates_version) = catalogue::versions(&mut *connection).await?;
         let rates = Arc::new(rates::load(&mut *connection).await?);
         let catalogue = Arc::new(catalogue::load(connection).await?);
-        Ok(Self(Arc::new(RwLock::new(Snapshot { catalogue, rates, rates_version }))))
+        let latest = RwLock::new(Snapshot { catalogue, rates, rates_version });
+        Ok(Self(Arc::new(Known { latest, lessons: RwLock::default() })))
     }
 
     /// The latest known.
     #[must_use]
     pub fn latest(&self) -> Snapshot {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What calls really use, as far as it is known here. Empty until it is taught.
+    #[must_use]
+    pub fn lessons(&self) -> Arc<Lessons> {
+        Arc::clone(&self.0.lessons.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From the next batch on, learned rules hold by these.
+    pub fn teach(&self, lessons: Lessons) {
+        *self.0.lessons.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(lessons);
     }
 
     /// The one of these versions: the latest known if it is theirs, else loaded anew on this connection.
@@ -62,7 +82,7 @@ impl Snapshots {
         if snapshot.catalogue.version != version {
             snapshot.catalogue = Arc::new(catalogue::load(connection).await?);
         }
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.latest.write().unwrap_or_else(PoisonError::into_inner);
         if snapshot.catalogue.version >= known.catalogue.version && snapshot.rates_version >= known.rates_version {
             *known = snapshot.clone();
         }

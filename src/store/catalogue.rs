@@ -431,7 +431,9 @@ pub(super) async fn count(
         on_row();
         let reservation = reservation_from_row(&row)?;
         let held = &reservation.hold.consumption;
-        recount.hold(&reservation.call, reservation.granted_at, held).map_err(StoreError::recount)?;
+        recount
+            .hold(&reservation.call, reservation.granted_at, held, &reservation.learned)
+            .map_err(StoreError::recount)?;
     }
     Ok(recount.finish())
 }
@@ -442,9 +444,10 @@ async fn insert_counters(
 ) -> Result<(), StoreError> {
     let column = |of: fn(&Recounted) -> rust_decimal::Decimal| counters.values().map(of).collect::<Vec<_>>();
     sqlx::query(
-        "insert into counters (budget, key, period_start, period_end, tenant, posted, held)
+        "insert into counters (budget, key, period_start, period_end, tenant, posted, held, margin, at_risk)
         select * from unnest(
-            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[]
+            $1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::numeric[], $7::numeric[],
+            $8::numeric[], $9::numeric[]
         )",
     )
     .bind(counters.keys().map(|id| id.budget.0).collect::<Vec<_>>())
@@ -454,6 +457,8 @@ async fn insert_counters(
     .bind(counters.values().map(|recounted| recounted.tenant.as_ref().map(TenantId::as_str)).collect::<Vec<_>>())
     .bind(column(|recounted| recounted.counter.posted.decimal()))
     .bind(column(|recounted| recounted.counter.held.decimal()))
+    .bind(column(|recounted| recounted.counter.margin.decimal()))
+    .bind(column(|recounted| recounted.counter.at_risk.decimal()))
     .execute(connection)
     .await?;
     Ok(())

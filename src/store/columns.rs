@@ -23,6 +23,7 @@ use crate::domain::ledger::transfer::Transfer;
 use crate::domain::tariff::Priced;
 use crate::wire::answer::PreflightAnswer;
 use crate::wire::kept;
+use crate::wire::learned::learned_docs;
 
 /// A number the database keeps signed.
 pub(super) fn signed(count: u64) -> Result<i64, StoreError> {
@@ -184,6 +185,7 @@ pub(super) fn batch_arguments(
     add(&mut arguments, batch)?;
     add(&mut arguments, now)?;
     bind_answers(&mut arguments, books, now)?;
+    bind_learned(&mut arguments, books)?;
     Ok(arguments)
 }
 
@@ -459,6 +461,21 @@ fn bind_refusal_counts(arguments: &mut PgArguments, refusals: &[RefusedCall]) ->
     add(arguments, rows.values().map(|row| row.1.refused_at).collect::<Vec<_>>())?;
     add(arguments, rows.values().map(|row| row.2.refused_at).collect::<Vec<_>>())?;
     add(arguments, rows.values().map(|row| answer_text(row.2)).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// What is held by a learned rule, and what is kept aside for it: the last columns of what is granted, changed and counted.
+fn bind_learned(arguments: &mut PgArguments, books: &Books) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    for ids in [&changes.granted, &changes.changed] {
+        let reservations = ids.iter().filter_map(|id| books.reservations.get(id));
+        let text = |reservation: &Reservation| {
+            learned_docs(&reservation.learned).map(|docs| serde_json::to_string(&docs)).transpose()
+        };
+        add(arguments, reservations.map(text).collect::<Result<Vec<_>, _>>()?)?;
+    }
+    let counters = || changes.counters.iter().map(|id| books.counters.get(id).copied().unwrap_or_default());
+    add(arguments, counters().map(|counter| counter.margin.decimal()).collect::<Vec<_>>())?;
+    add(arguments, counters().map(|counter| counter.at_risk.decimal()).collect::<Vec<_>>())
 }
 
 fn bind_answers(arguments: &mut PgArguments, books: &Books, now: DateTime<Utc>) -> Result<(), StoreError> {

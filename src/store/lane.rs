@@ -183,7 +183,8 @@ pub async fn lock_counters(
 ) -> Result<BTreeMap<CounterId, Counter>, StoreError> {
     let (budgets, keys, starts) = key_arrays(touched.keys());
     let rows = sqlx::query(
-        "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held
+        "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held, counter.margin,
+            counter.at_risk
         from unnest($1::integer[], $2::text[], $3::timestamptz[]) as asked (budget, key, period_start)
         join counters as counter
             on counter.budget = asked.budget
@@ -200,14 +201,14 @@ pub async fn lock_counters(
     rows.iter().map(counter_from_row).collect()
 }
 
-/// A counter's key and numbers, from the first five columns of a row.
+/// A counter's key and numbers, from the first seven columns of a row.
 pub(super) fn counter_from_row(row: &PgRow) -> Result<(CounterId, Counter), StoreError> {
     let key = CounterKey::stored(row.try_get(1)?);
     let id = CounterId { budget: BudgetNumber(row.try_get(0)?), key, start: row.try_get(2)? };
     let quantity = |place: usize| -> Result<Quantity, StoreError> {
         Quantity::new(row.try_get(place)?).map_err(StoreError::Unkeepable)
     };
-    Ok((id, Counter { posted: quantity(3)?, held: quantity(4)? }))
+    Ok((id, Counter { posted: quantity(3)?, held: quantity(4)?, margin: quantity(5)?, at_risk: quantity(6)? }))
 }
 
 /// Makes the counters that do not exist yet, at zero. Another replica may do the same: whoever is second waits, and finds

@@ -12,6 +12,8 @@
 //! | [`rates`] | the price book and the factor book |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`scratch`] | a database for a while, for `bench` |
+//! | [`learned`] | what calls really use of what they ask for |
+//! | [`export`] | a slice of the journal in one snapshot, row by row |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`series`] | what a budget's measure used, hour by hour |
 //! | [`projections`] | projections that were made, and what came true of them |
@@ -29,8 +31,11 @@ pub mod catalogue;
 pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
+pub mod export;
+pub mod export_accounts;
 pub mod housekeeping;
 pub mod lane;
+pub mod learned;
 pub mod ledger;
 pub mod migrations;
 pub mod naive;

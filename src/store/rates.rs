@@ -24,16 +24,33 @@ use crate::wire::rates::{FactorBody, PriceBody, RateFilter};
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn load(connection: &mut PgConnection) -> Result<RateBooks, StoreError> {
-    let prices = sqlx::query("select id, doc from prices order by id").fetch_all(&mut *connection).await?;
-    let prices = prices.iter().map(price_from_row).collect::<Result<_, _>>()?;
-    let factors = sqlx::query("select id, doc from factors order by id").fetch_all(&mut *connection).await?;
-    let factors = factors.iter().map(factor_from_row).collect::<Result<Vec<_>, _>>()?;
+    let (prices, factors) = rows(connection).await?;
     let names = bundled_provider_names().map_err(|error| StoreError::Row(format!("provider names: {error}")))?;
     Ok(RateBooks {
         prices: PriceBook::with_names(prices, names).into(),
         factors: FactorBook::new(factors).into(),
         profile: Profile::Extended1,
     })
+}
+
+/// Loads the factor book.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn load_factors(connection: &mut PgConnection) -> Result<FactorBook, StoreError> {
+    factor_rows(connection).await.map(FactorBook::new)
+}
+
+/// Every row of both books, by id.
+pub(super) async fn rows(connection: &mut PgConnection) -> Result<(Vec<PriceRow>, Vec<Factor>), StoreError> {
+    let prices = sqlx::query("select id, doc from prices order by id").fetch_all(&mut *connection).await?;
+    let prices = prices.iter().map(price_from_row).collect::<Result<_, _>>()?;
+    Ok((prices, factor_rows(connection).await?))
+}
+
+async fn factor_rows(connection: &mut PgConnection) -> Result<Vec<Factor>, StoreError> {
+    let factors = sqlx::query("select id, doc from factors order by id").fetch_all(connection).await?;
+    factors.iter().map(factor_from_row).collect()
 }
 
 fn price_from_row(row: &PgRow) -> Result<PriceRow, StoreError> {

@@ -14,6 +14,7 @@ use super::StoreError;
 use crate::domain::amounts::{Amounts, Grams, Tokens, Usd};
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
+use crate::domain::budget::promise::LearnedHolds;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::carbon::{FactorId, Profile};
 use crate::domain::id::{FeatureId, LabelKey, LabelValue, ModelId, ProviderId, ReservationId, TenantId, TransferId};
@@ -22,9 +23,10 @@ use crate::domain::ledger::transfer::{CallOutcome, CallReport, Direction, Transf
 use crate::domain::price::{PriceId, ServiceTier};
 use crate::domain::tariff::{Flags, Priced, Provenance};
 use crate::domain::usage::Usage;
+use crate::wire::learned::{LearnedHoldDoc, learned_holds};
 
 /// A name in a column that is never null.
-fn name<T: std::str::FromStr<Err = crate::domain::id::BadName>>(
+pub(super) fn name<T: std::str::FromStr<Err = crate::domain::id::BadName>>(
     row: &PgRow,
     column: &'static str,
 ) -> Result<T, StoreError> {
@@ -121,6 +123,13 @@ fn word<T: Copy>(row: &PgRow, column: &'static str, all: &[(T, &str)]) -> Result
     known.ok_or_else(|| StoreError::Row(column.to_owned()))
 }
 
+/// What budgets hold of a reservation that do not hold all of it.
+fn learned_from_row(row: &PgRow) -> Result<LearnedHolds, StoreError> {
+    let docs: Option<Json<Vec<LearnedHoldDoc>>> = row.try_get("learned")?;
+    let Some(Json(docs)) = docs else { return Ok(LearnedHolds::default()) };
+    learned_holds(&docs).map_err(|error| StoreError::Row(format!("learned.{}", error.field)))
+}
+
 fn priority(row: &PgRow) -> Result<Priority, StoreError> {
     word(row, "priority", &Priority::ALL.map(|priority| (priority, priority.name())))
 }
@@ -136,6 +145,7 @@ pub(super) fn reservation_from_row(row: &PgRow) -> Result<Reservation, StoreErro
         service_tier: ServiceTier::from_word(row.try_get("service_tier")?)
             .ok_or_else(|| StoreError::Row("service_tier".to_owned()))?,
         hold: priced_from_row(row)?,
+        learned: learned_from_row(row)?,
         granted_at: row.try_get("granted_at")?,
         expires_at: row.try_get("expires_at")?,
         state: word(row, "state", &states.map(|state| (state, state.name())))?,

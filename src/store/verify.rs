@@ -154,8 +154,7 @@ impl Snapshot<'_> {
             self.compare(&catalogue, &numbers, &mut recounted, &mut findings).await?;
             for (id, missing) in recounted {
                 if missing.counter != Counter::default() {
-                    let Counter { posted, held } = missing.counter;
-                    compare_counter(&catalogue, &id, None, Some((posted, held)), &mut findings);
+                    compare_counter(&catalogue, &id, None, Some(missing.counter), &mut findings);
                 }
             }
         }
@@ -194,7 +193,7 @@ impl Snapshot<'_> {
         findings: &mut Findings,
     ) -> Result<(), StoreError> {
         let mut rows = sqlx::query(
-            "select budget, key, period_start, posted, held, period_end, tenant from counters
+            "select budget, key, period_start, posted, held, margin, at_risk, period_end, tenant from counters
             where budget = any($1)
             order by budget, key, period_start",
         )
@@ -204,8 +203,7 @@ impl Snapshot<'_> {
             let (id, recorded) = counter_from_row(&row)?;
             let known = recounted.remove(&id);
             let must = known.as_ref().map(|known| known.counter).unwrap_or_default();
-            let recorded = Some((recorded.posted, recorded.held));
-            compare_counter(catalogue, &id, recorded, Some((must.posted, must.held)), findings);
+            compare_counter(catalogue, &id, Some(recorded), Some(must), findings);
             let Some(known) = known else { continue };
             let end: Option<DateTime<Utc>> = row.try_get("period_end")?;
             let tenant: Option<String> = row.try_get("tenant")?;
@@ -226,7 +224,7 @@ impl Snapshot<'_> {
     async fn counters_of_nothing(&mut self, catalogue: &Catalogue, findings: &mut Findings) -> Result<(), StoreError> {
         let known: Vec<i32> = catalogue.budgets().map(|budget| budget.number.0).collect();
         let mut rows = sqlx::query(
-            "select budget, key, period_start, posted, held from counters
+            "select budget, key, period_start, posted, held, margin, at_risk from counters
             where budget <> all($1)
             order by budget, key, period_start",
         )
@@ -234,7 +232,7 @@ impl Snapshot<'_> {
         .fetch(&mut *self.transaction);
         while let Some(row) = rows.try_next().await? {
             let (id, recorded) = counter_from_row(&row)?;
-            compare_counter(catalogue, &id, Some((recorded.posted, recorded.held)), None, findings);
+            compare_counter(catalogue, &id, Some(recorded), None, findings);
         }
         Ok(())
     }
@@ -353,18 +351,23 @@ fn counter_subject(catalogue: &Catalogue, id: &CounterId) -> Vec<(&'static str, 
     vec![("budget", budget), ("key", id.key.as_str().to_owned()), ("period_start", instant(id.start))]
 }
 
-/// Posted and held of one counter, on both sides; none where there is, or must be, no row.
+/// The numbers of one counter, on both sides; none where there is, or must be, no row.
 fn compare_counter(
     catalogue: &Catalogue,
     id: &CounterId,
-    recorded: Option<(Quantity, Quantity)>,
-    recomputed: Option<(Quantity, Quantity)>,
+    recorded: Option<Counter>,
+    recomputed: Option<Counter>,
     findings: &mut Findings,
 ) {
-    let posted = |numbers: Option<(Quantity, Quantity)>| numbers.map(|(posted, _)| posted);
-    let held = |numbers: Option<(Quantity, Quantity)>| numbers.map(|(_, held)| held);
-    let columns = [("posted", posted(recorded), posted(recomputed)), ("held", held(recorded), held(recomputed))];
-    for (column, recorded, recomputed) in columns {
+    type Number = fn(Counter) -> Quantity;
+    let columns: [(&str, Number); 4] = [
+        ("posted", |counter| counter.posted),
+        ("held", |counter| counter.held),
+        ("margin", |counter| counter.margin),
+        ("at_risk", |counter| counter.at_risk),
+    ];
+    for (column, number) in columns {
+        let (recorded, recomputed) = (recorded.map(number), recomputed.map(number));
         // No row is as good as a row of zero.
         if recorded.unwrap_or_default() != recomputed.unwrap_or_default() {
             findings.add(Difference {

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::learned::ReserveName;
 use crate::domain::amounts::{Quantity, Tokens};
-use crate::domain::budget::catalogue::Enforcement;
+use crate::domain::budget::catalogue::{Enforcement, HoldRule};
 use crate::domain::budget::verdict::{Reason, ReasonCode, Ruling, Verdict};
 use crate::domain::ledger::outcome::{BudgetState, Extended, Posted, Released, Ruled};
 use crate::domain::tariff::Priced;
@@ -214,7 +215,14 @@ pub struct BudgetStateBody {
     /// What the open reservations say.
     #[schema(value_type = String, format = "decimal", example = "1.9")]
     pub held: Decimal,
-    /// `limit − posted − held`; below zero when overdrawn.
+    /// What its reservations hold, unless it is their whole estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<ReserveName>,
+    /// What is kept aside for open calls that use more than is held for them; only where less than whole estimates is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "2.4")]
+    pub margin: Option<Decimal>,
+    /// `limit − posted − held`, less the margin; below zero when overdrawn.
     #[schema(value_type = String, format = "decimal", example = "66.9")]
     pub headroom: Decimal,
     /// Whether more was spent than the limit.
@@ -238,6 +246,17 @@ pub struct BudgetStateBody {
     pub closed_until: Option<DateTime<Utc>>,
 }
 
+/// The rule of a budget that does not hold whole estimates.
+pub(super) fn reserve_body(state: &BudgetState) -> Option<ReserveName> {
+    Some(state.reserve).filter(|rule| *rule != HoldRule::Max).map(ReserveName::from)
+}
+
+/// What is kept aside, where that can be anything but nothing.
+pub(super) fn margin_body(state: &BudgetState) -> Option<Decimal> {
+    let learned = state.reserve != HoldRule::Max || state.counter.at_risk > Quantity::ZERO;
+    learned.then(|| state.margin().decimal().normalize())
+}
+
 impl From<&BudgetState> for BudgetStateBody {
     fn from(state: &BudgetState) -> Self {
         Self {
@@ -247,6 +266,8 @@ impl From<&BudgetState> for BudgetStateBody {
             limit: state.limit.decimal().normalize(),
             posted: state.counter.posted.decimal().normalize(),
             held: state.counter.held.decimal().normalize(),
+            reserve: reserve_body(state),
+            margin: margin_body(state),
             headroom: state.headroom().decimal().normalize(),
             overdrawn: state.counter.posted > state.limit,
             period_start: state.period.start,
@@ -351,7 +372,7 @@ pub struct PostedAnswer {
     pub usage: UsageBuckets,
     /// What moved.
     pub amounts: AmountsBody,
-    /// What was held for it, if anything was.
+    /// The whole estimate that it settles, if one was held.
     pub held: Option<AmountsBody>,
     /// The price row's tier: total input tokens from which it holds. The estimate's may differ: see `held_tier_from`.
     pub price_tier_from: u64,
@@ -359,7 +380,7 @@ pub struct PostedAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_tier_from: Option<u64>,
     /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `period_closed`, `unpriced_model`, `model_factor_fallback`,
-    /// `grid_factor_fallback`.
+    /// `grid_factor_fallback`, `learned_overrun` (more was used than a budget held by a learned rule).
     pub flags: Vec<String>,
     /// When the call happened.
     pub occurred_at: DateTime<Utc>,

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::FieldError;
 use super::answer::EnforcementName;
+use super::learned::ReserveName;
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
 use crate::domain::budget::measure::{BucketWeights, Measure};
@@ -364,6 +365,10 @@ pub struct BudgetBody {
     pub timezone: String,
     /// Hard or soft.
     pub enforcement: EnforcementName,
+    /// What a reservation holds of its estimate: `max`, or what such calls were learned to use, `p95` or `p99`. `max` if not
+    /// given, and wherever too few calls have been seen.
+    #[serde(default, skip_serializing_if = "ReserveName::is_default")]
+    pub reserve: ReserveName,
     /// Shares of the limit, ascending, at which answers begin to warn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["0.8", "0.95"]))]
@@ -457,6 +462,23 @@ impl TryFrom<&MeasureBody> for Measure {
     }
 }
 
+impl From<&Measure> for MeasureBody {
+    fn from(measure: &Measure) -> Self {
+        Self::Named(match measure {
+            Measure::Requests => MeasureName::Requests,
+            Measure::Tokens => MeasureName::Tokens,
+            Measure::Usd => MeasureName::Usd,
+            Measure::Gco2e => MeasureName::Gco2e,
+            Measure::Gco2eMarket => MeasureName::Gco2eMarket,
+            Measure::Weighted(weights) => {
+                let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = *weights.as_array();
+                let weights = WeightsBody { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning };
+                return Self::Weighted(weights);
+            }
+        })
+    }
+}
+
 /// What the database adds to a budget's document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetRecord {
@@ -508,6 +530,7 @@ impl BudgetBody {
                 EnforcementName::Hard => Enforcement::Hard,
                 EnforcementName::Soft => Enforcement::Soft,
             },
+            reserve: self.reserve.into(),
             thresholds: self.thresholds.clone(),
             floors: self.floors.iter().map(|(class, share)| (Priority::from(*class), *share)).collect(),
             counted_from,

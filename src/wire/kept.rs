@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use super::answer::{
     AmountsBody, BudgetStateBody, EnforcementName, ExtendedAnswer, PostedAnswer, PreflightAnswer, ReasonBody,
-    ReleasedAnswer, RetryBody, UsageBuckets, VerdictName, retry_body,
+    ReleasedAnswer, RetryBody, UsageBuckets, VerdictName, margin_body, reserve_body, retry_body,
 };
+use super::learned::ReserveName;
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::budget::counter::Counter;
 use crate::domain::calendar::{UnknownZone, Zone};
@@ -98,6 +99,12 @@ struct Standing {
     enforcement: EnforcementName,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     closed_until: Option<i64>,
+    /// What its reservations hold, unless it is their whole estimate.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    reserve: Option<ReserveName>,
+    /// What is kept aside.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    margin: Option<Decimal>,
 }
 
 impl From<&BudgetState> for Standing {
@@ -114,6 +121,8 @@ impl From<&BudgetState> for Standing {
             zone: state.zone.name().to_owned(),
             enforcement: state.enforcement.into(),
             closed_until: state.closed_until.map(|until| until.timestamp_micros()),
+            reserve: reserve_body(state),
+            margin: margin_body(state),
         }
     }
 }
@@ -123,8 +132,10 @@ impl TryFrom<Standing> for BudgetStateBody {
 
     fn try_from(kept: Standing) -> Result<Self, BadKept> {
         let zone = Zone::parse(&kept.zone)?;
-        let counter = Counter { posted: Quantity::new(kept.posted)?, held: Quantity::new(kept.held)? };
-        let headroom = Quantity::new(kept.limit)?.saturating_sub(counter.taken());
+        let counter =
+            Counter { posted: Quantity::new(kept.posted)?, held: Quantity::new(kept.held)?, ..Counter::default() };
+        let margin = Quantity::new(kept.margin.unwrap_or_default())?;
+        let headroom = Quantity::new(kept.limit)?.saturating_sub(counter.taken()).saturating_sub(margin);
         let resets_at = kept.resets_at.map(instant).transpose()?;
         Ok(Self {
             budget: kept.budget,
@@ -133,6 +144,8 @@ impl TryFrom<Standing> for BudgetStateBody {
             limit: kept.limit,
             posted: kept.posted,
             held: kept.held,
+            reserve: kept.reserve,
+            margin: kept.margin,
             headroom: headroom.decimal().normalize(),
             overdrawn: kept.posted > kept.limit,
             period_start: instant(kept.start)?,

@@ -12,7 +12,7 @@ use crate::domain::price::ServiceTier;
 
 /// A budget of every kind of line that an answer can have.
 const BUDGETS: &str = "tenant acme Asia/Kathmandu
-    budget spent usd 2 month zone=tenant tenant=acme thresholds=0.1,0.5
+    budget spent usd 2 month zone=tenant tenant=acme thresholds=0.1,0.5 reserve=p95
     budget tokens tokens 3000 day zone=America/Sao_Paulo
     budget grams gco2e 5 week each=feature soft
     budget market gco2e_market 900 sliding:600

@@ -14,6 +14,8 @@
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
+//! | [`learned`] | how estimates compare with what was used |
+//! | [`export`] | what is asked of an export, and its cursors |
 //! | [`ledger`] | journal rows, account balances, the trial balance |
 //! | [`usage`] | what was used, added up |
 //! | [`signal`] | a provider's answer, what it means, and the rules that ship |
@@ -32,8 +34,11 @@ pub mod call;
 pub mod catalogue;
 pub mod estimate;
 pub mod event;
+pub mod export;
+pub mod export_report;
 pub mod factor;
 pub mod kept;
+pub mod learned;
 pub mod ledger;
 pub mod page;
 pub mod price;

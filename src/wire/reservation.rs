@@ -37,7 +37,7 @@ pub struct ReservationBody {
     pub priority: String,
     /// The buckets that are held; `output` is the most it may generate.
     pub usage: UsageBuckets,
-    /// What is held.
+    /// The whole estimate. A budget that holds less of it by its `reserve` says so in its own numbers.
     pub held: AmountsBody,
     /// What is remarkable about it.
     pub flags: Vec<String>,

@@ -123,7 +123,11 @@ pub enum Bound {
 }
 
 impl Bound {
-    fn parse(field: &str, text: &str) -> Result<Self, FieldError> {
+    /// Reads an end.
+    ///
+    /// # Errors
+    /// Names the field.
+    pub fn parse(field: &str, text: &str) -> Result<Self, FieldError> {
         if let Ok(date) = text.parse() {
             return Ok(Self::Date(date));
         }

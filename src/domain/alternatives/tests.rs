@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, dec};
 
 use super::*;
 use crate::domain::amounts::Tokens;
-use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, Tenant};
+use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, HoldRule, Tenant};
 use crate::domain::budget::scope::Scope;
 use crate::domain::budget::scope::tests::call;
 use crate::domain::calendar::{PeriodSpec, Zone};
@@ -116,6 +116,7 @@ fn budget(id: &str, measure: Measure, limit: Decimal) -> Budget {
         period: PeriodSpec::MONTH,
         clock: BudgetClock::Fixed(Zone::UTC),
         enforcement: Enforcement::Hard,
+        reserve: HoldRule::Max,
         thresholds: Vec::new(),
         floors: BTreeMap::new(),
         counted_from: now(),

@@ -77,6 +77,33 @@ impl Priority {
     }
 }
 
+/// What a reservation holds of its estimate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HoldRule {
+    /// All of it.
+    #[default]
+    Max,
+    /// With the output that 95 of 100 such calls stay within.
+    P95,
+    /// With the output that 99 of 100 such calls stay within.
+    P99,
+}
+
+impl HoldRule {
+    /// Those that are learned.
+    pub const LEARNED: [Self; 2] = [Self::P95, Self::P99];
+
+    /// How many of a thousand calls stay within what is held. None where it is their maximum.
+    #[must_use]
+    pub const fn of_thousand(self) -> Option<u32> {
+        match self {
+            Self::Max => None,
+            Self::P95 => Some(950),
+            Self::P99 => Some(990),
+        }
+    }
+}
+
 /// What a budget is for; a quota is a budget on the provider's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetKind {
@@ -111,6 +138,8 @@ pub struct Budget {
     pub clock: BudgetClock,
     /// What happens at the limit.
     pub enforcement: Enforcement,
+    /// What a reservation holds.
+    pub reserve: HoldRule,
     /// Shares of the limit, ascending, at which answers begin to warn.
     pub thresholds: Vec<Decimal>,
     /// Shares of the limit that only calls of at least this priority may use.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::catalogue::{BudgetNumber, Governing};
+use super::promise::{Promise, noise};
 use super::scope::CounterKey;
 use crate::domain::amounts::{BadAmount, Quantity};
 
@@ -24,13 +25,53 @@ pub struct Counter {
     pub posted: Quantity,
     /// What the open reservations say.
     pub held: Quantity,
+    /// What is kept aside for open calls that use more than is held for them, summed up call by call.
+    pub margin: Quantity,
+    /// How much more those calls may use within their estimates.
+    pub at_risk: Quantity,
 }
 
 impl Counter {
     /// Both counters in one. What cannot be kept is the largest quantity: a sum that is only looked at never fails.
     #[must_use]
     pub fn saturating_add(self, other: Self) -> Self {
-        Self { posted: self.posted.saturating_add(other.posted), held: self.held.saturating_add(other.held) }
+        Self {
+            posted: self.posted.saturating_add(other.posted),
+            held: self.held.saturating_add(other.held),
+            margin: self.margin.saturating_add(other.margin),
+            at_risk: self.at_risk.saturating_add(other.at_risk),
+        }
+    }
+
+    /// Both counters in one.
+    ///
+    /// # Errors
+    /// [`BadAmount::TooLarge`] when a sum cannot be kept.
+    pub fn checked_add(self, other: Self) -> Result<Self, BadAmount> {
+        Ok(Self {
+            posted: self.posted.checked_add(other.posted)?,
+            held: self.held.checked_add(other.held)?,
+            margin: self.margin.checked_add(other.margin)?,
+            at_risk: self.at_risk.checked_add(other.at_risk)?,
+        })
+    }
+
+    /// What is kept aside of a limit for open calls that use more than is held for them ([`super::promise`]). Never more
+    /// than all of them may use; nothing where every hold is a whole estimate.
+    #[must_use]
+    pub fn kept_aside(self, limit: Quantity) -> Quantity {
+        if self.at_risk == Quantity::ZERO {
+            return Quantity::ZERO;
+        }
+        self.margin.saturating_add(noise(limit)).min(self.at_risk)
+    }
+
+    /// All that no other call may have of a limit: posted, held and kept aside.
+    ///
+    /// # Errors
+    /// [`BadAmount::TooLarge`] when the sum cannot be kept.
+    pub fn claimed(self, limit: Quantity) -> Result<Quantity, BadAmount> {
+        self.posted.checked_add(self.held)?.checked_add(self.kept_aside(limit))
     }
 
     /// Posted and held together, or the largest quantity.
@@ -57,16 +98,26 @@ impl Counter {
     ///
     /// # Errors
     /// [`BadAmount::TooLarge`] when it cannot be kept: unlike what was spent, a promise can be refused.
-    pub fn hold(self, quantity: Quantity) -> Result<Self, BadAmount> {
-        Ok(Self { held: self.held.checked_add(quantity)?, ..self })
+    pub fn hold(self, promise: Promise) -> Result<Self, BadAmount> {
+        Ok(Self {
+            held: self.held.checked_add(promise.held)?,
+            margin: self.margin.checked_add(promise.margin)?,
+            at_risk: self.at_risk.checked_add(promise.at_risk)?,
+            ..self
+        })
     }
 
     /// This counter with one reservation less.
     ///
     /// # Errors
     /// [`BadAmount::TooLarge`] when it cannot be kept, which what was held before can be.
-    pub fn give_back(self, quantity: Quantity) -> Result<Self, BadAmount> {
-        Ok(Self { held: self.held.checked_sub(quantity)?, ..self })
+    pub fn give_back(self, promise: Promise) -> Result<Self, BadAmount> {
+        Ok(Self {
+            held: self.held.checked_sub(promise.held)?,
+            margin: self.margin.checked_sub(promise.margin)?,
+            at_risk: self.at_risk.checked_sub(promise.at_risk)?,
+            ..self
+        })
     }
 }
 
@@ -89,16 +140,41 @@ impl Standing {
         Self { governing, slices, total }
     }
 
-    /// Whether so much more stays within a ceiling: `posted + held + asked ≤ ceiling`. A sum that cannot be kept does not.
+    /// Whether so much more stays within a ceiling: `posted + held + asked ≤ ceiling`, and with what is kept aside. A sum that
+    /// cannot be kept does not.
     #[must_use]
-    pub fn has_room(&self, asked: Quantity, ceiling: Quantity) -> bool {
-        let taken = self.total.posted.checked_add(self.total.held);
-        taken.and_then(|taken| taken.checked_add(asked)).is_ok_and(|wanted| wanted <= ceiling)
+    pub fn has_room(&self, asked: Promise, ceiling: Quantity) -> bool {
+        fits(self.total, asked, self.governing.budget.limit, ceiling)
     }
 
-    /// `limit − posted − held`; below zero when overdrawn.
+    /// Whether there would be room if nothing were held for others.
+    #[must_use]
+    pub fn has_room_without_holds(&self, asked: Promise, ceiling: Quantity) -> bool {
+        let posted = Counter { posted: self.total.posted, ..Counter::default() };
+        fits(posted, asked, self.governing.budget.limit, ceiling)
+    }
+
+    /// Whether there would be room if nothing were used or held at all.
+    #[must_use]
+    pub fn could_ever_have_room(&self, asked: Promise, ceiling: Quantity) -> bool {
+        fits(Counter::default(), asked, self.governing.budget.limit, ceiling)
+    }
+
+    /// How much of a ceiling is left.
+    #[must_use]
+    pub fn left_of(&self, ceiling: Quantity) -> Quantity {
+        let aside = self.total.kept_aside(self.governing.budget.limit);
+        ceiling.saturating_sub(self.total.taken()).saturating_sub(aside)
+    }
+
+    /// `limit − posted − held`, less what is kept aside; below zero when overdrawn.
     #[must_use]
     pub fn headroom(&self) -> Quantity {
-        self.governing.budget.limit.saturating_sub(self.total.taken())
+        self.left_of(self.governing.budget.limit)
     }
+}
+
+fn fits(counter: Counter, asked: Promise, limit: Quantity, ceiling: Quantity) -> bool {
+    let with = counter.hold(asked).and_then(|with| with.claimed(limit));
+    with.is_ok_and(|wanted| wanted <= ceiling)
 }

@@ -6,6 +6,7 @@
 //! | [`measure`] | what it counts of a call |
 //! | [`catalogue`] | tenants and budgets, and which budgets govern a call at an instant |
 //! | [`counter`] | the mutable numbers, and how a budget stands |
+//! | [`promise`] | what a budget holds of a call, by its rule |
 //! | [`verdict`] | allow, cap, wait, stop |
 //! | [`recount`] | what the counters must be, from the journal alone |
 //!
@@ -15,6 +16,7 @@
 pub mod catalogue;
 pub mod counter;
 pub mod measure;
+pub mod promise;
 pub mod recount;
 pub mod scope;
 pub mod verdict;

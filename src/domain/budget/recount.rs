@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::catalogue::{Budget, BudgetClock, BudgetNumber, Catalogue, Governing};
 use super::counter::{Counter, CounterId};
-use super::measure::{Consumption, Measure};
+use super::measure::Consumption;
+use super::promise::LearnedHolds;
 use super::scope::Dimensions;
 use crate::domain::amounts::BadAmount;
 use crate::domain::calendar::{CalendarError, Period, PeriodSpec};
@@ -66,7 +67,7 @@ impl<'a> Recount<'a> {
     /// # Errors
     /// When it cannot be counted.
     pub fn post(&mut self, call: &Dimensions, at: DateTime<Utc>, moved: &Consumption) -> Result<(), CannotRecount> {
-        self.count(call, at, |counter, measure| Ok(counter.post(measure.saturating_of(moved))))
+        self.count(call, at, |counter, budget| Ok(counter.post(budget.measure.saturating_of(moved))))
     }
 
     /// Counts what a transfer took back, in the period of its instant.
@@ -79,22 +80,29 @@ impl<'a> Recount<'a> {
         at: DateTime<Utc>,
         moved: &Consumption,
     ) -> Result<(), CannotRecount> {
-        self.count(call, at, |counter, measure| Ok(counter.take_back(measure.saturating_of(moved))))
+        self.count(call, at, |counter, budget| Ok(counter.take_back(budget.measure.saturating_of(moved))))
     }
 
-    /// Counts what an open reservation holds, in the period of the instant it was granted.
+    /// Counts what an open reservation holds (its whole estimate, but for what is learned), in the period of the instant it was
+    /// granted.
     ///
     /// # Errors
     /// When it cannot be counted.
-    pub fn hold(&mut self, call: &Dimensions, at: DateTime<Utc>, held: &Consumption) -> Result<(), CannotRecount> {
-        self.count(call, at, |counter, measure| counter.hold(measure.of(held)?))
+    pub fn hold(
+        &mut self,
+        call: &Dimensions,
+        at: DateTime<Utc>,
+        whole: &Consumption,
+        learned: &LearnedHolds,
+    ) -> Result<(), CannotRecount> {
+        self.count(call, at, |counter, budget| counter.hold(learned.promise(budget, whole)?))
     }
 
     fn count(
         &mut self,
         call: &Dimensions,
         at: DateTime<Utc>,
-        add: impl Fn(Counter, &Measure) -> Result<Counter, BadAmount>,
+        add: impl Fn(Counter, &Budget) -> Result<Counter, BadAmount>,
     ) -> Result<(), CannotRecount> {
         for governing in self.catalogue.governing(call, at)? {
             if !self.only.is_empty() && !self.only.contains(&governing.budget.number) {
@@ -104,7 +112,7 @@ impl<'a> Recount<'a> {
             let period = governing.period;
             let new = || Recounted { counter: Counter::default(), period, tenant };
             let recounted = self.counters.entry(governing.counter()).or_insert_with(new);
-            recounted.counter = add(recounted.counter, &governing.budget.measure)?;
+            recounted.counter = add(recounted.counter, &governing.budget)?;
         }
         Ok(())
     }

@@ -11,12 +11,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::catalogue::{Enforcement, Priority};
-use super::counter::Standing;
+use super::catalogue::{Budget, Enforcement, Governing, HoldRule, Priority};
+use super::counter::{Counter, Standing};
 use super::measure::Consumption;
+use super::promise::{LearnedHolds, Promise};
+use super::scope::Dimensions;
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::calendar::PeriodSpec;
 use crate::domain::id::BudgetId;
+use crate::domain::learned::lesson::Lessons;
 use crate::domain::tariff::{Flags, Priced, Tariff, TariffError};
 use crate::domain::usage::Usage;
 
@@ -159,6 +162,68 @@ pub struct Ask<'a> {
     pub tariff: &'a Tariff<'a>,
     /// Spreads retries apart: any number that differs between callers.
     pub jitter: u64,
+    /// What budgets hold of it that do not hold the whole.
+    pub holding: Holding<'a>,
+}
+
+/// What budgets hold of a call.
+#[derive(Debug)]
+pub enum Holding<'a> {
+    /// The whole, whatever their rule is.
+    Whole,
+    /// What their rule says: the call is new.
+    ByRule {
+        /// What calls like this one taught.
+        lessons: &'a Lessons,
+        /// The call.
+        call: &'a Dimensions,
+    },
+    /// What they hold already, and what it grows by: the call is under way.
+    Grown {
+        /// The whole before.
+        from: &'a Consumption,
+        /// What is held of it.
+        learned: &'a LearnedHolds,
+    },
+}
+
+impl Ask<'_> {
+    /// What a budget holds of the call if it is granted at this price.
+    ///
+    /// # Errors
+    /// When an amount is beyond what the ledger can keep.
+    pub fn promise(&self, budget: &Budget, priced: &Priced) -> Result<Promise, Undecided> {
+        let consumption = &priced.consumption;
+        let whole = || -> Result<Promise, Undecided> { Ok(Promise::whole(budget.measure.of(consumption)?)) };
+        match &self.holding {
+            Holding::Whole => whole(),
+            Holding::Grown { from, learned } => Ok(learned.grown(from, consumption)?.promise(budget, consumption)?),
+            Holding::ByRule { lessons, call } => {
+                let Some(lesson) = lessons.of(call, budget.reserve) else { return whole() };
+                let (requested, granted) = (self.usage.output, consumption.usage.output);
+                let output = lesson.output(requested);
+                if output >= granted {
+                    return whole();
+                }
+                let likely = self.tariff.price(&Usage { output, ..consumption.usage }, 1, None)?;
+                let (likely, whole) = (budget.measure.of(&likely.consumption)?, budget.measure.of(consumption)?);
+                let mean = lesson.mean_overrun(requested, granted);
+                Ok(Promise::learned(likely, whole, mean, budget.limit)?)
+            }
+        }
+    }
+
+    /// What all budgets hold that do not hold the whole.
+    ///
+    /// # Errors
+    /// When an amount is beyond what the ledger can keep.
+    pub fn learned_holds(&self, budgets: &[Governing], priced: &Priced) -> Result<LearnedHolds, Undecided> {
+        let mut learned = LearnedHolds::default();
+        for one in budgets.iter().filter(|one| one.budget.reserve != HoldRule::Max) {
+            learned.keep(&one.budget, self.promise(&one.budget, priced)?);
+        }
+        Ok(learned)
+    }
 }
 
 /// What was decided.
@@ -201,7 +266,7 @@ struct Obstacle {
 /// When an amount is beyond what the ledger can keep.
 pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Ruling, Undecided> {
     let asked = ask.tariff.price(&ask.usage, 1, None)?;
-    let obstacles = obstacles(&asked.consumption, ask.priority, standings, now)?;
+    let obstacles = obstacles(ask, &asked, standings, now)?;
     let mut ruling = if obstacles.is_empty() {
         granted(Verdict::Allow, asked, ask.usage.output)
     } else if let Some((output, priced)) = largest_output_that_fits(ask, standings, now)? {
@@ -211,7 +276,8 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
     } else {
         refused(ask, asked, obstacles, now)
     };
-    warn(&mut ruling, standings);
+    let held = ruling.priced;
+    warn(&mut ruling, standings, |budget| ask.promise(budget, &held).ok());
     Ok(ruling)
 }
 
@@ -219,9 +285,9 @@ pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Resu
 ///
 /// `standings` are without the hold.
 #[must_use]
-pub fn keep(held: Priced, standings: &[Standing]) -> Ruling {
+pub fn keep(held: Priced, learned: &LearnedHolds, standings: &[Standing]) -> Ruling {
     let mut ruling = granted(Verdict::Allow, held, held.consumption.usage.output);
-    warn(&mut ruling, standings);
+    warn(&mut ruling, standings, |budget| learned.promise(budget, &held.consumption).ok());
     ruling
 }
 
@@ -258,26 +324,26 @@ fn jittered(not_before: DateTime<Utc>, jitter: u64, now: DateTime<Utc>) -> u32 {
 
 /// Every hard budget that the consumption does not fit.
 fn obstacles(
-    consumption: &Consumption,
-    priority: Priority,
+    ask: &Ask<'_>,
+    priced: &Priced,
     standings: &[Standing],
     now: DateTime<Utc>,
-) -> Result<Vec<Obstacle>, BadAmount> {
+) -> Result<Vec<Obstacle>, Undecided> {
     let mut found = Vec::new();
     for standing in standings {
         if standing.governing.budget.enforcement == Enforcement::Soft {
             continue;
         }
-        let asked = standing.governing.budget.measure.of(consumption)?;
-        found.extend(obstacle(asked, priority, standing, now));
+        let asked = ask.promise(&standing.governing.budget, priced)?;
+        found.extend(obstacle(asked, ask.priority, standing, now));
     }
     Ok(found)
 }
 
-fn obstacle(asked: Quantity, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
+fn obstacle(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
     let budget = &standing.governing.budget;
     if let Some(until) = closed_until(standing, now) {
-        let (asked, available) = (Some(asked), Some(Quantity::ZERO));
+        let (asked, available) = (Some(asked.held), Some(Quantity::ZERO));
         let reason = Reason { code: ReasonCode::ClosedByProvider, budget: Some(budget.id.clone()), asked, available };
         return Some(Obstacle { reason, room_at: Some(until) });
     }
@@ -285,12 +351,13 @@ fn obstacle(asked: Quantity, priority: Priority, standing: &Standing, now: DateT
     if standing.has_room(asked, ceiling) {
         return None;
     }
-    let available = Some(ceiling.saturating_sub(standing.total.taken()));
-    let reason = |code| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
-    if asked > ceiling {
+    let available = Some(standing.left_of(ceiling));
+    let needed = Some(needed(asked, standing.total, budget.limit));
+    let reason = |code| Reason { code, budget: Some(budget.id.clone()), asked: needed, available };
+    if !standing.could_ever_have_room(asked, ceiling) {
         return Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room_at: None });
     }
-    if standing.total.posted.checked_add(asked).is_ok_and(|wanted| wanted <= ceiling) {
+    if standing.has_room_without_holds(asked, ceiling) {
         let again = now.checked_add_signed(TimeDelta::seconds(i64::from(HOLD_RETRY_SECONDS)));
         return Some(Obstacle { reason: reason(ReasonCode::HeldByOthers), room_at: again });
     }
@@ -304,21 +371,29 @@ fn closed_until(standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>
     standing.governing.closed_until.filter(|until| *until > now)
 }
 
+/// How much less is left once this is granted: what is held, and what is kept aside for it.
+fn needed(asked: Promise, total: Counter, limit: Quantity) -> Quantity {
+    let aside = |counter: Counter| counter.kept_aside(limit);
+    let more = total.hold(asked).map(|with| aside(with).saturating_sub(aside(total))).unwrap_or_default();
+    asked.held.saturating_add(more)
+}
+
 /// When enough of the window has passed: the period's end, or for a sliding window the instant at which its oldest
 /// slices that are in the way have left it.
-fn room_at(asked: Quantity, ceiling: Quantity, standing: &Standing) -> Option<DateTime<Utc>> {
+fn room_at(asked: Promise, ceiling: Quantity, standing: &Standing) -> Option<DateTime<Utc>> {
     let PeriodSpec::Sliding { seconds } = &standing.governing.budget.period else {
         return standing.governing.period.end;
     };
     let window = TimeDelta::seconds(i64::from(seconds.get()));
     // What is left when a slice leaves is what the younger ones hold. The oldest slice that leaves room leaves first; one
     // that corrections made negative takes room away when it leaves, so that all are looked at.
-    let (mut kept, mut room) = (asked, None);
+    let limit = standing.governing.budget.limit;
+    let (mut kept, mut room) = (Counter::default().hold(asked).ok()?, None);
     for (slice, counter) in standing.governing.window.iter().zip(&standing.slices).rev() {
-        if kept <= ceiling {
+        if kept.claimed(limit).is_ok_and(|claimed| claimed <= ceiling) {
             room = slice.end.and_then(|end| end.checked_add_signed(window));
         }
-        kept = kept.saturating_add(counter.taken());
+        kept = kept.saturating_add(*counter);
     }
     room
 }
@@ -337,7 +412,7 @@ fn largest_output_that_fits(
         for standing in standings {
             let budget = &standing.governing.budget;
             if budget.enforcement == Enforcement::Hard {
-                let asked = budget.measure.of(&priced.consumption)?;
+                let asked = ask.promise(budget, &priced)?;
                 if closed_until(standing, now).is_some() || !standing.has_room(asked, budget.ceiling(ask.priority)) {
                     return Ok(None);
                 }
@@ -361,10 +436,10 @@ fn largest_output_that_fits(
 }
 
 /// Adds what warns but never refuses. Thresholds look at the budget as it stands with this call in it.
-fn warn(ruling: &mut Ruling, standings: &[Standing]) {
+fn warn(ruling: &mut Ruling, standings: &[Standing], promise: impl Fn(&Budget) -> Option<Promise>) {
     for standing in standings {
         let budget = &standing.governing.budget;
-        let asked = budget.measure.saturating_of(&ruling.priced.consumption);
+        let asked = promise(budget).map_or(Quantity::MAX, |promise| promise.held);
         let added = if ruling.verdict.grants() { asked } else { Quantity::ZERO };
         let with = standing.total.taken().saturating_add(added);
         let warning = |code, available| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };

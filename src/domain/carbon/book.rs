@@ -23,11 +23,12 @@ use super::interval::Interval;
 use super::model::{CarbonInputs, MarketMethod};
 use super::names;
 use super::profile::Profile;
+use super::recorded::RecordedRows;
 use super::regression::{Corner, Speed, Work, middle};
 use crate::domain::id::{ModelId, ProviderId, RegionId};
 
 /// World average, g/kWh: Ember by way of Our World in Data, 2025 (CC BY 4.0). Used when a book has no `WOR` row.
-const WORLD_G_PER_KWH: f64 = 458.29;
+pub(super) const WORLD_G_PER_KWH: f64 = 458.29;
 /// The largest model of `EcoLogits` 0.11.3 (active least and most, total), billions. Used when a book has no model at all.
 const WORST_MODEL_B: (f64, f64, f64) = (540.0, 1_800.0, 5_400.0);
 /// From Google's fleet to the average of the Uptime Institute's survey of 2025. Used when nothing is known of a provider.
@@ -189,12 +190,15 @@ struct Shelf {
 pub struct FactorBook {
     ecologits: Shelf,
     extended: Shelf,
+    /// Every row a transfer can name.
+    pub(super) recorded: RecordedRows,
 }
 
 impl FactorBook {
     /// Indexes the rows. The order does not matter.
     pub fn new(rows: impl IntoIterator<Item = Factor>) -> Self {
-        let mut book = Self { ecologits: Shelf::default(), extended: Shelf::default() };
+        let mut book =
+            Self { ecologits: Shelf::default(), extended: Shelf::default(), recorded: RecordedRows::default() };
         for row in rows {
             book.file(row);
         }
@@ -209,6 +213,7 @@ impl FactorBook {
         match row {
             Factor::Model(model) => {
                 let model = Arc::new(model);
+                self.recorded.models.insert(model.id, Arc::clone(&model));
                 if ecologits {
                     self.ecologits.file_model(&model);
                 }
@@ -217,11 +222,13 @@ impl FactorBook {
             Factor::Grid(grid) if grid.accounting == Accounting::Location => {
                 let shelf = if ecologits { &mut self.ecologits } else { &mut self.extended };
                 let row = Arc::new(grid);
+                self.recorded.grids.insert(row.id, Arc::clone(&row));
                 shelf.grids.entry(row.zone.clone()).or_default().push(&row);
             }
             Factor::Grid(grid) => {
                 let owner = grid.provider.as_ref().map_or_else(String::new, |provider| lower(provider.as_str()));
                 let row = Arc::new(grid);
+                self.recorded.grids.insert(row.id, Arc::clone(&row));
                 for shelf in [&mut self.ecologits, &mut self.extended] {
                     let key = (row.accounting, owner.clone(), row.zone.clone());
                     shelf.markets.entry(key).or_default().push(&row);
@@ -295,7 +302,7 @@ impl FactorBook {
     }
 }
 
-fn worst_size() -> ModelSize {
+pub(super) fn worst_size() -> ModelSize {
     let (least, most, total) = WORST_MODEL_B;
     ModelSize {
         active_params_b: Interval::between(least, most),
@@ -317,7 +324,7 @@ struct Place {
     fallback: Option<RegionFallback>,
 }
 
-const fn method(accounting: Accounting) -> MarketMethod {
+pub(super) const fn method(accounting: Accounting) -> MarketMethod {
     match accounting {
         Accounting::MarketContract => MarketMethod::Contract,
         Accounting::MarketSupplier => MarketMethod::Supplier,

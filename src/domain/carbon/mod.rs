@@ -7,6 +7,7 @@
 //! | [`regression`] | the formulas of one request under one set of point parameters |
 //! | [`model`] | [`CarbonInputs`]: a resolved call, ready to be evaluated; [`CarbonEstimate`]: the answer |
 //! | [`factors`] | dated, sourced rows: model sizes, grids, how a provider serves, where a region is |
+//! | [`recorded`] | what a posted row stands on, evaluated again with its range |
 //! | [`names`] | the ways providers spell one model |
 //! | [`book`] | [`FactorBook`]: finds the rows for a call, falls back where there are none, and says so |
 //!
@@ -28,6 +29,7 @@ pub mod interval;
 pub mod model;
 pub mod names;
 pub mod profile;
+pub mod recorded;
 pub mod regression;
 
 pub use book::{FactorBook, Fallbacks, GridFallback, ModelFallback, RegionFallback, Resolved, ServingFallback};
@@ -38,6 +40,7 @@ pub use factors::{
 pub use interval::Interval;
 pub use model::{CarbonEstimate, CarbonGrams, CarbonInputs, Gpus, LikelyRanges, MarketMethod};
 pub use profile::{Profile, UnknownProfile};
+pub use recorded::{RangeMethod, RecordedCarbon, RecordedFactors};
 
 #[cfg(test)]
 mod tests;

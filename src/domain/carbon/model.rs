@@ -371,7 +371,7 @@ fn count(tokens: Tokens) -> f64 {
 }
 
 /// Rounds half to even to the nanogram, the only place where a model's figure becomes an amount.
-fn to_grams(grams: f64) -> Result<Grams, BadAmount> {
+pub(super) fn to_grams(grams: f64) -> Result<Grams, BadAmount> {
     let nanograms = (grams * NANOGRAMS_PER_GRAM).round_ties_even();
     if !(0.0..=NANOGRAMS_MAX).contains(&nanograms) {
         return Err(if nanograms < 0.0 { BadAmount::Negative } else { BadAmount::TooLarge });

@@ -26,10 +26,12 @@ use crate::domain::amounts::{Amounts, BadAmount, Tokens};
 use crate::domain::budget::catalogue::{Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
+use crate::domain::budget::promise::LearnedHolds;
 use crate::domain::budget::scope::Dimensions;
-use crate::domain::budget::verdict::{Ask, decide, keep};
+use crate::domain::budget::verdict::{Ask, Holding, decide, keep};
 use crate::domain::calendar::{CalendarError, PeriodSpec};
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
+use crate::domain::learned::lesson::Lessons;
 use crate::domain::tariff::{Flags, RateBooks};
 use crate::domain::usage::Usage;
 use crate::domain::usage::provider::read_usage;
@@ -81,6 +83,8 @@ pub struct Books {
     pub catalogue: Arc<Catalogue>,
     /// Prices and factors.
     pub rates: Arc<RateBooks>,
+    /// What calls really use. Empty where nothing is known: then whole estimates are held.
+    pub lessons: Arc<Lessons>,
     /// The counters at hand. One that is not at hand counts as zero, so the shell loads all that are touched.
     pub counters: BTreeMap<CounterId, Counter>,
     /// The reservations at hand.
@@ -107,6 +111,7 @@ impl Books {
         Self {
             catalogue,
             rates,
+            lessons: Arc::default(),
             counters: BTreeMap::new(),
             reservations: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -246,6 +251,7 @@ impl Books {
             priority: reserve.priority,
             tariff: &tariff,
             jitter: reserve.id.0.as_u64_pair().1,
+            holding: Holding::ByRule { lessons: &self.lessons, call },
         };
         let mut effects = Effects::default();
         let mut ruling = decide(&ask, &self.standings(&governing, &effects), now)?;
@@ -255,13 +261,15 @@ impl Books {
         let mut granted = None;
         if ruling.verdict.grants() && reserve.hold {
             let expires_at = expiry(now, reserve.ttl_seconds)?;
-            self.shift(&governing, &ruling.priced.consumption, Shift::Hold, &mut effects)?;
+            let learned = ask.learned_holds(&governing, &ruling.priced)?;
+            self.shift(&governing, &ruling.priced.consumption, Shift::Hold(&learned), &mut effects)?;
             effects.reservation = Some(Reservation {
                 id: reserve.id,
                 call: call.clone(),
                 priority: reserve.priority,
                 service_tier: reserve.service_tier,
                 hold: ruling.priced,
+                learned,
                 granted_at: now,
                 expires_at,
                 state: ReservationState::Open,
@@ -311,6 +319,7 @@ impl Books {
         let remarks = [
             (late, Flags::LATE),
             (unconfirmed, Flags::UNCONFIRMED),
+            (reservation.learned.are_overrun_by(&priced.consumption), Flags::LEARNED_OVERRUN),
             (overruns(&priced.consumption, &reservation.hold.consumption, &governing)?, Flags::OVERRUN),
             (reservation.hold.flags.contains(Flags::CAPPED), Flags::CAPPED),
             (period_at != at, Flags::PERIOD_CLOSED),
@@ -386,7 +395,7 @@ impl Books {
         let standings = self.standings(&current, &effects);
         if extend.more_output == Tokens::ZERO {
             // What is held already was granted: time alone is never refused, also when the budget was lowered since.
-            let ruling = keep(reservation.hold, &standings);
+            let ruling = keep(reservation.hold, &reservation.learned, &standings);
             let effects =
                 Effects { reservation: Some(Reservation { expires_at, ..reservation.clone() }), ..Effects::default() };
             let budgets = self.states(&current, &effects);
@@ -405,6 +414,7 @@ impl Books {
             priority: reservation.priority,
             tariff: &tariff,
             jitter: reservation.id.0.as_u64_pair().1,
+            holding: Holding::Grown { from: &reservation.hold.consumption, learned: &reservation.learned },
         };
         let standings: Vec<Standing> = standings.into_iter().map(without_reset).collect();
         let mut ruling = decide(&ask, &standings, now)?;
@@ -416,9 +426,10 @@ impl Books {
             return Ok((Outcome::Extended(Box::new(extended)), untouched));
         }
         ruling.priced.flags = ruling.priced.flags.with(reservation.hold.flags);
-        self.shift(&governing, &ruling.priced.consumption, Shift::Hold, &mut effects)?;
         let hold = ruling.priced;
-        effects.reservation = Some(Reservation { hold, expires_at, ..reservation.clone() });
+        let learned = reservation.learned.grown(&reservation.hold.consumption, &hold.consumption)?;
+        self.shift(&governing, &hold.consumption, Shift::Hold(&learned), &mut effects)?;
+        effects.reservation = Some(Reservation { hold, learned, expires_at, ..reservation.clone() });
         let budgets = self.states(&current, &effects);
         let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
         Ok((Outcome::Extended(Box::new(extended)), effects))
@@ -437,7 +448,7 @@ impl Books {
 
     fn give_back(&self, reservation: &Reservation, effects: &mut Effects) -> Result<(), Refusal> {
         let governing = self.touched_by(reservation)?;
-        self.shift(&governing, &reservation.hold.consumption, Shift::GiveBack, effects)?;
+        self.shift(&governing, &reservation.hold.consumption, Shift::GiveBack(&reservation.learned), effects)?;
         Ok(())
     }
 
@@ -446,18 +457,17 @@ impl Books {
         &self,
         governing: &[Governing],
         consumption: &Consumption,
-        shift: Shift,
+        shift: Shift<'_>,
         effects: &mut Effects,
     ) -> Result<(), BadAmount> {
         for one in governing {
             let id = one.counter();
-            let measure = &one.budget.measure;
             let counter = self.counter(&id, effects);
             let counter = match shift {
-                Shift::Hold => counter.hold(measure.of(consumption)?)?,
-                Shift::GiveBack => counter.give_back(measure.of(consumption)?)?,
-                Shift::Post => counter.post(measure.saturating_of(consumption)),
-                Shift::TakeBack => counter.take_back(measure.saturating_of(consumption)),
+                Shift::Hold(learned) => counter.hold(learned.promise(&one.budget, consumption)?)?,
+                Shift::GiveBack(learned) => counter.give_back(learned.promise(&one.budget, consumption)?)?,
+                Shift::Post => counter.post(one.budget.measure.saturating_of(consumption)),
+                Shift::TakeBack => counter.take_back(one.budget.measure.saturating_of(consumption)),
             };
             effects.counters.insert(id, counter);
         }
@@ -484,9 +494,9 @@ impl Books {
 
 /// How a consumption moves a counter.
 #[derive(Debug, Clone, Copy)]
-enum Shift {
-    Hold,
-    GiveBack,
+enum Shift<'a> {
+    Hold(&'a LearnedHolds),
+    GiveBack(&'a LearnedHolds),
     Post,
     TakeBack,
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::reservation::ReservationState;
 use crate::domain::amounts::{BadAmount, Quantity};
-use crate::domain::budget::catalogue::{Enforcement, Priority};
+use crate::domain::budget::catalogue::{Enforcement, HoldRule, Priority};
 use crate::domain::budget::counter::{Counter, Standing};
 use crate::domain::budget::scope::{CounterKey, Dimensions};
 use crate::domain::budget::verdict::{Ruling, Undecided};
@@ -30,6 +30,8 @@ pub struct BudgetState {
     pub counter: Counter,
     /// Hard or soft.
     pub enforcement: Enforcement,
+    /// What its reservations hold.
+    pub reserve: HoldRule,
     /// The period, with the zone that bounds it; of a sliding window the whole window.
     pub period: Period,
     /// The zone.
@@ -50,16 +52,23 @@ impl BudgetState {
             limit: governing.budget.limit,
             counter,
             enforcement: governing.budget.enforcement,
+            reserve: governing.budget.reserve,
             period: governing.span(),
             zone: governing.zone,
             closed_until: governing.closed_until,
         }
     }
 
-    /// `limit − posted − held`; below zero when overdrawn.
+    /// What is kept aside for open calls that use more than is held for them.
+    #[must_use]
+    pub fn margin(&self) -> Quantity {
+        self.counter.kept_aside(self.limit)
+    }
+
+    /// `limit − posted − held`, less the margin; below zero when overdrawn.
     #[must_use]
     pub fn headroom(&self) -> Quantity {
-        self.limit.saturating_sub(self.counter.taken())
+        self.limit.saturating_sub(self.counter.taken()).saturating_sub(self.margin())
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::budget::catalogue::Priority;
+use crate::domain::budget::promise::LearnedHolds;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{ReservationId, TransferId};
 use crate::domain::price::ServiceTier;
@@ -52,8 +53,10 @@ pub struct Reservation {
     pub priority: Priority,
     /// The provider's service tier it is priced by.
     pub service_tier: ServiceTier,
-    /// What is held.
+    /// The whole estimate: what is held, but for [`Self::learned`].
     pub hold: Priced,
+    /// What budgets hold that do not hold all of it.
+    pub learned: LearnedHolds,
     /// When it was granted: the instant whose periods it is counted in.
     pub granted_at: DateTime<Utc>,
     /// When it ends by itself.

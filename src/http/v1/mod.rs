@@ -6,6 +6,7 @@
 //! | [`reservations`] | `/v1/reservations/{id}` and its settle, extend, release |
 //! | [`usage`] | `/v1/usage` |
 //! | [`otlp`] | `/v1/otlp/v1/traces` |
+//! | [`usage_accuracy`] | `/v1/usage/accuracy` |
 //! | [`ledger`] | `/v1/ledger/transfers`, `/v1/ledger/accounts`, `/v1/ledger/trial-balance` |
 //! | [`verdicts`] | `/v1/verdicts` |
 //! | [`signals`] | `/v1/signals` |
@@ -16,12 +17,16 @@
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`calendar`] | `/v1/calendar/period` |
+//! | [`exports_reports`] | `/v1/exports/hledger`, `ledger`, `beancount`, `ghg`, `sci` |
+//! | [`exports`] | `/v1/exports/transfers`, `/v1/exports/focus` |
 //! | [`about`] | `/v1/about` |
 
 pub mod about;
 pub mod budgets;
 pub mod calendar;
 pub mod estimate;
+pub mod exports;
+pub mod exports_reports;
 pub mod factors;
 pub mod ledger;
 pub mod otlp;
@@ -33,6 +38,7 @@ pub mod reservations;
 pub mod signals;
 pub mod tenants;
 pub mod usage;
+pub mod usage_accuracy;
 mod usage_lines;
 pub mod verdicts;
 
@@ -63,6 +69,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(reservations::routes())
         .merge(usage::routes())
         .merge(otlp::routes())
+        .merge(usage_accuracy::routes())
         .merge(ledger::routes())
         .merge(verdicts::routes())
         .merge(signals::routes())
@@ -74,6 +81,8 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(factors::routes())
         .merge(estimate::routes())
         .merge(calendar::routes())
+        .merge(exports::routes())
+        .merge(exports_reports::routes())
         .merge(about::routes())
 }
 

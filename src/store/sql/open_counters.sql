@@ -5,7 +5,8 @@ with open as (
     from unnest($2::text[], $3::timestamptz[]) as open (zone, period_start)
 ),
 found as (
-    select counter.budget, counter.key, counter.period_start, counter.posted, counter.held, counter.tenant
+    select counter.budget, counter.key, counter.period_start, counter.posted, counter.held, counter.margin,
+        counter.at_risk, counter.tenant
     from counters as counter
     left join tenants as owner on owner.id = counter.tenant
     join open on open.period_start = counter.period_start and (open.zone = '' or open.zone = owner.timezone)
@@ -21,7 +22,7 @@ page as (
     order by key collate "C"
     limit $6
 )
-select found.budget, found.key, found.period_start, found.posted, found.held, found.tenant
+select found.budget, found.key, found.period_start, found.posted, found.held, found.margin, found.at_risk, found.tenant
 from found
 join page using (key)
 order by found.key collate "C", found.period_start

@@ -10,7 +10,7 @@ with granted as (
         id, tenant, feature, provider, model, region, run, agent, labels, priority, service_tier, requests, input,
         cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd, gco2e_usage_location,
         gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile, model_factor, grid_factor,
-        market_factor, flags, granted_at, expires_at, state, ended_at, transfer
+        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned
     )
     select
         new.id, new.tenant, new.feature, new.provider, new.model, new.region, new.run, new.agent, new.labels::jsonb,
@@ -18,18 +18,18 @@ with granted as (
         new.cache_write_1h, new.output, new.reasoning, new.tokens, new.usd, new.gco2e_usage_location,
         new.gco2e_usage_market, new.gco2e_embodied, new.price, new.price_tier_from, new.carbon_profile,
         new.model_factor, new.grid_factor, new.market_factor, new.flags, new.granted_at, new.expires_at, new.state,
-        new.ended_at, new.transfer
+        new.ended_at, new.transfer, new.learned::jsonb
     from unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
         $10::text[], $11::text[], $12::integer[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
         $17::bigint[], $18::bigint[], $19::bigint[], $20::numeric[], $21::numeric[], $22::numeric[], $23::numeric[],
         $24::bigint[], $25::bigint[], $26::text[], $27::bigint[], $28::bigint[], $29::bigint[], $30::integer[],
-        $31::timestamptz[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::uuid[]
+        $31::timestamptz[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::uuid[], $147::text[]
     ) as new (
         id, tenant, feature, provider, model, region, run, agent, labels, priority, service_tier, requests, input,
         cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd, gco2e_usage_location,
         gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile, model_factor, grid_factor,
-        market_factor, flags, granted_at, expires_at, state, ended_at, transfer
+        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned
     )
 ),
 changed as (
@@ -45,13 +45,15 @@ changed as (
         expires_at = change.expires_at,
         state = change.state,
         ended_at = change.ended_at,
-        transfer = change.transfer
+        transfer = change.transfer,
+        learned = change.learned::jsonb
     from unnest(
         $36::uuid[], $37::text[], $38::bigint[], $39::bigint[], $40::numeric[], $41::numeric[], $42::numeric[],
-        $43::numeric[], $44::integer[], $45::timestamptz[], $46::text[], $47::timestamptz[], $48::uuid[]
+        $43::numeric[], $44::integer[], $45::timestamptz[], $46::text[], $47::timestamptz[], $48::uuid[],
+        $148::text[]
     ) as change (
         id, tenant, output, tokens, usd, gco2e_usage_location, gco2e_usage_market, gco2e_embodied, flags, expires_at,
-        state, ended_at, transfer
+        state, ended_at, transfer, learned
     )
     where reservation.id = change.id and reservation.tenant = change.tenant
     returning 1
@@ -92,11 +94,13 @@ counted as (
     update counters as counter
     set
         posted = change.posted,
-        held = change.held
+        held = change.held,
+        margin = change.margin,
+        at_risk = change.at_risk
     from unnest(
-        $92::integer[], $93::text[], $94::timestamptz[], $95::numeric[], $96::numeric[]
+        $92::integer[], $93::text[], $94::timestamptz[], $95::numeric[], $96::numeric[], $149::numeric[], $150::numeric[]
     ) as change (
-        budget, key, period_start, posted, held
+        budget, key, period_start, posted, held, margin, at_risk
     )
     where counter.budget = change.budget and counter.key = change.key and counter.period_start = change.period_start
     returning 1

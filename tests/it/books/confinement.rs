@@ -15,6 +15,7 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
         let signal = json!({"provider": "openai", "status": 503, "tenant": tenant});
         service.call("POST", "/v1/signals", signal).await.ok();
     }
+    service.app.learn(None).await.unwrap();
     let mut connection = service.db.pool().acquire().await.unwrap();
     // Everything there is to read, as the database lists it: a table that is added and forgotten fails here.
     let relations: Vec<String> = sqlx::query_scalar(
@@ -28,6 +29,8 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
         "budgets",
         "counters",
         "entries",
+        "learned_calls",
+        "learned_shares",
         "refusal_counts",
         "refusals",
         "reservations",
@@ -36,7 +39,7 @@ async fn row_level_security_shows_a_tenant_only_its_own_rows() {
         "transfers",
         "usage_rollup",
     ];
-    let everybodys = ["catalogue_head", "factors", "prices"];
+    let everybodys = ["catalogue_head", "factors", "learned_cursor", "prices"];
     for relation in &relations {
         let mut transaction = connection.begin().await.unwrap();
         confine(&mut transaction, &TenantId::parse("kathmandu").unwrap()).await.unwrap();

@@ -21,7 +21,7 @@ const STEPS: usize = 48;
 const STEP: TimeDelta = TimeDelta::minutes(17);
 
 /// Tenants in three zones, budgets of every kind, and nothing used.
-async fn empty_world() -> TestService {
+pub(crate) async fn empty_world() -> TestService {
     let service = TestService::start_at(EVENING).await;
     for (tenant, zone) in [("tokyo", "Asia/Tokyo"), ("berlin", "Europe/Berlin"), ("kathmandu", "Asia/Kathmandu")] {
         service.call("PUT", &format!("/v1/tenants/{tenant}"), json!({"timezone": zone})).await.ok();
@@ -80,7 +80,7 @@ fn ask(n: usize) -> Value {
 
 /// Calls across the midnights of all three zones and a night without 02:30: settled, settled late, released, extended,
 /// expired, refused, and posted without a reservation. Some reservations stay open.
-async fn world() -> TestService {
+pub(crate) async fn world() -> TestService {
     let service = empty_world().await;
     let mut late = Vec::new();
     for n in 0..STEPS {

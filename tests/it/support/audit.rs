@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use counterfoil::domain::amounts::{Amounts, Grams, Tokens, Usd};
+use counterfoil::domain::amounts::{Amounts, Grams, Quantity, Tokens, Usd};
 use counterfoil::domain::budget::measure::Consumption;
 use counterfoil::domain::budget::recount::Recount;
 use counterfoil::domain::budget::scope::Dimensions;
 use counterfoil::domain::id::{FeatureId, LabelKey, LabelValue, TenantId};
 use counterfoil::domain::usage::Usage;
 use counterfoil::store::catalogue;
+use counterfoil::wire::learned::{LearnedHoldDoc, learned_holds};
 use rust_decimal::Decimal;
 use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
@@ -94,26 +95,31 @@ async fn counters(pool: &PgPool) -> Vec<String> {
     }
     let open = "select *, granted_at as counted_at from reservations where state = 'open'";
     for row in sqlx::query(open).fetch_all(pool).await.unwrap() {
-        recount.hold(&dimensions(&row), row.get("counted_at"), &consumption(&row)).unwrap();
+        let learned: Option<Json<Vec<LearnedHoldDoc>>> = row.get("learned");
+        let learned = learned_holds(&learned.map(|Json(docs)| docs).unwrap_or_default()).unwrap();
+        recount.hold(&dimensions(&row), row.get("counted_at"), &consumption(&row), &learned).unwrap();
     }
     type Key = (i32, String, chrono::DateTime<chrono::Utc>);
-    let wanted: BTreeMap<Key, (Decimal, Decimal)> = recount
+    // Posted, held, margin, at risk.
+    type Numbers = [Decimal; 4];
+    let wanted: BTreeMap<Key, Numbers> = recount
         .finish()
         .into_iter()
         .map(|(id, counted)| {
             let counter = counted.counter;
-            ((id.budget.0, id.key.as_str().to_owned(), id.start), (counter.posted.decimal(), counter.held.decimal()))
+            let numbers = [counter.posted, counter.held, counter.margin, counter.at_risk].map(Quantity::decimal);
+            ((id.budget.0, id.key.as_str().to_owned(), id.start), numbers)
         })
         .collect();
-    let kept: BTreeMap<Key, (Decimal, Decimal)> =
-        sqlx::query("select budget, key, period_start, posted, held from counters")
+    let kept: BTreeMap<Key, Numbers> =
+        sqlx::query("select budget, key, period_start, posted, held, margin, at_risk from counters")
             .fetch_all(pool)
             .await
             .unwrap()
             .iter()
-            .map(|row| ((row.get(0), row.get(1), row.get(2)), (row.get(3), row.get(4))))
+            .map(|row| ((row.get(0), row.get(1), row.get(2)), [3, 4, 5, 6].map(|place| row.get(place))))
             .collect();
-    let nothing = (Decimal::ZERO, Decimal::ZERO);
+    let nothing = [Decimal::ZERO; 4];
     let ids: BTreeSet<&Key> = wanted.keys().chain(kept.keys()).collect();
     let differs = |id: &&Key| wanted.get(*id).unwrap_or(&nothing) != kept.get(*id).unwrap_or(&nothing);
     let tell = |id: &Key| format!("counter {id:?} is {:?}, must be {:?}", kept.get(id), wanted.get(id));

@@ -175,6 +175,14 @@ impl Replica {
         self.send(request.expect("a request")).await
     }
 
+    /// Any request whose answer is bytes: status, headers, and the body, or what cut it off.
+    pub(crate) async fn fetch(&self, request: Request<Body>) -> (u16, HeaderMap, Result<Vec<u8>, String>) {
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.map(|body| body.to_bytes().to_vec()).map_err(|error| error.to_string());
+        (parts.status.as_u16(), parts.headers, bytes)
+    }
+
     /// Any request.
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.expect("the router never fails");

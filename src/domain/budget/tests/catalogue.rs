@@ -4,6 +4,7 @@ use rust_decimal::dec;
 
 use super::super::catalogue::{BadBudget, Budget, BudgetClock};
 use super::super::measure::Measure;
+use super::super::promise::Promise;
 use super::*;
 use crate::domain::fixtures::catalogue;
 
@@ -122,10 +123,13 @@ fn two_versions_count_alike_unless_their_shape_differs() {
 
 #[test]
 fn spent_is_counted_also_where_a_counter_is_full() {
-    let full = Counter { posted: Quantity::MAX, held: Quantity::ZERO };
+    let full = Counter { posted: Quantity::MAX, ..Counter::default() };
     let one = quantity("1");
     assert_eq!(full.post(one), full);
-    assert!(Counter { posted: Quantity::ZERO, held: Quantity::MAX }.hold(one).is_err(), "a promise can be refused");
+    assert!(
+        Counter { held: Quantity::MAX, ..Counter::default() }.hold(Promise::whole(one)).is_err(),
+        "a promise can be refused"
+    );
     assert_eq!(Counter::default().post(one).post(Quantity::MAX), Counter::default().post(Quantity::MAX).post(one));
     let weights = budget(1, "b w:1000,0,0,0,0,0 1 day").measure;
     let consumption = super::super::measure::Consumption {

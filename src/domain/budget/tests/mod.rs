@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::catalogue::{Catalogue, Priority};
 use super::counter::{Counter, Standing};
 use super::scope::Dimensions;
-use super::verdict::{Ask, Ruling, Undecided, decide};
+use super::verdict::{Ask, Holding, Ruling, Undecided, decide};
 use crate::domain::amounts::Quantity;
 use crate::domain::fixtures::{at, budget, call, priority, quantity, rates, tokens, usage};
 use crate::domain::price::ServiceTier;
@@ -84,6 +84,7 @@ impl Asked {
             priority: self.priority,
             tariff: &tariff,
             jitter,
+            holding: Holding::Whole,
         };
         decide(&ask, standings, self.now)
     }

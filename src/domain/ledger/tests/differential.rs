@@ -2,8 +2,25 @@
 
 use proptest::prelude::*;
 
-use super::model::{Model, WORLD, said};
+use super::learned::lessons;
+use super::model::{Model, said};
 use super::*;
+
+/// The same tenants and budgets as the model's rules, in the words of the fixtures.
+const WORLD: &str = "
+    tenant acme Asia/Tokyo
+    tenant beta Etc/UTC
+    tenant firm Etc/UTC strict
+    tenant gone Etc/UTC archived
+    budget own tokens 120 day tenant=acme zone=tenant reserve=p95
+    budget quota w:1,0,1,1,5,5 400 hour provider=unit reserve=p99
+    budget run usd 60 once each=run
+    budget soft tokens 50 hour soft
+    budget slide requests 6 sliding:600 each=tenant
+    budget floor usd 90 day zone=tenant each=tenant floors=interactive:0.4 reserve=p99
+    budget two usd 30 day model=two
+    budget grams gco2e 0.004 day each=feature reserve=p95
+    budget burst tokens 70 sliding:600 provider=unit reserve=p95";
 
 /// A step as twelve bytes: what each means is said in [`Life::command`]. Zeros are the simplest, so that failures shrink.
 type Step = [u8; 12];
@@ -27,8 +44,8 @@ fn pick<T: Copy>(from: &[T], byte: u8) -> T {
 impl Life {
     fn new() -> Self {
         Self {
-            batched: World::new(WORLD),
-            single: World::new(WORLD),
+            batched: World { lessons: Arc::new(lessons()), ..World::new(WORLD) },
+            single: World { lessons: Arc::new(lessons()), ..World::new(WORLD) },
             model: Model::new(),
             known: Vec::new(),
             number: 0,
@@ -160,7 +177,7 @@ fn the_world_meets_every_verdict_and_every_refusal() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()[0]
     };
-    for _batch in 0..150 {
+    for _batch in 0..400 {
         let steps: Vec<Step> = (0..4).map(|_| std::array::from_fn(|_| byte())).collect();
         // Mostly short, so that much is still open when it is ended.
         let pause = if byte() % 4 == 0 { byte() } else { byte() % 4 };
@@ -173,9 +190,19 @@ fn the_world_meets_every_verdict_and_every_refusal() {
     seen.extend(store.reservations.values().map(|one| one.state.name()));
     seen.extend(store.reservations.values().filter(|one| one.hold.flags.contains(Flags::CAPPED)).map(|_| "cap"));
     seen.extend(store.transfers.iter().flat_map(|transfer| transfer.priced.flags.names()));
-    for expected in
-        ["wait", "stop", "cap", "settled", "released", "expired", "late", "unconfirmed", "overrun", "capped"]
-    {
+    for expected in [
+        "wait",
+        "stop",
+        "cap",
+        "settled",
+        "released",
+        "expired",
+        "late",
+        "unconfirmed",
+        "overrun",
+        "capped",
+        "learned_overrun",
+    ] {
         assert!(seen.contains(expected), "{expected} never happened: {seen:?}");
     }
 }

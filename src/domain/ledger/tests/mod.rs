@@ -6,6 +6,7 @@
 mod adjusting;
 mod differential;
 mod ends;
+mod learned;
 mod model;
 mod pains;
 mod reserving;
@@ -29,6 +30,7 @@ use crate::domain::budget::catalogue::{Catalogue, Priority};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::fixtures::{at, call, catalogue, quantity, rates, tokens, usage};
 use crate::domain::id::{FeatureId, ReservationId, TenantId, TransferId};
+use crate::domain::learned::lesson::Lessons;
 use crate::domain::price::ServiceTier;
 use crate::domain::tariff::{Flags, RateBooks};
 use store::Store;
@@ -111,6 +113,7 @@ fn keyed(key: &str, body: u8, action: Action) -> Command {
 struct World {
     catalogue: Arc<Catalogue>,
     rates: Arc<RateBooks>,
+    lessons: Arc<Lessons>,
     store: Store,
     now: DateTime<Utc>,
 }
@@ -119,7 +122,7 @@ impl World {
     /// At noon of the first day of 2026, UTC.
     fn new(text: &str) -> Self {
         let now = at("2026-01-01T12:00:00Z");
-        Self { catalogue: catalogue(text), rates: rates(), store: Store::default(), now }
+        Self { catalogue: catalogue(text), rates: rates(), lessons: Arc::default(), store: Store::default(), now }
     }
 
     /// Tenant `acme`, and these budgets.
@@ -144,7 +147,7 @@ impl World {
 
     #[track_caller]
     fn batch(&mut self, commands: &[Command]) -> Vec<Answer> {
-        self.store.batch(&self.catalogue, &self.rates, commands, self.now)
+        self.store.batch(&self.catalogue, &self.rates, &self.lessons, commands, self.now)
     }
 
     #[track_caller]

@@ -1,36 +1,23 @@
 //! The books as a child would keep them: one list of everything that happened, added up anew for every question.
 //!
-//! Written from the design, not from the code: it shares prices and factors with the books, and nothing else. Days and hours
+//! Written from the design, not from the code: it shares prices and factors with the books, and nothing else. What was learned
+//! is constants, in `learned`. Days and hours
 //! are divisions, sliding windows are searched second by second, caps are found by trying every output.
 
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use super::learned::{Kept, UP, aside, claimed, lesson, plus};
 use super::*;
-use crate::domain::amounts::Usd;
+use crate::domain::amounts::{Quantity, Usd};
+use crate::domain::budget::catalogue::HoldRule;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::Ruling;
 use crate::domain::ledger::outcome::BudgetState;
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
-
-/// The same tenants and budgets as [`rules`], in the words of the fixtures.
-pub(super) const WORLD: &str = "
-    tenant acme Asia/Tokyo
-    tenant beta Etc/UTC
-    tenant firm Etc/UTC strict
-    tenant gone Etc/UTC archived
-    budget own tokens 120 day tenant=acme zone=tenant
-    budget quota w:1,0,1,1,5,5 400 hour provider=unit
-    budget run usd 60 once each=run
-    budget soft tokens 50 hour soft
-    budget slide requests 6 sliding:600 each=tenant
-    budget floor usd 90 day zone=tenant each=tenant floors=interactive:0.4
-    budget two usd 30 day model=two
-    budget grams gco2e 0.004 day each=feature
-    budget burst tokens 70 sliding:600 provider=unit";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Window {
@@ -50,6 +37,7 @@ struct Rule {
     limit: Decimal,
     hard: bool,
     kept_for_interactive: Decimal,
+    holds: HoldRule,
 }
 
 fn number(count: Tokens) -> Decimal {
@@ -74,41 +62,50 @@ fn rules() -> Vec<Rule> {
         limit: limit.into(),
         hard: true,
         kept_for_interactive: Decimal::ZERO,
+        holds: HoldRule::Max,
     };
+    let p95 = |rule| Rule { holds: HoldRule::P95, ..rule };
+    let p99 = |rule| Rule { holds: HoldRule::P99, ..rule };
     vec![
-        rule("own", Window::TenantDay, 120, |call| (call.tenant.as_str() == "acme").then(String::new), all_tokens),
-        rule(
+        p95(rule("own", Window::TenantDay, 120, |call| (call.tenant.as_str() == "acme").then(String::new), all_tokens)),
+        p99(rule(
             "quota",
             Window::Hour,
             400,
             |call| (call.provider.as_str() == "unit").then(String::new),
             |call| number(call.usage.input) + Decimal::from(5) * number(call.usage.output),
-        ),
+        )),
         rule("run", Window::Once, 60, |call| Some(format!("{}/{}", call.tenant, call.run.as_ref()?)), dollars),
         Rule { hard: false, ..rule("soft", Window::Hour, 50, |_| Some(String::new()), all_tokens) },
         rule("slide", Window::Sliding, 6, |call| Some(call.tenant.to_string()), |call| call.requests.into()),
         Rule {
             kept_for_interactive: Decimal::from(36),
-            ..rule(
+            ..p99(rule(
                 "floor",
                 Window::TenantDay,
                 90,
                 |call| Some(call.tenant.to_string()).filter(|tenant| tenant != "-"),
                 dollars,
-            )
+            ))
         },
         rule("two", Window::UtcDay, 30, |call| (call.model.as_str() == "two").then(String::new), dollars),
         Rule {
             limit: Decimal::new(4, 3),
-            ..rule(
+            ..p95(rule(
                 "grams",
                 Window::UtcDay,
                 0,
                 |call| Some(format!("{}/{}", call.tenant, call.feature)),
                 |call| call.amounts.gco2e_usage_location.decimal() + call.amounts.gco2e_embodied.decimal(),
-            )
+            ))
         },
-        rule("burst", Window::Sliding, 70, |call| (call.provider.as_str() == "unit").then(String::new), all_tokens),
+        p95(rule(
+            "burst",
+            Window::Sliding,
+            70,
+            |call| (call.provider.as_str() == "unit").then(String::new),
+            all_tokens,
+        )),
     ]
 }
 
@@ -125,6 +122,8 @@ struct Hold {
     at: i64,
     expires: i64,
     priced: Priced,
+    /// Of the rules that hold less than all of it.
+    kept: BTreeMap<&'static str, Kept>,
     tier: ServiceTier,
     priority: Priority,
     state: State,
@@ -203,8 +202,8 @@ impl Model {
         }
     }
 
-    /// Posted and held of the budget that counts this call at this time, without one hold.
-    fn taken(&self, rule: &Rule, call: &Dimensions, now: i64, without: Option<ReservationId>) -> (Decimal, Decimal) {
+    /// Posted, and what is held, of the budget that counts this call at this time, without one hold.
+    fn taken(&self, rule: &Rule, call: &Dimensions, now: i64, without: Option<ReservationId>) -> (Decimal, Kept) {
         self.taken_later(rule, call, now, now, without)
     }
 
@@ -216,7 +215,7 @@ impl Model {
         now: i64,
         later: i64,
         without: Option<ReservationId>,
-    ) -> (Decimal, Decimal) {
+    ) -> (Decimal, Kept) {
         let key = (rule.key)(call);
         let by_now = |at: i64| rule.window != Window::Sliding || at.div_euclid(10) <= now.div_euclid(10);
         let counts = |other: &Dimensions, at: i64| {
@@ -229,9 +228,35 @@ impl Model {
             .map(|one| one.sign * (rule.measure)(&one.what))
             .sum();
         let open = self.holds.iter().filter(|one| one.state == State::Open && Some(one.id) != without);
-        let held =
-            open.filter(|one| counts(&one.call, one.at)).map(|one| (rule.measure)(&one.priced.consumption)).sum();
+        let mut held = Kept::default();
+        for one in open.filter(|one| counts(&one.call, one.at)) {
+            held = plus(held, kept(rule, one));
+        }
         (posted, held)
+    }
+
+    /// What a rule keeps of a call that asked for so much and is granted this.
+    fn promise(&self, rule: &Rule, call: &Dimensions, at: i64, requested: Tokens, granted: &Priced) -> Kept {
+        let whole = (rule.measure)(&granted.consumption);
+        let all = [whole, Decimal::ZERO, Decimal::ZERO];
+        let is_unit = call.provider.as_str() == "unit";
+        let Some((part, beyond, mean)) = lesson(call.model.as_str(), rule.holds).filter(|_| is_unit) else {
+            return all;
+        };
+        let usage = granted.consumption.usage;
+        let likely = requested.count().div_ceil(part);
+        if likely >= usage.output.count() {
+            return all;
+        }
+        let cheaper = self.price(call, ServiceTier::Standard, at, &Usage { output: tokens(likely), ..usage }, 1);
+        let held = (rule.measure)(&cheaper.consumption);
+        let rest = whole - held;
+        if rest.is_zero() {
+            return all;
+        }
+        let (asked, left) = (requested.count() - likely, usage.output.count() - likely);
+        let mean = beyond.min((mean * asked).div_ceil(left));
+        [held, (rest * aside(rest, mean, rule.limit)).round_dp_with_strategy(12, UP), rest]
     }
 
     fn ceiling(rule: &Rule, priority: Priority) -> Decimal {
@@ -257,26 +282,35 @@ impl Model {
         priced: &Priced,
         priority: Priority,
         now: i64,
-        extended: Option<&Hold>,
+        asks: &Asks<'_>,
     ) -> Vec<Option<i64>> {
+        let extended = match asks {
+            Asks::New(_) => None,
+            Asks::More(hold) => Some(*hold),
+        };
         let mut found = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.hard && (rule.key)(call).is_some()) {
             let at = extended.filter(|_| rule.window != Window::Sliding).map_or(now, |hold| hold.at);
             let (posted, held) = self.taken(rule, call, at, extended.map(|hold| hold.id));
-            let (asked, ceiling) = ((rule.measure)(&priced.consumption), Self::ceiling(rule, priority));
-            if posted + held + asked <= ceiling {
+            let asked = match asks {
+                Asks::New(requested) => self.promise(rule, call, now, *requested, priced),
+                Asks::More(hold) => grown(rule, hold, priced),
+            };
+            let ceiling = Self::ceiling(rule, priority);
+            let claimed = |posted: Decimal, held: Kept| posted + claimed(plus(held, asked), rule.limit);
+            if claimed(posted, held) <= ceiling {
                 continue;
             }
-            let room = if asked > ceiling {
+            let room = if claimed(Decimal::ZERO, Kept::default()) > ceiling {
                 None
-            } else if posted + asked <= ceiling {
+            } else if claimed(posted, Kept::default()) <= ceiling {
                 Some(now + 5)
             } else if extended.is_some() && rule.window != Window::Sliding {
                 None
             } else {
                 Self::room(rule, call, now, &|later| {
                     let (posted, held) = self.taken_later(rule, call, now, later, extended.map(|hold| hold.id));
-                    posted + held + asked <= ceiling
+                    claimed(posted, held) <= ceiling
                 })
             };
             found.push(room);
@@ -288,7 +322,7 @@ impl Model {
         let mut states: Vec<String> = Vec::new();
         for rule in self.rules.iter().filter(|rule| (rule.key)(call).is_some()) {
             let (posted, held) = self.taken(rule, call, now(rule.window), None);
-            states.push(format!("{} {}+{}", rule.name, posted.normalize(), held.normalize()));
+            states.push(told(rule.name, posted, held[0], claimed(held, rule.limit) - held[0]));
         }
         states.sort();
         states.join(", ")
@@ -316,11 +350,12 @@ impl Model {
             self.price(call, reserve.service_tier, now, &usage, 1)
         };
         let asked = priced(reserve.usage.output);
-        let obstacles = self.obstacles(call, &asked, reserve.priority, now, None);
+        let asks = Asks::New(reserve.usage.output);
+        let obstacles = self.obstacles(call, &asked, reserve.priority, now, &asks);
         let capped = || {
             let outputs =
                 (reserve.min_output.count()..reserve.usage.output.count()).rev().map(|output| priced(tokens(output)));
-            outputs.into_iter().find(|priced| self.obstacles(call, priced, reserve.priority, now, None).is_empty())
+            outputs.into_iter().find(|priced| self.obstacles(call, priced, reserve.priority, now, &asks).is_empty())
         };
         let (said, granted) = if obstacles.is_empty() {
             ("allow".to_owned(), Some(asked))
@@ -336,7 +371,12 @@ impl Model {
         let shown = granted.unwrap_or(asked);
         if let Some(priced) = granted.filter(|_| reserve.hold) {
             let expires = now + i64::from(reserve.ttl_seconds);
+            let requested = reserve.usage.output;
+            let keeps = self.rules.iter().filter(|rule| (rule.key)(call).is_some());
+            let keeps = keeps.map(|rule| (rule.name, self.promise(rule, call, now, requested, &priced)));
+            let kept = keeps.filter(|(_, kept)| !kept[2].is_zero()).collect();
             self.holds.push(Hold {
+                kept,
                 id: reserve.id,
                 call: call.clone(),
                 at: now,
@@ -397,6 +437,10 @@ impl Model {
         {
             flags = flags.with(Flags::OVERRUN);
         }
+        let measure = |name: &str| self.rules.iter().find(|rule| rule.name == name).unwrap().measure;
+        if hold.kept.iter().any(|(name, kept)| measure(name)(now_used) > kept[0]) {
+            flags = flags.with(Flags::LEARNED_OVERRUN);
+        }
         if hold.priced.flags.contains(Flags::CAPPED) {
             flags = flags.with(Flags::CAPPED);
         }
@@ -425,23 +469,25 @@ impl Model {
         }
         let mut said = "allow".to_owned();
         let later = hold.expires.max(now + i64::from(extend.ttl_seconds));
-        let mut next = (hold.priced, later);
+        let mut next = (hold.priced, hold.kept.clone(), later);
         if extend.more_output != Tokens::ZERO {
             let held = hold.priced.consumption.usage;
             let usage = Usage { output: tokens(held.output.count() + extend.more_output.count()), ..held };
             let mut priced = self.price(&hold.call, hold.tier, hold.at, &usage, 1);
             priced.flags = priced.flags.with(hold.priced.flags);
-            let obstacles = self.obstacles(&hold.call, &priced, hold.priority, now, Some(hold));
-            next = (priced, later);
+            let obstacles = self.obstacles(&hold.call, &priced, hold.priority, now, &Asks::More(hold));
+            let rules = self.rules.iter().filter(|rule| hold.kept.contains_key(rule.name));
+            next = (priced, rules.map(|rule| (rule.name, grown(rule, hold, &priced))).collect(), later);
             if !obstacles.is_empty() {
                 said = Self::refusal(&obstacles, now);
-                next = (hold.priced, hold.expires);
+                next = (hold.priced, hold.kept.clone(), hold.expires);
             }
         }
         let (at, call) = (hold.at, hold.call.clone());
-        (self.holds[place].priced, self.holds[place].expires) = next;
+        let expires = next.2;
+        (self.holds[place].priced, self.holds[place].kept, self.holds[place].expires) = next;
         let budgets = self.budgets(&call, |window| if window == Window::Sliding { now } else { at });
-        Ok(format!("extended {said} to {} [{budgets}]", next.1))
+        Ok(format!("extended {said} to {expires} [{budgets}]"))
     }
 
     fn post(&mut self, post: &PostUsage, now: i64) -> Result<String, &'static str> {
@@ -474,6 +520,29 @@ impl Model {
     }
 }
 
+/// A hold that is asked for, with its output, or more of one that is there.
+enum Asks<'a> {
+    New(Tokens),
+    More(&'a Hold),
+}
+
+/// What a rule keeps of a hold.
+fn kept(rule: &Rule, hold: &Hold) -> Kept {
+    let whole = [(rule.measure)(&hold.priced.consumption), Decimal::ZERO, Decimal::ZERO];
+    hold.kept.get(rule.name).copied().unwrap_or(whole)
+}
+
+/// The same once it has grown: all that it grew by is held.
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
+fn grown(rule: &Rule, hold: &Hold, priced: &Priced) -> Kept {
+    let [held, aside, rest] = kept(rule, hold);
+    [held + (rule.measure)(&priced.consumption) - (rule.measure)(&hold.priced.consumption), aside, rest]
+}
+
+fn told(name: &str, posted: Decimal, held: Decimal, aside: Decimal) -> String {
+    format!("{name} {}+{}~{}", posted.normalize(), held.normalize(), aside.normalize())
+}
+
 fn said_posted(what: &Consumption, flags: Flags) -> String {
     let flags: Vec<_> = flags.names().collect();
     format!("posted {} tokens ${} {}", all_tokens(what), what.amounts.usd, flags.join(" "))
@@ -482,7 +551,10 @@ fn said_posted(what: &Consumption, flags: Flags) -> String {
 /// What the books say, in the model's words.
 pub(super) fn said(answer: &Answer) -> String {
     let budgets = |states: &[BudgetState]| {
-        let one = |state: &BudgetState| format!("{} {}+{}", state.budget, state.counter.posted, state.counter.held);
+        let one = |state: &BudgetState| {
+            let numbers = [state.counter.posted, state.counter.held, state.margin()].map(Quantity::decimal);
+            told(state.budget.as_str(), numbers[0], numbers[1], numbers[2])
+        };
         let mut states: Vec<String> = states.iter().map(one).collect();
         states.sort();
         states.join(", ")

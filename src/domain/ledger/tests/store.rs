@@ -7,11 +7,12 @@ use rust_decimal::Decimal;
 use super::super::books::Remembered;
 use super::super::outcome::RefusedCall;
 use super::*;
-use crate::domain::amounts::Amounts;
+use crate::domain::amounts::{Amounts, Quantity};
 use crate::domain::budget::catalogue::{Enforcement, Governing};
 use crate::domain::budget::counter::{Counter, CounterId};
 use crate::domain::budget::recount::Recount;
 use crate::domain::id::IdempotencyKey;
+use crate::domain::learned::lesson::Lessons;
 
 /// What a counter that was not asked for reads as: nobody who looks at it can come to the right answer.
 const POISON: &str = "4444444444444444.4";
@@ -31,10 +32,12 @@ impl Store {
         &mut self,
         catalogue: &Arc<Catalogue>,
         rates: &Arc<RateBooks>,
+        lessons: &Arc<Lessons>,
         commands: &[Command],
         now: DateTime<Utc>,
     ) -> Vec<Answer> {
         let mut books = Books::new(Arc::clone(catalogue), Arc::clone(rates));
+        books.lessons = Arc::clone(lessons);
         let named: BTreeSet<_> = commands.iter().filter_map(|command| command.action.reservation()).collect();
         let expired = |one: &Reservation| one.state == ReservationState::Open && one.expires_at <= now;
         let wanted = |one: &&Reservation| named.contains(&one.id) || expired(one);
@@ -52,7 +55,7 @@ impl Store {
         let writable: BTreeSet<CounterId> = touched.iter().map(Governing::counter).collect();
         let readable: BTreeSet<CounterId> =
             touched.iter().flat_map(|one| one.window.iter().map(|period| one.counter_at(*period))).collect();
-        let poison = Counter { posted: quantity(POISON), held: quantity(POISON) };
+        let poison = Counter { posted: quantity(POISON), held: quantity(POISON), ..Counter::default() };
         books.counters = self.counters.keys().map(|id| (id.clone(), poison)).collect();
         for id in readable.union(&writable) {
             books.counters.insert(id.clone(), self.counters.get(id).copied().unwrap_or_default());
@@ -101,7 +104,7 @@ impl Store {
         }) {
             for state in ruled.budgets.iter().filter(|state| state.enforcement == Enforcement::Hard) {
                 // A later command of the batch saw this state or a fuller one, so each grant is checked as it was made.
-                assert!(state.counter.taken() <= state.limit, "{} is exceeded by a grant", state.budget);
+                assert!(state.headroom() >= Quantity::ZERO, "{} is exceeded by a grant", state.budget);
             }
         }
         self.check_balances();
@@ -140,7 +143,7 @@ impl Store {
             .unwrap();
         }
         for one in self.reservations.values().filter(|one| one.state == ReservationState::Open) {
-            recount.hold(&one.call, one.granted_at, &one.hold.consumption).unwrap();
+            recount.hold(&one.call, one.granted_at, &one.hold.consumption, &one.learned).unwrap();
         }
         let counters = recount.finish().into_iter().map(|(id, recounted)| (id, recounted.counter));
         counters.filter(|(_, counter)| *counter != Counter::default()).collect()

@@ -1,0 +1,123 @@
+"""CSV = Parquet = ledger, by DuckDB.
+
+    check_sums.py FOLDER/trial_balance.json
+
+The file has the ledger's own trial balance: `{"units": [{"unit": "usd", "debit": "12.5"}, ...]}`. In its folder every table
+that is there both as CSV and as Parquet must have the same rows, as often; and every export must add up to the balance, to
+the last digit, in each unit that it has. Exports named `*_part*` are of part of the books, and are only compared with their
+own Parquet.
+"""
+
+import json
+import pathlib
+import re
+import sys
+from decimal import Decimal
+
+import duckdb
+
+EXACT = "DECIMAL(38, 15)"
+# The unit of the ledger, and what of it a line of an export says.
+COLUMNS = {
+    "transfers": {
+        "tokens": "tokens",
+        "usd": "usd",
+        "gco2e_usage_location": "gco2e_usage_location",
+        "gco2e_usage_market": "gco2e_usage_market",
+        "gco2e_embodied": "gco2e_embodied",
+    },
+    "focus": {
+        "usd": "BilledCost",
+        "gco2e_usage_location": "x_UsageLocationBasedGrams",
+        "gco2e_usage_market": "x_UsageMarketBasedGrams",
+        "gco2e_embodied": "x_EmbodiedGrams",
+    },
+    "ghg": {
+        "gco2e_usage_location": "lb_usage_kgco2e",
+        "gco2e_usage_market": "mb_usage_kgco2e",
+        "gco2e_embodied": "embodied_kgco2e",
+    },
+    "sci": {"gco2e_usage_location": "operational_gco2e", "gco2e_embodied": "embodied_gco2e"},
+}
+SCALE = {"ghg": 1000}
+WHERE = {"sci": "functional_unit = 'feature'"}
+COMMODITIES = {
+    "TOK": "tokens",
+    "USD": "usd",
+    "GCO2E.LB": "gco2e_usage_location",
+    "GCO2E.MB": "gco2e_usage_market",
+    "GCO2E.EMB": "gco2e_embodied",
+}
+ASSERTION = re.compile(
+    r"(?:^    (?P<a>expenses:usage:\S+)  0 \S+ = (?P<x>\S+) \"?(?P<u>[A-Z0-9.]+)\"?$)"
+    r"|(?:^\S+ balance (?P<b>Expenses:Usage:\S+)  (?P<y>\S+) ~ 0 (?P<v>[A-Z0-9.]+)$)",
+    re.MULTILINE,
+)
+
+
+def main(path):
+    path = pathlib.Path(path)
+    balance = {unit["unit"]: Decimal(unit["debit"]) for unit in json.loads(path.read_text())["units"]}
+    wrong, compared = [], 0
+    database = duckdb.connect()
+
+    def add_up(name, unit, found):
+        nonlocal compared
+        compared += 1
+        if found != balance[unit]:
+            wrong.append(f"{name}: {found} {unit}, and the ledger has {balance[unit]}")
+
+    for file in sorted(path.parent.iterdir()):
+        kind = file.name.split("_")[0].split(".")[0]
+        if file.suffix == ".parquet":
+            compared += 1
+            wrong += same_rows(database, file.with_suffix(".csv"), file)
+        if "_part" in file.name:
+            continue
+        if file.suffix in (".csv", ".parquet") and kind in COLUMNS:
+            for unit, column in COLUMNS[kind].items():
+                total = database.execute(
+                    f"select coalesce(sum(cast({column} as {EXACT})), 0) from {table(file)} where {WHERE.get(kind, 'true')}"
+                ).fetchone()[0]
+                add_up(file.name, unit, total * SCALE.get(kind, 1))
+        if kind == "focus" and file.suffix == ".csv":
+            tokens = database.execute(
+                f"select coalesce(sum(cast(ConsumedQuantity as {EXACT})), 0) from {table(file)} where ConsumedUnit = 'Tokens'"
+            ).fetchone()[0]
+            add_up(file.name, "tokens", tokens)
+        if file.suffix in (".journal", ".ledger", ".beancount"):
+            totals = dict.fromkeys(COMMODITIES.values(), Decimal(0))
+            for found in ASSERTION.finditer(file.read_text()):
+                totals[COMMODITIES[found["u"] or found["v"]]] += Decimal(found["x"] or found["y"])
+            for unit, total in totals.items():
+                add_up(file.name, unit, total)
+    print("\n".join(wrong))
+    return 1 if wrong or not compared else 0
+
+
+def table(file):
+    """A CSV file as texts, so that DuckDB guesses no type and loses no digit."""
+    return f"read_csv('{file}', all_varchar = true)" if file.suffix == ".csv" else f"'{file}'"
+
+
+def same_rows(database, csv, parquet):
+    """What one file has and the other has not, each value as the type of its Parquet column."""
+    if not csv.exists():
+        return [f"{parquet.name} has no CSV beside it"]
+    columns = database.execute(f"describe select * from '{parquet}'").fetchall()
+    names = [name for name, *_ in columns]
+    header = [name for name, *_ in database.execute(f"describe select * from {table(csv)}").fetchall()]
+    if names != header:
+        return [f"{csv.name} and {parquet.name} have other columns"]
+    typed = ", ".join(f'cast("{name}" as {kind}) as "{name}"' for name, kind, *_ in columns)
+    sides = [f"(select {typed} from {table(csv)})", f"(select * from '{parquet}')"]
+    wrong = []
+    for one, other, name in [(*sides, csv.name), (*reversed(sides), parquet.name)]:
+        only = database.execute(f"select count(*) from (from {one} except all from {other})").fetchone()[0]
+        if only:
+            wrong.append(f"{only} rows are in {name} only")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

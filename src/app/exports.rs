@@ -1,0 +1,341 @@
+//! Exports: a question becomes a slice, a snapshot and a stream of chunks.
+//!
+//! The service and the command line ask the same [`Exports`]. An export holds one connection and one snapshot until its last
+//! chunk is taken; at most [`EXPORTS_MAX`] do so at once, so that exports never take the connections that verdicts need.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::AppError;
+use super::usage::{bucket_starts, start_of_day};
+use crate::clock::Clock;
+use crate::domain::calendar::{PeriodSpec, Zone};
+use crate::domain::id::TenantId;
+use crate::export::ExportError;
+use crate::export::csv_file::CsvFile;
+use crate::export::focus::terms::Terms;
+use crate::export::focus::{self, ChargePeriod, FocusWriter};
+use crate::export::parquet_file::ParquetFile;
+use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender};
+use crate::export::table::{Column, Table};
+use crate::export::transfers::{self, TransfersWriter};
+use crate::store::StoreError;
+use crate::store::catalogue_reads::get_tenant;
+use crate::store::export::{Slice, SliceBalance, Snapshot, has_books};
+use crate::wire::export::{
+    ExportCursor, ExportIdentity, FocusExportQuery, Grain, SpanAsked, TableFormat, TransfersExportQuery,
+};
+use crate::wire::usage::Bound;
+use crate::wire::{FieldError, in_calendar};
+
+/// Most exports at once, of one replica.
+pub const EXPORTS_MAX: usize = 2;
+
+/// What exports are made with. Cheap to clone.
+#[derive(Clone)]
+pub struct Exports {
+    pool: PgPool,
+    pub(super) clock: Clock,
+    running: Arc<Semaphore>,
+}
+
+/// An export that has begun.
+pub struct Begun {
+    /// What to call the file.
+    pub file_name: String,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// By which the next export takes only what is new, or this one goes on if it is cut.
+    pub cursor: ExportCursor,
+    /// How many transfers it covers.
+    pub transfers: u64,
+    /// The file, piece by piece. An error is the last piece, and then the file has no end.
+    pub chunks: mpsc::Receiver<Result<Chunk, ExportError>>,
+}
+
+/// Which file, once the calendar and the cursors are read.
+pub(super) struct Plan {
+    pub(super) snapshot: Snapshot,
+    pub(super) slice: Slice,
+    pub(super) balance: SliceBalance,
+    pub(super) cursor: ExportCursor,
+    pub(super) zone: Zone,
+    permit: OwnedSemaphorePermit,
+}
+
+/// What all exports have in common.
+pub(super) struct Question<'a> {
+    pub(super) export: &'static str,
+    pub(super) tenant: Option<&'a TenantId>,
+    pub(super) span: SpanAsked,
+    /// Whether it needs a first and a last instant: then the current month if none is named.
+    pub(super) bounded: bool,
+    /// Everything else that changes the file, but the zone.
+    pub(super) shape: String,
+    pub(super) cursor: Option<&'a str>,
+    pub(super) resume: Option<&'a str>,
+}
+
+impl Exports {
+    /// With this pool and clock.
+    #[must_use]
+    pub fn new(pool: PgPool, clock: Clock) -> Self {
+        Self { pool, clock, running: Arc::new(Semaphore::new(EXPORTS_MAX)) }
+    }
+
+    /// On connections of its own, for the command line. None if there are no books in this database.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn connect(options: &PgConnectOptions, clock: Clock) -> Result<Option<Self>, StoreError> {
+        let named = options.clone().application_name("counterfoil export");
+        let pool = PgPoolOptions::new().max_connections(1).connect_with(named).await?;
+        let there = has_books(&pool).await?;
+        Ok(there.then(|| Self::new(pool, clock)))
+    }
+
+    /// Gives the connections back.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    /// Begins an export of transfers, of one tenant or of all.
+    ///
+    /// # Errors
+    /// Names the field that is wrong; [`AppError::TooManyExports`]; when the database does not answer.
+    pub async fn transfers(&self, tenant: Option<&TenantId>, query: &TransfersExportQuery) -> Result<Begun, AppError> {
+        let skip = check_skip(query.format, query.resume.is_some(), query.skip)?;
+        let texts = [&query.period, &query.from, &query.to, &query.zone].map(Option::as_deref);
+        let [period, from, to, zone] = texts;
+        let question = Question {
+            export: "transfers",
+            tenant,
+            span: SpanAsked::parse(period, from, to, zone)?,
+            bounded: false,
+            shape: query.format.name().to_owned(),
+            cursor: query.cursor.as_deref(),
+            resume: query.resume.as_deref(),
+        };
+        let plan = self.plan(&question).await?;
+        let writer = TransfersWriter::new(table(query.format, transfers::COLUMNS, skip)?);
+        let (begun, sender) = plan.begin(query.format);
+        tokio::spawn(async move {
+            let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+            let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+            end(ended, sender, snapshot).await;
+            drop(permit);
+        });
+        Ok(begun)
+    }
+
+    /// Begins an export of charges, of one tenant or of all.
+    ///
+    /// # Errors
+    /// Names the field that is wrong; [`AppError::TooManyExports`]; when the database does not answer.
+    pub async fn focus(&self, tenant: Option<&TenantId>, query: &FocusExportQuery) -> Result<Begun, AppError> {
+        let skip = check_skip(query.format, query.resume.is_some(), query.skip)?;
+        let texts = [&query.period, &query.from, &query.to, &query.zone].map(Option::as_deref);
+        let [period, from, to, zone] = texts;
+        let (version, grain) = (query.version.name(), query.grain.name());
+        let question = Question {
+            export: "focus",
+            tenant,
+            span: SpanAsked::parse(period, from, to, zone)?,
+            bounded: true,
+            shape: format!("{} {version} {grain}", query.format.name()),
+            cursor: None,
+            resume: query.resume.as_deref(),
+        };
+        let mut plan = self.plan(&question).await?;
+        let periods = charge_periods(&plan, query.grain)?;
+        let starts: Vec<DateTime<Utc>> = periods.iter().map(|period| period.start).collect();
+        let (prices, factors) = plan.snapshot.rates().await?;
+        let table = table(query.format, focus::columns::columns(query.version), skip)?;
+        let writer = FocusWriter::new(table, query.version, periods, Terms::new(&prices, &factors)?);
+        let (begun, sender) = plan.begin(query.format);
+        tokio::spawn(async move {
+            let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+            let ended = match snapshot.charges(&slice, &starts, focus::FLAGS).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
+            end(ended, sender, snapshot).await;
+            drop(permit);
+        });
+        Ok(begun)
+    }
+
+    /// Opens the snapshot, and reads the question in it.
+    pub(super) async fn plan(&self, question: &Question<'_>) -> Result<Plan, AppError> {
+        let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| AppError::TooManyExports)?;
+        let now = self.clock.now();
+        let mut snapshot = Snapshot::open(&self.pool, question.tenant, now).await?;
+        let zone = match (question.span.zone, question.tenant) {
+            (Some(zone), _) => zone,
+            (None, None) => Zone::UTC,
+            (None, Some(tenant)) => {
+                let found = get_tenant(snapshot.connection(), tenant).await?;
+                let found = found.ok_or_else(|| AppError::UnknownTenant(tenant.clone()))?;
+                Zone::parse(&found.timezone).map_err(|error| FieldError::new("zone", error))?
+            }
+        };
+        let (mut from, mut to) = span(&question.span, zone)?;
+        if question.bounded {
+            let month = PeriodSpec::MONTH.holding(zone, now).map_err(|error| FieldError::new("from", error))?;
+            match (from, to) {
+                (None, None) => (from, to) = (Some(month.start), month.end),
+                (Some(_), Some(_)) => {}
+                (Some(_), None) => return Err(FieldError::new("to", "is needed beside from").into()),
+                (None, Some(_)) => return Err(FieldError::new("from", "is needed beside to").into()),
+            }
+        }
+        let of = ExportIdentity {
+            export: question.export.to_owned(),
+            tenant: question.tenant.map(ToString::to_string),
+            from,
+            to,
+            shape: format!("{} {}", question.shape, zone.name()),
+        };
+        let mut slice = Slice { tenant: question.tenant.cloned(), from, to, since: None, until: None };
+        let cursor = go_on(question, of, &mut slice, &snapshot)?;
+        let balance = snapshot.balance(&slice).await?;
+        Ok(Plan { snapshot, slice, balance, cursor, zone, permit })
+    }
+}
+
+/// Reads the cursors, narrows the slice by them, and gives the cursor of this export.
+fn go_on(
+    question: &Question<'_>,
+    of: ExportIdentity,
+    slice: &mut Slice,
+    snapshot: &Snapshot,
+) -> Result<ExportCursor, FieldError> {
+    let (field, text) = match (question.cursor, question.resume) {
+        (Some(_), Some(_)) => {
+            return Err(FieldError::new("resume", "is given together with cursor: it knows where its export began"));
+        }
+        (None, None) => return Ok(ExportCursor { of, since: None, until: snapshot.mark().clone() }),
+        (Some(cursor), None) => ("cursor", cursor),
+        (None, Some(resume)) => ("resume", resume),
+    };
+    let given = ExportCursor::parse(field, text)?;
+    if field == "resume" {
+        if given.of != of {
+            return Err(FieldError::new(field, "is of another export: repeat the parameters of the one that was cut"));
+        }
+        slice.since.clone_from(&given.since);
+        slice.until = Some(given.until.clone());
+        return Ok(given);
+    }
+    if (&given.of.export, &given.of.tenant) != (&of.export, &of.tenant) {
+        return Err(FieldError::new(field, "is of another export, or of another tenant"));
+    }
+    slice.since = Some(given.until.clone());
+    Ok(ExportCursor { of, since: Some(given.until), until: snapshot.mark().clone() })
+}
+
+/// The first instant of a span, and the first after it.
+type Ends = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// The instants of a span.
+fn span(asked: &SpanAsked, zone: Zone) -> Result<Ends, FieldError> {
+    let instant = |field: &str, bound: Option<Bound>| match bound {
+        None => Ok(None),
+        Some(Bound::Instant(at)) => in_calendar(field, Some(at)),
+        Some(Bound::Date(date)) => start_of_day(zone, date).map(Some).map_err(|error| FieldError::new(field, error)),
+    };
+    let (from, to) = (instant("from", asked.from)?, instant("to", asked.to)?);
+    if let (Some(from), Some(to)) = (from, to)
+        && from >= to
+    {
+        return Err(FieldError::new("to", format!("{to} is not after from, which is {from}")));
+    }
+    Ok((from, to))
+}
+
+/// The charge periods of a plan, in their billing periods.
+fn charge_periods(plan: &Plan, grain: Grain) -> Result<Vec<ChargePeriod>, FieldError> {
+    let (Some(from), Some(to)) = (plan.slice.from, plan.slice.to) else { return Ok(Vec::new()) };
+    let spec = match grain {
+        Grain::Day => PeriodSpec::DAY,
+        Grain::Hour => PeriodSpec::Hour,
+    };
+    let too_many = |error: FieldError| FieldError { field: "period".to_owned(), ..error };
+    let starts = bucket_starts(spec, plan.zone, from, to).map_err(too_many)?;
+    let ends = starts.iter().skip(1).copied().chain([to]);
+    let periods = starts.iter().zip(ends).map(|(start, end)| {
+        let month = PeriodSpec::MONTH.holding(plan.zone, *start).map_err(|error| FieldError::new("from", error))?;
+        let billing_end = month.end.unwrap_or(to);
+        Ok(ChargePeriod { start: *start, end, billing_start: month.start, billing_end })
+    });
+    periods.collect()
+}
+
+/// How many rows are left out.
+pub(super) fn check_skip(format: TableFormat, resumes: bool, skip: Option<u64>) -> Result<u64, FieldError> {
+    match (skip, format) {
+        (None | Some(0), _) => Ok(0),
+        (Some(_), _) if !resumes => {
+            Err(FieldError::new("skip", "needs resume: the export whose rows are there already"))
+        }
+        (Some(_), TableFormat::Parquet) => {
+            Err(FieldError::new("skip", "is for CSV: a Parquet file without its end cannot be read, nor gone on with"))
+        }
+        (Some(rows), TableFormat::Csv) => Ok(rows),
+    }
+}
+
+/// An empty table.
+pub(super) fn table(format: TableFormat, columns: &'static [Column], skip: u64) -> Result<Table, AppError> {
+    Ok(match format {
+        TableFormat::Csv => Table::Csv(Box::new(CsvFile::after(skip, columns))),
+        TableFormat::Parquet => Table::Parquet(Box::new(ParquetFile::new(columns)?)),
+    })
+}
+
+impl Plan {
+    /// The head of the answer, and where the chunks go.
+    pub(super) fn begin(&self, format: TableFormat) -> (Begun, ChunkSender) {
+        self.begin_as(format.name(), format.media_type())
+    }
+
+    /// The same for a file that is no table: what its name ends with, and its media type.
+    pub(super) fn begin_as(&self, extension: &str, media_type: &'static str) -> (Begun, ChunkSender) {
+        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        let begun = Begun {
+            file_name: file_name(&self.cursor.of, self.zone, extension),
+            media_type,
+            cursor: self.cursor.clone(),
+            transfers: self.balance.transfers,
+            chunks,
+        };
+        (begun, sender)
+    }
+}
+
+/// Tells the reader of an error, and gives back the snapshot.
+pub(super) async fn end(ended: Result<(), ExportError>, out: ChunkSender, snapshot: Snapshot) {
+    match ended {
+        Ok(()) => {}
+        Err(ExportError::GivenUp) => tracing::debug!("an export was given up by its reader"),
+        Err(error) => {
+            tracing::error!(%error, "an export ended before its end");
+            // A reader that has gone away does not need to know.
+            let _gone = out.send(Err(error)).await;
+        }
+    }
+    if let Err(error) = snapshot.close().await {
+        tracing::debug!(%error, "an export's snapshot did not close cleanly");
+    }
+}
+
+/// `transfers_acme_2026-11-01_2026-12-01.csv`, in local days.
+fn file_name(of: &ExportIdentity, zone: Zone, extension: &str) -> String {
+    let day = |at: Option<DateTime<Utc>>| at.map_or_else(|| "open".to_owned(), |at| zone.local(at).date.to_string());
+    let tenant = of.tenant.as_deref().unwrap_or("all");
+    format!("{}_{tenant}_{}_{}.{}", of.export, day(of.from), day(of.to), extension)
+}

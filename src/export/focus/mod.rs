@@ -1,0 +1,447 @@
+//! Charges for finance, after FOCUS 1.4 and 1.2: one row for each token bucket and price, so that quantity times unit price
+//! is the cost of the row.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`columns`] | the columns, by version |
+//! | [`split`] | one charge into lines: dollars by unit price, grams by token weight |
+//! | [`terms`] | what rows of the books mean to a charge: unit prices, factor sets |
+//! | this one | a line as a row |
+//!
+//! A charge is what the transfers of one charge period (a local day, or an hour), tenant, feature, provider, model, region,
+//! price row and tier, set of factors, set of labels and remarkable flags add up to. Calls one by one would be what nobody
+//! loads into a finance tool; anything that changes a price, a tag or a method still has a row of its own.
+//!
+//! Invariant: `BilledCost` adds up to the dollars of the slice and each column of grams to its grams, to the last digit.
+
+pub mod columns;
+pub mod split;
+pub mod terms;
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use self::split::{Charge, Line, Meter, split};
+use self::terms::{PriceTerms, Terms};
+use super::stream::FileWriter;
+use super::table::{Cell, Table, pico};
+use super::{ExportError, Side, Totals};
+use crate::domain::ledger::transfer::TransferKind;
+use crate::domain::tariff::Flags;
+use crate::domain::usage::Bucket;
+use crate::store::export::{ChargeRow, Sums};
+use crate::wire::export::FocusVersion;
+
+/// The flags that tell charges apart. The others say how a call came about, not what it cost.
+pub const FLAGS: Flags =
+    Flags::UNPRICED.with(Flags::MODEL_FACTOR_FALLBACK).with(Flags::GRID_FACTOR_FALLBACK).with(Flags::UNCONFIRMED);
+
+/// 10⁻¹² in one 10⁻⁹.
+const PICO_PER_NANO: i128 = 1_000;
+/// Tokens in a pricing unit.
+const PRICING_TOKENS: i128 = 1_000_000;
+/// 10⁻¹² in one.
+const PICO_PER_ONE: i128 = 1_000_000_000_000;
+
+/// A charge period, in the billing period that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChargePeriod {
+    /// Its first instant.
+    pub start: DateTime<Utc>,
+    /// The first instant after it.
+    pub end: DateTime<Utc>,
+    /// The first instant of the local month that holds its start.
+    pub billing_start: DateTime<Utc>,
+    /// The first instant after that month.
+    pub billing_end: DateTime<Utc>,
+}
+
+/// Writes charges.
+pub struct FocusWriter {
+    table: Table,
+    version: FocusVersion,
+    periods: Vec<ChargePeriod>,
+    terms: Terms,
+    totals: Totals,
+}
+
+impl FocusWriter {
+    /// Into this table, whose columns are those of the version.
+    #[must_use]
+    pub fn new(table: Table, version: FocusVersion, periods: Vec<ChargePeriod>, terms: Terms) -> Self {
+        Self { table, version, periods, terms, totals: Totals::default() }
+    }
+}
+
+impl FileWriter<ChargeRow> for FocusWriter {
+    fn row(&mut self, row: &ChargeRow) -> Result<(), ExportError> {
+        let too_large = || ExportError::TooLarge { what: "a charge of", value: row.usd.to_string() };
+        let nano = |what, grams| Ok::<_, ExportError>(pico(what, grams)?.checked_div(PICO_PER_NANO).unwrap_or(0));
+        let [location, market, embodied] = row.grams;
+        let charge = Charge {
+            transfers: row.transfers,
+            requests: row.requests,
+            buckets: row.buckets,
+            usd: pico("usd", row.usd)?,
+            grams: [nano("grams", location)?, nano("grams", market)?, nano("grams", embodied)?],
+        };
+        let price = self.terms.price(row.price, row.price_tier_from);
+        let lines = split(&charge, price.map(|price| &price.units), row.carbon_profile).ok_or_else(too_large)?;
+        let period = self.periods.get(row.slot).copied().ok_or_else(too_large)?;
+        let shared = Shared::of(row);
+        for (place, line) in lines.iter().enumerate() {
+            // Calls and transfers are counted once, on the first row of the charge.
+            let counted = if place == 0 { (row.requests, row.transfers) } else { (0, 0) };
+            let one = Row { row, line, period: &period, price, shared: &shared, counted };
+            let written = one.write(&mut self.table, self.version, &self.terms)?;
+            self.totals.add(counted.1, &written)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), ExportError> {
+        self.table.end()
+    }
+
+    fn take(&mut self) -> Result<Vec<u8>, ExportError> {
+        self.table.take()
+    }
+
+    fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    fn side(&self) -> Side {
+        Side::Supplied
+    }
+}
+
+/// `Correction` for what changes charges that were told before: a correction always, a true-up where the period that it is
+/// about is closed.
+const fn charge_class(kind: TransferKind, flags: Flags) -> Option<&'static str> {
+    match kind {
+        TransferKind::Settlement | TransferKind::Usage => None,
+        TransferKind::Correction => Some("Correction"),
+        TransferKind::TrueUp if flags.contains(Flags::PERIOD_CLOSED) => Some("Correction"),
+        TransferKind::TrueUp => None,
+    }
+}
+
+/// What all lines of a charge have in common.
+struct Shared {
+    resource: String,
+    flags: String,
+    service: String,
+    method: (String, String),
+}
+
+impl Shared {
+    fn of(row: &ChargeRow) -> Self {
+        let profile = row.carbon_profile.name();
+        let (method, version) = profile.rsplit_once('-').unwrap_or((profile, ""));
+        Self {
+            resource: format!("{}/{}", row.tenant, row.feature),
+            flags: row.flags.names().collect::<Vec<_>>().join(" "),
+            service: format!("{} API", row.provider),
+            method: (method.to_owned(), version.to_owned()),
+        }
+    }
+}
+
+/// One row of the file.
+struct Row<'a> {
+    row: &'a ChargeRow,
+    line: &'a Line,
+    period: &'a ChargePeriod,
+    price: Option<&'a PriceTerms>,
+    shared: &'a Shared,
+    counted: (u64, u64),
+}
+
+/// How a meter is named: `SkuMeter`, the part of a SKU's id, direction and cache action after the working draft of FOCUS 1.5.
+const fn names(meter: Meter) -> (&'static str, &'static str, Option<(&'static str, Option<&'static str>)>) {
+    match meter {
+        Meter::Tokens(Bucket::Input) => ("Input Tokens", "input", Some(("Input", Some("Uncached")))),
+        Meter::Tokens(Bucket::CacheRead) => ("Cache Read Input Tokens", "cache_read", Some(("Input", Some("Read")))),
+        Meter::Tokens(Bucket::CacheWrite5m) => {
+            ("Cache Write Input Tokens (5 Minutes)", "cache_write_5m", Some(("Input", Some("Write"))))
+        }
+        Meter::Tokens(Bucket::CacheWrite1h) => {
+            ("Cache Write Input Tokens (1 Hour)", "cache_write_1h", Some(("Input", Some("Write"))))
+        }
+        Meter::Tokens(Bucket::Output) => ("Output Tokens", "output", Some(("Output", None))),
+        Meter::Tokens(Bucket::Reasoning) => ("Reasoning Output Tokens", "reasoning", Some(("Output", None))),
+        Meter::Requests => ("Requests", "requests", None),
+        Meter::Difference => ("Difference", "difference", None),
+    }
+}
+
+/// The amounts of a row, with their sign.
+struct Figures {
+    billed: i128,
+    list: i128,
+    quantity: Option<i128>,
+    pricing_quantity: Option<i128>,
+    tokens: i64,
+    unit_price: Option<i128>,
+    grams: [i128; 3],
+}
+
+impl Row<'_> {
+    fn figures(&self) -> Result<Figures, ExportError> {
+        let too_large = || ExportError::TooLarge { what: "a quantity of", value: self.line.quantity.to_string() };
+        // What went back counts down.
+        let sign = if self.row.returned { -1 } else { 1 };
+        let signed = |number: i128| number.checked_mul(sign).ok_or_else(too_large);
+        let quantity = signed(i128::from(self.line.quantity))?;
+        let in_pico = quantity.checked_mul(PICO_PER_ONE).ok_or_else(too_large)?;
+        let (quantity, pricing_quantity) = match self.line.meter {
+            Meter::Tokens(_) => (Some(in_pico), in_pico.checked_div(PRICING_TOKENS)),
+            Meter::Requests => (Some(in_pico), Some(in_pico)),
+            Meter::Difference => (None, None),
+        };
+        let tokens = match self.line.meter {
+            Meter::Tokens(_) | Meter::Difference => i64::try_from(signed(i128::from(self.line.quantity))?),
+            Meter::Requests => Ok(0),
+        };
+        let [location, market, embodied] = self.line.grams;
+        let grams = |nano: i128| signed(nano.checked_mul(PICO_PER_NANO).ok_or_else(too_large)?);
+        Ok(Figures {
+            billed: signed(self.line.billed)?,
+            list: signed(self.line.list)?,
+            quantity,
+            pricing_quantity,
+            tokens: tokens.map_err(|_| too_large())?,
+            unit_price: self.line.unit_price,
+            grams: [grams(location)?, grams(market)?, grams(embodied)?],
+        })
+    }
+
+    /// What stands in the file, in every unit.
+    fn sums(figures: &Figures) -> Sums {
+        let decimal = |pico: i128| Decimal::try_from_i128_with_scale(pico, 12).unwrap_or_default();
+        let [location, market, embodied] = figures.grams;
+        Sums {
+            tokens: Decimal::from(figures.tokens),
+            usd: decimal(figures.billed),
+            gco2e_usage_location: decimal(location),
+            gco2e_usage_market: decimal(market),
+            gco2e_embodied: decimal(embodied),
+        }
+    }
+
+    fn write(&self, table: &mut Table, version: FocusVersion, terms: &Terms) -> Result<Sums, ExportError> {
+        let figures = self.figures()?;
+        self.cost_cells(table, &figures, version)?;
+        self.sku_cells(table)?;
+        let provider = Cell::Text(&self.row.provider);
+        table.cell(provider)?;
+        table.cell(provider)?;
+        match version {
+            FocusVersion::V1_4 => {}
+            FocusVersion::V1_2 => table.cell(Cell::Null)?,
+        }
+        self.own_cells(table, &figures, terms)?;
+        table.end_row()?;
+        Ok(Self::sums(&figures))
+    }
+
+    /// What people call the tenant. The validator of 1.2 takes ASCII only: then a name that is not is the tenant's id.
+    fn account_name(&self, version: FocusVersion) -> &str {
+        let name = self.row.tenant_name.as_deref().unwrap_or(&self.row.tenant);
+        match version {
+            FocusVersion::V1_2 if !name.is_ascii() => &self.row.tenant,
+            FocusVersion::V1_2 | FocusVersion::V1_4 => name,
+        }
+    }
+
+    /// From `BilledCost` to `RegionName`.
+    fn cost_cells(&self, table: &mut Table, figures: &Figures, version: FocusVersion) -> Result<(), ExportError> {
+        let (row, period) = (self.row, self.period);
+        let (meter, ..) = names(self.line.meter);
+        let decimal = |pico: Option<i128>| pico.map_or(Cell::Null, Cell::Decimal);
+        let (category, consumed_unit, pricing_unit) = match self.line.meter {
+            Meter::Tokens(_) => ("Usage", Cell::Text("Tokens"), Cell::Text("1000000 Tokens")),
+            Meter::Requests => ("Usage", Cell::Text("Requests"), Cell::Text("Requests")),
+            Meter::Difference => ("Adjustment", Cell::Null, Cell::Null),
+        };
+        let pricing = match (self.line.meter, self.price) {
+            (Meter::Difference, _) | (_, None) => Cell::Null,
+            (_, Some(_)) => Cell::Text("Standard"),
+        };
+        let description = format!("{} {meter}", row.model);
+        let unit_price = decimal(figures.unit_price);
+        let cells = [
+            Cell::Decimal(figures.billed),
+            Cell::Text(&row.tenant),
+            Cell::Text(self.account_name(version)),
+            Cell::Text("Tenant"),
+            Cell::Text("USD"),
+            Cell::Instant(period.billing_end),
+            Cell::Instant(period.billing_start),
+            Cell::Text(category),
+            Cell::optional(charge_class(row.kind, row.flags)),
+            Cell::Text(&description),
+            Cell::Text("Usage-Based"),
+            Cell::Instant(period.end),
+            Cell::Instant(period.start),
+            decimal(figures.quantity),
+            consumed_unit,
+            Cell::Decimal(figures.list),
+            unit_price,
+            Cell::Decimal(figures.billed),
+            Cell::Null,
+            Cell::Text(&row.provider),
+            Cell::Decimal(figures.list),
+            unit_price,
+            pricing,
+            Cell::Text("USD"),
+            unit_price,
+            Cell::Decimal(figures.billed),
+            unit_price,
+            decimal(figures.pricing_quantity),
+            pricing_unit,
+            Cell::optional(row.region.as_deref()),
+            Cell::optional(row.region.as_deref()),
+        ];
+        cells.into_iter().try_for_each(|cell| table.cell(cell))
+    }
+
+    /// From `ResourceId` to `Tags`.
+    fn sku_cells(&self, table: &mut Table) -> Result<(), ExportError> {
+        let (row, shared) = (self.row, self.shared);
+        let (meter, part, _) = names(self.line.meter);
+        let sku = self.price.map(|price| format!("{}/{}/{}/{part}", row.provider, price.model, price.service_tier));
+        let sku_price = self.price.map(|price| format!("{}/{}/{part}", price.id, price.tier_from));
+        let details = self.price_details();
+        // A difference has no unit, and what has no unit has no price.
+        let priced = |text: Option<&str>| match self.line.meter {
+            Meter::Tokens(_) | Meter::Requests => text.map(str::to_owned),
+            Meter::Difference => None,
+        };
+        let (sku, sku_price) = (priced(sku.as_deref()), priced(sku_price.as_deref()));
+        let has_sku = sku.is_some();
+        let cells = [
+            Cell::Text(&shared.resource),
+            Cell::Text(&row.feature),
+            Cell::Text("Feature"),
+            Cell::Text("AI and Machine Learning"),
+            Cell::Text(&shared.service),
+            Cell::Text("Generative AI"),
+            Cell::optional(sku.as_deref()),
+            Cell::optional(Some(meter).filter(|_| has_sku)),
+            Cell::optional(Some(details.as_str()).filter(|_| has_sku)),
+            Cell::optional(sku_price.as_deref()),
+            Cell::Text(&shared.resource),
+            Cell::Text(&row.feature),
+            Cell::Text("Feature"),
+            Cell::Text(row.labels.as_deref().unwrap_or("{}")),
+        ];
+        cells.into_iter().try_for_each(|cell| table.cell(cell))
+    }
+
+    /// A flat JSON object. The names are those of the working draft of FOCUS 1.5, which until then need the prefix.
+    fn price_details(&self) -> String {
+        let mut details = serde_json::Map::new();
+        let mut put = |name: &str, value: serde_json::Value| drop(details.insert(name.to_owned(), value));
+        put("x_ModelId", json!(self.row.model));
+        if let (.., Some((direction, cache))) = names(self.line.meter) {
+            put("x_TokenDirection", json!(direction));
+            if let Some(cache) = cache {
+                put("x_TokenCacheAction", json!(cache));
+            }
+        }
+        if let Some(price) = self.price {
+            put("x_ServiceTier", json!(price.service_tier));
+            put("x_InputTokensFrom", json!(price.tier_from));
+            put("x_PriceSource", json!(price.source));
+            put("x_PriceSourceDate", json!(price.source_date));
+        }
+        serde_json::Value::Object(details).to_string()
+    }
+
+    /// Ours: from `x_ChargeKey` on.
+    fn own_cells(&self, table: &mut Table, figures: &Figures, terms: &Terms) -> Result<(), ExportError> {
+        let (row, shared) = (self.row, self.shared);
+        let yes = |yes: bool| Cell::Text(if yes { "true" } else { "false" });
+        let remainder = match self.line.meter {
+            Meter::Tokens(_) | Meter::Requests => figures.billed.saturating_sub(figures.list),
+            Meter::Difference => 0,
+        };
+        let (requests, transfers) = self.counted;
+        let count = |count: u64| Cell::Integer(i64::try_from(count).unwrap_or(i64::MAX));
+        let [location, market, embodied] = figures.grams;
+        let grid = terms.grid(row.grid_factor);
+        let energy = grid.and_then(|grid| grid.energy_kwh(location));
+        let (method, version) = &shared.method;
+        let key = self.key();
+        let estimated = row.flags.intersects(Flags::MODEL_FACTOR_FALLBACK.with(Flags::GRID_FACTOR_FALLBACK));
+        let cells = [
+            Cell::Text(&key),
+            Cell::Text(&shared.flags),
+            yes(row.flags.contains(Flags::UNPRICED)),
+            yes(row.flags.contains(Flags::UNCONFIRMED)),
+            Cell::Decimal(remainder),
+            Cell::Integer(figures.tokens),
+            count(requests),
+            count(transfers),
+            energy.map_or(Cell::Null, Cell::Decimal),
+            Cell::Decimal(location),
+            Cell::Decimal(market),
+            Cell::Decimal(embodied),
+            Cell::Text(terms.market_method(row.market_factor)),
+            Cell::Text(method),
+            Cell::Text(version),
+            Cell::optional(grid.map(|grid| grid.set.as_str())),
+            Cell::optional_integer(grid.map(|grid| i64::from(grid.tier))),
+            yes(estimated),
+        ];
+        cells.into_iter().try_for_each(|cell| table.cell(cell))
+    }
+
+    /// The same for the same row of another export of the same books: what a correction will name.
+    fn key(&self) -> String {
+        let row = self.row;
+        let (_, part, _) = names(self.line.meter);
+        let mut digest = Sha256::new();
+        let mut put = |text: &str| {
+            digest.update(text.as_bytes());
+            digest.update([0]);
+        };
+        put(&self.period.start.to_rfc3339());
+        put(&self.period.end.to_rfc3339());
+        for text in [&row.tenant, &row.feature, &row.provider, &row.model] {
+            put(text);
+        }
+        put(row.region.as_deref().unwrap_or(""));
+        put(row.labels.as_deref().unwrap_or(""));
+        put(row.kind.name());
+        put(row.carbon_profile.name());
+        put(part);
+        let ids = [
+            row.price.map(|id| id.0),
+            i64::try_from(row.price_tier_from).ok(),
+            row.model_factor.map(|id| id.0),
+            row.grid_factor.map(|id| id.0),
+            row.market_factor.map(|id| id.0),
+            Some(i64::from(row.flags.bits())),
+            Some(i64::from(row.returned)),
+        ];
+        for id in ids {
+            put(&id.map_or(String::new(), |id| id.to_string()));
+        }
+        let bytes = digest.finalize();
+        bytes.iter().take(KEY_BYTES).fold(String::with_capacity(2 * KEY_BYTES), |mut text, byte| {
+            // A String takes everything.
+            let _infallible = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// Bytes of a row's key: 128 bits are enough to tell any two rows apart.
+const KEY_BYTES: usize = 16;
