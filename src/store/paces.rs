@@ -65,7 +65,7 @@ pub async fn counters(
     starts: &[DateTime<Utc>],
 ) -> Result<Vec<OpenCounter>, StoreError> {
     let rows = sqlx::query(
-        "select budget, key, period_start, posted, held, tenant
+        "select budget, key, period_start, posted, held, tenant, margin, at_risk
         from counters
         where budget = $1 and period_start = any($2)
         order by key, period_start",
