@@ -485,7 +485,8 @@ fn paced(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<
     }
     let paced = standing.pace.as_ref()?;
     let needed = needed(asked, standing.total, standing.governing.budget.limit);
-    let wanted = standing.total.taken().saturating_add(needed);
+    let limit = standing.governing.budget.limit;
+    let wanted = standing.total.hold(asked).and_then(|with| with.claimed(limit)).unwrap_or(Quantity::MAX);
     let again = paced.rooms.of(priority).map(|room| paced.pace.reaches(wanted, room, now))?;
     let reason = Reason {
         code: ReasonCode::Paced,
