@@ -2,7 +2,7 @@
 //!
 //! | statement | who |
 //! |---|---|
-//! | [`try_lock`], [`counters`], [`taken_today`], [`waiting`], [`bases`], [`write`] | the planner, in one transaction, one at a time |
+//! | [`try_lock`], [`counters`], [`taken_since`], [`waiting`], [`bases`], [`write()`] | the planner, in one transaction, one at a time |
 //! | [`load`] | every replica, once in a while: no verdict reads this table |
 //!
 //! A row that cannot be read (of a later release, say) is none: then only the limit counts.
