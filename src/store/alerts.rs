@@ -144,7 +144,7 @@ pub async fn counters_of(
     let since: Vec<DateTime<Utc>> = wanted.iter().map(|(_, _, since)| *since).collect();
     let rows = sqlx::query(
         "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held, counter.period_end,
-            counter.tenant
+            counter.tenant, counter.margin, counter.at_risk
         from unnest($1::integer[], $2::text[], $3::timestamptz[]) as wanted (budget, key, since)
         join counters as counter on counter.budget = wanted.budget and counter.key = wanted.key
         where counter.period_end is null or counter.period_end > wanted.since",
@@ -170,7 +170,7 @@ pub async fn counters_over(
     let since: Vec<DateTime<Utc>> = floors.iter().map(|(_, _, since)| *since).collect();
     let rows = sqlx::query(
         "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held, counter.period_end,
-            counter.tenant
+            counter.tenant, counter.margin, counter.at_risk
         from unnest($1::integer[], $2::numeric[], $3::timestamptz[]) as wanted (budget, least, since)
         join counters as counter on counter.budget = wanted.budget and counter.posted >= wanted.least
         where counter.period_end is null or counter.period_end > wanted.since",

@@ -216,14 +216,15 @@ pub async fn lock_counters(
     Ok((counters, opened))
 }
 
-/// A counter's key and numbers, from the first seven columns of a row.
+/// A counter's key and numbers, from the columns of its table.
 pub(super) fn counter_from_row(row: &PgRow) -> Result<(CounterId, Counter), StoreError> {
-    let key = CounterKey::stored(row.try_get(1)?);
-    let id = CounterId { budget: BudgetNumber(row.try_get(0)?), key, start: row.try_get(2)? };
-    let quantity = |place: usize| -> Result<Quantity, StoreError> {
-        Quantity::new(row.try_get(place)?).map_err(StoreError::Unkeepable)
+    let key = CounterKey::stored(row.try_get("key")?);
+    let id = CounterId { budget: BudgetNumber(row.try_get("budget")?), key, start: row.try_get("period_start")? };
+    let quantity = |column: &str| -> Result<Quantity, StoreError> {
+        Quantity::new(row.try_get(column)?).map_err(StoreError::Unkeepable)
     };
-    Ok((id, Counter { posted: quantity(3)?, held: quantity(4)?, margin: quantity(5)?, at_risk: quantity(6)? }))
+    let (posted, held) = (quantity("posted")?, quantity("held")?);
+    Ok((id, Counter { posted, held, margin: quantity("margin")?, at_risk: quantity("at_risk")? }))
 }
 
 /// Makes the counters that do not exist yet, at zero, opened at the batch's instant. Another replica may do the same: whoever is second waits, and finds

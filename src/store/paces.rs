@@ -2,7 +2,7 @@
 //!
 //! | statement | who |
 //! |---|---|
-//! | [`try_lock`], [`counters`], [`taken_today`], [`waiting`], [`bases`], [`write`] | the planner, in one transaction, one at a time |
+//! | [`try_lock`], [`counters`], [`taken_since`], [`waiting`], [`bases`], [`write()`] | the planner, in one transaction, one at a time |
 //! | [`load`] | every replica, once in a while: no verdict reads this table |
 //!
 //! A row that cannot be read (of a later release, say) is none: then only the limit counts.
@@ -65,7 +65,7 @@ pub async fn counters(
     starts: &[DateTime<Utc>],
 ) -> Result<Vec<OpenCounter>, StoreError> {
     let rows = sqlx::query(
-        "select budget, key, period_start, posted, held, tenant
+        "select budget, key, period_start, posted, held, tenant, margin, at_risk
         from counters
         where budget = $1 and period_start = any($2)
         order by key, period_start",

@@ -110,7 +110,7 @@ pub async fn counters(
     key: &CounterKey,
 ) -> Result<Vec<(CounterId, Counter, Option<DateTime<Utc>>)>, StoreError> {
     let rows = sqlx::query(
-        "select budget, key, period_start, posted, held, opened_at
+        "select budget, key, period_start, posted, held, opened_at, margin, at_risk
         from counters
         where budget = any($1) and key = $2
         order by budget, period_start",

@@ -186,7 +186,7 @@ pub(super) async fn drafts(
                 reset,
                 day: (day.start, day.end.unwrap_or(reset)),
                 next: Some((next, day_after)),
-                taken: one.counter.taken(),
+                taken: one.counter.claimed(budget.limit).unwrap_or(Quantity::MAX),
                 interactive: Curve::from(&basis.interactive),
                 standard: Curve::from(&basis.standard),
                 batch: Curve::from(&basis.batch),

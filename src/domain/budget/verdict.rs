@@ -10,6 +10,8 @@
 //!
 //! Pure: the instant, the standings and the tariff are arguments. A refusal is an answer, not an error.
 
+mod remarks;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::catalogue::{Budget, Enforcement, Governing, HoldRule, Priority};
@@ -21,10 +23,10 @@ use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::calendar::PeriodSpec;
 use crate::domain::id::BudgetId;
 use crate::domain::learned::lesson::Lessons;
-use crate::domain::pacing::advice::{Advice, Band, advise};
-use crate::domain::pacing::pace::Permille;
-use crate::domain::tariff::{Flags, Priced, Tariff, TariffError};
+use crate::domain::pacing::advice::{Advice, Band};
+use crate::domain::tariff::{Priced, Tariff, TariffError};
 use crate::domain::usage::Usage;
+use remarks::{advise_on, warn};
 
 /// Longest wait that is asked for, in seconds. `OpenAI`'s SDK obeys a `Retry-After` of at most 120 s, and Anthropic's sleeps
 /// for whatever it says, so nothing longer is ever sent.
@@ -483,7 +485,8 @@ fn paced(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<
     }
     let paced = standing.pace.as_ref()?;
     let needed = needed(asked, standing.total, standing.governing.budget.limit);
-    let wanted = standing.total.taken().saturating_add(needed);
+    let limit = standing.governing.budget.limit;
+    let wanted = standing.total.hold(asked).and_then(|with| with.claimed(limit)).unwrap_or(Quantity::MAX);
     let again = paced.rooms.of(priority).map(|room| paced.pace.reaches(wanted, room, now))?;
     let reason = Reason {
         code: ReasonCode::Paced,
@@ -583,79 +586,4 @@ fn largest_output_that_fits(
         }
     }
     Ok(Some((Tokens::new(fitting)?, priced)))
-}
-
-/// Adds what warns but never refuses. Thresholds look at the budget as it stands with this call in it.
-fn warn(ruling: &mut Ruling, standings: &[Standing], promise: impl Fn(&Budget) -> Option<Promise>) {
-    for standing in standings {
-        let budget = &standing.governing.budget;
-        let asked = promise(budget).map_or(Quantity::MAX, |promise| promise.held);
-        let added = if ruling.verdict.grants() { asked } else { Quantity::ZERO };
-        let with = standing.total.taken().saturating_add(added);
-        let warning = |code, available| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
-        if budget.enforcement == Enforcement::Soft && with > budget.limit {
-            ruling.reasons.push(warning(ReasonCode::OverSoftLimit, Some(standing.headroom())));
-            continue;
-        }
-        if let Some(share) = budget.threshold_reached(with) {
-            ruling.reasons.push(warning(ReasonCode::NearLimit, Quantity::new(share).ok()));
-        }
-    }
-    let fallback = |code| Reason { code, budget: None, asked: None, available: None };
-    if ruling.priced.flags.contains(Flags::UNPRICED) {
-        ruling.reasons.push(fallback(ReasonCode::Unpriced));
-    }
-    if ruling.priced.flags.intersects(Flags::MODEL_FACTOR_FALLBACK.with(Flags::GRID_FACTOR_FALLBACK)) {
-        ruling.reasons.push(fallback(ReasonCode::FactorFallback));
-    }
-    ruling.reasons.sort_by_key(|reason| reason.code);
-}
-
-/// Adds the band, and what is left of the hard budget that binds first: the one with room for the fewest such calls.
-fn advise_on(
-    ruling: &mut Ruling,
-    priority: Priority,
-    standings: &[Standing],
-    now: DateTime<Utc>,
-    promise: impl Fn(&Budget) -> Option<Promise>,
-) {
-    let is_granted = ruling.verdict.grants();
-    let mut binding: Option<Advice> = None;
-    for standing in standings.iter().filter(|one| one.governing.budget.enforcement == Enforcement::Hard) {
-        let budget = &standing.governing.budget;
-        let asked = promise(budget).map_or(Quantity::MAX, |promise| needed(promise, standing.total, budget.limit));
-        let taken = if is_granted { asked } else { Quantity::ZERO };
-        let advice = advise(standing, priority, asked, taken, now);
-        let is_tighter = |known: &Advice| {
-            (advice.max_concurrency, advice.pass_through) < (known.max_concurrency, known.pass_through)
-        };
-        if binding.as_ref().is_none_or(is_tighter) {
-            binding = Some(advice);
-        }
-    }
-    if let (Some(advice), Some(retry)) = (&mut binding, ruling.retry) {
-        // Until it may come back there is nothing for this call.
-        advice.window_seconds = Some(retry.after_seconds.saturating_sub(retry.jitter_seconds));
-        advice.units_available = Quantity::ZERO;
-        advice.pass_through = Permille::NONE;
-        advice.max_concurrency = 0;
-    }
-    if is_granted {
-        let warns = ruling.reasons.iter().any(|reason| match reason.code {
-            ReasonCode::OutputCapped | ReasonCode::OverSoftLimit | ReasonCode::NearLimit => true,
-            ReasonCode::RunStopped
-            | ReasonCode::RunTimeOver
-            | ReasonCode::ClosedByProvider
-            | ReasonCode::LargerThanLimit
-            | ReasonCode::LimitReached
-            | ReasonCode::PriorityFloor
-            | ReasonCode::Paced
-            | ReasonCode::HeldByOthers
-            | ReasonCode::Unpriced
-            | ReasonCode::FactorFallback => false,
-        });
-        let slowed = binding.as_ref().is_some_and(|advice| advice.pass_through < Permille::ALL);
-        ruling.band = if warns || slowed { Band::Amber } else { Band::Green };
-    }
-    ruling.pace = binding;
 }

@@ -4,7 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`columns`] | the columns, by version |
-//! | [`split`] | one charge into lines: dollars by unit price, grams by token weight |
+//! | [`mod@split`] | one charge into lines: dollars by unit price, grams by token weight |
 //! | [`terms`] | what rows of the books mean to a charge: unit prices, factor sets |
 //! | this one | a line as a row |
 //!

@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 #[into_params(parameter_in = Query)]
 struct RunQuery {
     /// Whose run it is; not needed with a token that is confined to a tenant.
-    #[param(example = "acme")]
+    #[param(example = "acme", required = true)]
     tenant: Option<String>,
 }
 
