@@ -70,7 +70,7 @@ fn bounds(source: &str) -> Vec<Bound> {
 
 /// Where bounds are, and what they bound, in the order of the page.
 const BOUNDS: [(&str, &[&str]); 6] = [
-    ("Requests", &["src/http/limits.rs", "src/http/v1", "src/wire", "src/ingest"]),
+    ("Requests", &["src/http/limits.rs", "src/http/v1", "src/reconcile", "src/wire", "src/ingest"]),
     (
         "Names, amounts and budgets",
         &["src/domain/id.rs", "src/domain/amounts.rs", "src/domain/budget", "src/domain/calendar"],
