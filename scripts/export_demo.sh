@@ -18,7 +18,7 @@ rm -rf "$FOLDER/books" "$FOLDER"/{focus_*,transfers*,books_*.journal,books_*.led
     || { tail -5 "$FOLDER/demo.log" >&2; exit 1; }
 
 # What the ledger itself says; an instant in the middle of the trace, at which something stands on most accounts; and days
-# that hold all of it, wherever in a month it was run.
+# that hold all of it: the demo's past has months of its own, and it may be run anywhere in one.
 read -r MIDDLE FIRST LAST < <(python3 - "$FOLDER" <<'PYTHON'
 import datetime, json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
@@ -27,7 +27,7 @@ demo = json.loads((folder / "demo.json").read_text())
 ended = datetime.datetime.fromisoformat(demo["at"].replace("Z", "+00:00"))
 middle = ended - datetime.timedelta(milliseconds=demo["speed"]["replay_ms"] / 2)
 day = datetime.timedelta(days=1)
-print(middle.strftime("%Y-%m-%dT%H:%M:%SZ"), (ended - day).date(), (ended + 2 * day).date())
+print(middle.strftime("%Y-%m-%dT%H:%M:%SZ"), (ended - 400 * day).date(), (ended + 2 * day).date())
 PYTHON
 )
 

@@ -204,8 +204,11 @@ impl Worker {
                 }
                 Ok(Tried::ExpiredOnly { progress }) => how.expired_first = progress,
                 Ok(Tried::KeyTaken | Tried::RowMissing) if began.elapsed() < CONFLICT_PATIENCE => {
+                    // A caller that asks again is no contention: only a key that came in between counts as one.
+                    if how.keys == Keys::Read {
+                        metrics::counter!(names::LANE_RETRIES).increment(1);
+                    }
                     how.keys = Keys::Read;
-                    metrics::counter!(names::LANE_RETRIES).increment(1);
                 }
                 Ok(Tried::KeyTaken | Tried::RowMissing) => {
                     return Err(self.given_up(&StoreError::Contended, commands, doubt.is_some()));

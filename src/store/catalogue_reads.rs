@@ -79,6 +79,26 @@ pub async fn get_tenant(connection: &mut PgConnection, id: &TenantId) -> Result<
     row.as_ref().map(tenant).transpose()
 }
 
+/// A page of what is selected, by id. The selection binds the tenant it is confined to as `$1`.
+async fn listed(
+    connection: &mut PgConnection,
+    selection: String,
+    only: Option<&TenantId>,
+    archived: bool,
+    page: &Page,
+) -> Result<Vec<PgRow>, StoreError> {
+    let sql =
+        format!("{selection} and ($2 or archived_at is null) and ($3::text is null or id > $3) order by id limit $4");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(only.map(TenantId::as_str))
+        .bind(archived)
+        .bind(page.after.as_deref())
+        .bind(page.fetch())
+        .fetch_all(connection)
+        .await?;
+    Ok(rows)
+}
+
 /// A page of the tenants, by id; archived ones only if they are asked for.
 ///
 /// # Errors
@@ -89,19 +109,14 @@ pub async fn list_tenants(
     archived: bool,
     page: &Page,
 ) -> Result<Vec<TenantRow>, StoreError> {
-    let sql = format!(
-        "select {TENANT} from tenants
-        where ($1::text is null or id = $1) and ($2 or archived_at is null) and ($3::text is null or id > $3)
-        order by id limit $4"
+    let rows = listed(
+        connection,
+        format!("select {TENANT} from tenants where ($1::text is null or id = $1)"),
+        only,
+        archived,
+        page,
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(only.map(TenantId::as_str))
-        .bind(archived)
-        .bind(page.after.as_deref())
-        .bind(page.fetch())
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(tenant).collect()
+    rows.await?.iter().map(tenant).collect()
 }
 
 /// A page of a tenant's history, the first version first.
@@ -157,19 +172,14 @@ pub async fn list_budgets(
     archived: bool,
     page: &Page,
 ) -> Result<Vec<StoredBudget>, StoreError> {
-    let sql = format!(
-        "select {BUDGET} from budgets
-        where ($1::text is null or tenant = $1) and ($2 or archived_at is null) and ($3::text is null or id > $3)
-        order by id limit $4"
+    let rows = listed(
+        connection,
+        format!("select {BUDGET} from budgets where ($1::text is null or tenant = $1)"),
+        only,
+        archived,
+        page,
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(only.map(TenantId::as_str))
-        .bind(archived)
-        .bind(page.after.as_deref())
-        .bind(page.fetch())
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(budget).collect()
+    rows.await?.iter().map(budget).collect()
 }
 
 /// A page of a budget's history, the first version first; of one tenant's scope if one is named, because a budget may have

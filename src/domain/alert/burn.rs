@@ -1,7 +1,7 @@
 //! Burn rate: a budget that is used faster than its plan.
 //!
 //! The plan of a budget is its limit, spread over the period as its calls' own rhythm allots it: the share of each hour of
-//! the week, on the budget's clock, seen over twelve weeks. Against a straight line every working day would burn too fast,
+//! the week, on the budget's clock, seen over twelve weeks ([`Rhythm`]). Against a straight line every working day would burn too fast,
 //! and every weekend too slowly: measured, such a rule fires in 12 to 21 % of healthy hours; against the profile, these two
 //! pairs of windows in 0 to 3.3 %, and they find an agent that adds 150 % within a day.
 //!
@@ -15,7 +15,7 @@
 //! Deliberately absent: periods shorter than [`BURN_PERIOD_MIN`], where the limit itself is as near as the alert would be.
 #![expect(clippy::float_arithmetic, reason = "rates are compared; no amount that is posted passes through them")]
 
-use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive as _;
 
@@ -23,6 +23,7 @@ use super::counters::{CounterFact, about, named};
 use super::kind::{AlertKind, Severity};
 use super::{Figure, Level, Reading};
 use crate::domain::calendar::Zone;
+use crate::domain::forecast::Rhythm;
 
 /// The shortest period whose budgets are watched.
 pub const BURN_PERIOD_MIN: TimeDelta = TimeDelta::days(7);
@@ -30,14 +31,6 @@ pub const BURN_PERIOD_MIN: TimeDelta = TimeDelta::days(7);
 pub const BURN_HISTORY_HOURS: i64 = 2_016;
 /// Hours before the present that are not part of the profile: they are what is judged.
 const JUDGED: i64 = 72;
-/// Fewest hours of history for a profile by the hour of the day.
-const YOUNG: usize = 72;
-/// Fewest hours of history for a profile by the hour of the week.
-const GROWN: usize = 336;
-const WEEK: usize = 168;
-const DAY: usize = 24;
-/// The longest period whose hours are added up: a leap year and a day. Longer ones count as if they were as long.
-const PERIOD_HOURS_MAX: i64 = 8_808;
 /// A rule clears when it burns less than this share of its line.
 const CLEAR: f64 = 0.9;
 
@@ -77,8 +70,8 @@ pub fn read(fact: &BurnFact, now: DateTime<Utc>) -> Option<Reading> {
     if end.signed_duration_since(period.start) < BURN_PERIOD_MIN || fact.limit <= 0.0 {
         return None;
     }
-    let shape = shape(fact, now)?;
-    let whole = plan(&shape, fact.zone, period.start, end);
+    let rhythm = rhythm(fact, now)?;
+    let whole = plan(&rhythm, period.start, end);
     if whole <= 0.0 {
         return None;
     }
@@ -86,7 +79,7 @@ pub fn read(fact: &BurnFact, now: DateTime<Utc>) -> Option<Reading> {
     for Rule { long, short, line, severity } in RULES {
         let burn = |hours: i64| {
             let start = now.checked_sub_signed(TimeDelta::hours(hours))?;
-            let planned = plan(&shape, fact.zone, start, now) / whole * fact.limit;
+            let planned = plan(&rhythm, start, now) / whole * fact.limit;
             (planned > 0.0).then(|| used(fact, start, now) / planned)
         };
         // An hour that never sees a call has no plan to exceed.
@@ -119,58 +112,17 @@ pub fn read(fact: &BurnFact, now: DateTime<Utc>) -> Option<Reading> {
     Some(Reading { alert, level })
 }
 
-/// How much is used in each hour of the week, of which only the proportions matter; none where too little is known.
-fn shape(fact: &BurnFact, now: DateTime<Utc>) -> Option<[f64; WEEK]> {
+/// The rhythm of the hours before those that are judged; none where too little is known.
+fn rhythm(fact: &BurnFact, now: DateTime<Utc>) -> Option<Rhythm> {
     let judged_from = now.checked_sub_signed(TimeDelta::hours(JUDGED))?;
-    let first = fact.hours.iter().position(|value| *value > 0.0)?;
-    let (mut sums, mut seen, mut known) = ([0.0; WEEK], [0.0; WEEK], 0_usize);
-    let mut at = fact.from;
-    for (place, value) in fact.hours.iter().enumerate() {
-        if at >= judged_from {
-            break;
-        }
-        if place >= first {
-            let hour = hour_of_week(fact.zone, at);
-            if let (Some(sum), Some(count)) = (sums.get_mut(hour), seen.get_mut(hour)) {
-                *sum += value;
-                *count += 1.0;
-            }
-            known = known.saturating_add(1);
-        }
-        at = at.checked_add_signed(TimeDelta::hours(1))?;
-    }
-    if known < YOUNG {
-        return None;
-    }
-    let mean = sums.iter().sum::<f64>() / seen.iter().sum::<f64>().max(1.0);
-    if mean <= 0.0 {
-        return None;
-    }
-    let mut shape = [0.0; WEEK];
-    for (hour, value) in shape.iter_mut().enumerate() {
-        let same: Box<dyn Iterator<Item = usize>> = if known < GROWN {
-            Box::new((0..WEEK).skip(hour % DAY).step_by(DAY))
-        } else {
-            Box::new(std::iter::once(hour))
-        };
-        let (sum, count) = same.fold((0.0, 0.0), |(sum, count), place| {
-            (sum + sums.get(place).copied().unwrap_or(0.0), count + seen.get(place).copied().unwrap_or(0.0))
-        });
-        // As if the mean had been seen once: an hour that was empty a few times may be used.
-        *value = (sum + mean) / (count + 1.0);
-    }
-    Some(shape)
+    let known = usize::try_from(judged_from.signed_duration_since(fact.from).num_hours()).ok()?;
+    Rhythm::of(fact.zone, fact.from, fact.hours.get(..known.min(fact.hours.len()))?)
 }
 
-fn hour_of_week(zone: Zone, at: DateTime<Utc>) -> usize {
-    let wall = zone.local(at);
-    let day = usize::try_from(wall.date.weekday().num_days_from_monday()).unwrap_or(0);
-    day.saturating_mul(DAY).saturating_add(usize::try_from(wall.hour).unwrap_or(0))
-}
-
-/// The sum of the shape from one instant to another; hours that are cut count by their part.
-fn plan(shape: &[f64; WEEK], zone: Zone, start: DateTime<Utc>, end: DateTime<Utc>) -> f64 {
-    by_hour(start, end, |at| shape.get(hour_of_week(zone, at)).copied().unwrap_or(0.0))
+/// What is planned for the time from one instant to another, in average hours: the rhythm of twelve weeks, and one week in
+/// which every hour was an average one. So an hour that was always empty has a plan that a runaway can exceed.
+fn plan(rhythm: &Rhythm, start: DateTime<Utc>, end: DateTime<Utc>) -> f64 {
+    (12.0 * rhythm.between(start, end) + part(end.signed_duration_since(start)).max(0.0)) / 13.0
 }
 
 /// What was used from one instant to another, as if evenly within each hour.
@@ -194,7 +146,8 @@ fn by_hour(start: DateTime<Utc>, end: DateTime<Utc>, of: impl Fn(DateTime<Utc>) 
     let mut sum = 0.0;
     let into_hour = start.timestamp().checked_rem_euclid(3_600).unwrap_or(0);
     let first = start.checked_sub_signed(TimeDelta::seconds(into_hour)).unwrap_or(start);
-    for hour in 0..PERIOD_HOURS_MAX {
+    // No window is longer than what is judged.
+    for hour in 0..=JUDGED {
         let Some(at) = first.checked_add_signed(TimeDelta::hours(hour)) else { break };
         if at >= end {
             break;
@@ -208,6 +161,8 @@ fn by_hour(start: DateTime<Utc>, end: DateTime<Utc>, of: impl Fn(DateTime<Utc>) 
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 mod tests {
+    use chrono::Datelike as _;
+
     use super::*;
     use crate::domain::alert::counters::tests::fact as counter_fact;
 

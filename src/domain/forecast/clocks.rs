@@ -27,7 +27,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The keys of the hours `[first, end)`.
-    fn new(zone: Zone, first: i64, end: i64) -> Self {
+    pub(super) fn new(zone: Zone, first: i64, end: i64) -> Self {
         let mut keys = Vec::with_capacity(usize::try_from(end.saturating_sub(first)).unwrap_or(0));
         let offset = |hour: i64| i64::from(zone.local(middle(hour)).offset_seconds);
         let mut hour = first;

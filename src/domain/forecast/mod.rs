@@ -6,6 +6,7 @@
 //! | [`question`] | [`Question`], [`Source`], [`Planned`]: what is asked |
 //! | [`project`](mod@project) | [`project()`](fn@project): the method |
 //! | [`projection`] | [`Projection`]: what is answered |
+//! | [`rhythm`] | [`Rhythm`]: how a use is spread over the hours of its week |
 //! | [`errors`] | [`ErrorBook`]: how wrong projections have been, and so how wide the band is |
 //! | [`score`](mod@score) | a stored projection against the truth |
 //! | [`work`] | who is at work, and on whose clock the empty end of a period lies |
@@ -35,6 +36,7 @@ mod profile;
 pub mod project;
 pub mod projection;
 pub mod question;
+pub mod rhythm;
 pub mod score;
 pub mod series;
 mod steadiness;
@@ -49,6 +51,7 @@ pub use fair::{TenantShare, fair_split};
 pub use project::{HORIZON_HOURS_MAX, METHOD, SOURCE_HOURS_MAX, VERSION, project};
 pub use projection::{Banded, Confidence, Hour, Projection, Reason, SourcePath};
 pub use question::{Planned, Question, Source};
+pub use rhythm::Rhythm;
 pub use score::{Claim, Score, Truth, score};
 pub use series::HourlySeries;
 pub use work::{AtWork, EmptyEnd, WorkWeek, at_work, empty_end_shares, who_is_at_work};

@@ -4,6 +4,7 @@
 mod bands;
 mod changes;
 mod properties;
+mod rhythm;
 mod stories;
 mod walls;
 
