@@ -1,4 +1,5 @@
 //! The key files of this installation: `local.key` (HS256, for tokens minted here) and `grant-ed25519.pem` (grants).
+//! `webhook.key` ([`super::seal`]) is made and read in the same way.
 //!
 //! Made on first start, mode 0600, in one step: the content is written to a fresh file of that mode and then linked to its
 //! name, so no reader ever sees a half-written key, and of several replicas that start at once exactly one wins and the
@@ -54,7 +55,7 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// Not a key.
-    #[error("key file {path} {why}: remove it to have a new key made (tokens and grants of the old one end with it)")]
+    #[error("key file {path} {why}: remove it to have a new key made (what the old one signed or sealed ends with it)")]
     NotAKey {
         /// The file.
         path: PathBuf,
@@ -77,11 +78,7 @@ impl LocalKey {
     /// If the file cannot be made or read, is open to others, or is too short.
     pub fn load_or_create(folder: &Path) -> Result<Self, KeyFileError> {
         let path = folder.join(LOCAL_KEY_FILE);
-        let bytes = load_or_create(&path, || {
-            let mut fresh = vec![0; LOCAL_KEY_BYTES_MIN];
-            SystemRandom::new().fill(&mut fresh).map_err(|_| KeyFileError::NoRandomness)?;
-            Ok(fresh)
-        })?;
+        let bytes = load_or_create(&path, || random_bytes(LOCAL_KEY_BYTES_MIN))?;
         Self::from_bytes(bytes).ok_or(KeyFileError::NotAKey { path, why: "is shorter than 32 bytes" })
     }
 
@@ -189,7 +186,13 @@ fn from_pem(bytes: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(body.split_ascii_whitespace().collect::<String>()).ok()
 }
 
-fn load_or_create(path: &Path, fresh: impl FnOnce() -> Result<Vec<u8>, KeyFileError>) -> Result<Vec<u8>, KeyFileError> {
+pub(super) fn random_bytes(count: usize) -> Result<Vec<u8>, KeyFileError> {
+    let mut fresh = vec![0; count];
+    SystemRandom::new().fill(&mut fresh).map_err(|_| KeyFileError::NoRandomness)?;
+    Ok(fresh)
+}
+
+pub(super) fn load_or_create(path: &Path, fresh: impl FnOnce() -> Result<Vec<u8>, KeyFileError>) -> Result<Vec<u8>, KeyFileError> {
     match File::open(path) {
         Ok(file) => read_private(file, path),
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => {

@@ -7,6 +7,7 @@
 //! | [`verifier`] | a bearer token becomes a [`Caller`], fast |
 //! | [`mod@mint`] | a token signed with the local key |
 //! | [`grant`] | the signed proof of a reservation |
+//! | [`seal`] | secrets of others, so that the database alone is of no use |
 //!
 //! Invariants: the algorithm is the key's, never the token's; a token is good only for an issuer, an audience and a time
 //! we know; the instant is an argument; no token, key or signature is ever logged or put in an error.
@@ -20,6 +21,7 @@ pub mod grant;
 pub mod jwks;
 pub mod keys;
 pub mod mint;
+pub mod seal;
 pub mod verifier;
 
 pub use crate::domain::access::{Caller, Scope, ScopeSet};
@@ -27,6 +29,7 @@ pub use grant::{GrantClaims, GrantRefused, GrantSigner, GrantVerifier};
 pub use jwks::TrustedKeys;
 pub use keys::{GrantKey, LocalKey};
 pub use mint::mint;
+pub use seal::SealKey;
 pub use verifier::{AuthError, Verifier};
 
 /// Longest bearer token we look at, in bytes. Tokens of identity providers with many groups reach 4 KiB; header limits of
