@@ -1,16 +1,19 @@
 //! The models that would do where the one asked does not. Never on the path of a call that is allowed.
 
+use chrono::{DateTime, Utc};
+
 use super::App;
-use crate::domain::alternatives::{Asked, Headroom, alternatives};
+use crate::domain::alternatives::{Asked, Headroom, Known, alternatives};
 use crate::domain::amounts::{Quantity, Tokens};
-use crate::domain::budget::catalogue::Catalogue;
+use crate::domain::budget::catalogue::{Catalogue, HoldRule};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::CounterKey;
+use crate::domain::budget::verdict::ReasonCode;
 use crate::domain::id::BudgetId;
 use crate::domain::ledger::command::Reserve;
 use crate::domain::tariff::RateBooks;
 use crate::domain::usage::Usage;
-use crate::wire::answer::{AlternativeBody, PreflightAnswer, VerdictName};
+use crate::wire::answer::{AlternativeBody, BudgetStateBody, PreflightAnswer, VerdictName};
 
 impl App {
     /// The alternatives to a call, by the numbers of its answer; none where it is allowed.
@@ -20,17 +23,29 @@ impl App {
             VerdictName::Allow => return Vec::new(),
             VerdictName::Cap | VerdictName::Wait | VerdictName::Stop => {}
         }
+        // A run whose time is over has it over with every model, and the time is not among the numbers of the answer.
+        if answer.reasons.iter().any(|reason| reason.code == ReasonCode::RunTimeOver.name()) {
+            return Vec::new();
+        }
         let snapshot = self.snapshots.latest();
+        let (lessons, paces) = (self.snapshots.lessons(), self.snapshots.paces());
         let now = self.clock.now();
         let granted = granted(reserve, answer, &snapshot.rates);
-        let headroom = headroom(answer, granted.as_ref(), &snapshot.catalogue);
+        let headroom = headroom(answer, granted.as_ref(), &snapshot.catalogue, now);
         let asked = Asked {
             call: &reserve.call,
             usage: reserve.usage,
             service_tier: reserve.service_tier,
             priority: reserve.priority,
         };
-        let found = alternatives(&asked, &snapshot.rates, &snapshot.catalogue, &headroom, now);
+        let known = Known {
+            books: &snapshot.rates,
+            catalogue: &snapshot.catalogue,
+            lessons: &lessons,
+            paces: &paces,
+            headroom: &headroom,
+        };
+        let found = alternatives(&asked, &known, now);
         let body = |one: crate::domain::alternatives::Alternative| AlternativeBody {
             provider: one.provider.to_string(),
             model: one.model.to_string(),
@@ -51,15 +66,23 @@ fn granted(reserve: &Reserve, answer: &PreflightAnswer, rates: &RateBooks) -> Op
     tariff.price(&usage, 1, None).ok().map(|priced| priced.consumption)
 }
 
-fn headroom(answer: &PreflightAnswer, granted: Option<&Consumption>, catalogue: &Catalogue) -> Headroom {
-    let free = |state: &crate::wire::answer::BudgetStateBody| {
+/// What is free of each counter that the answer shows, and that is still open: an answer may be told again much later.
+fn headroom(
+    answer: &PreflightAnswer,
+    granted: Option<&Consumption>,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Headroom {
+    let free = |state: &BudgetStateBody| {
         let id = BudgetId::parse(&state.budget).ok()?;
         let own = match (granted, catalogue.budget(&id)) {
-            (Some(granted), Some(budget)) => budget.measure.of(granted).ok()?,
-            (None, _) | (_, None) => Quantity::ZERO,
+            // What a learned rule holds of it is not in the answer: then nothing is taken to come back.
+            (Some(granted), Some(budget)) if budget.reserve == HoldRule::Max => budget.measure.of(granted).ok()?,
+            (Some(_) | None, Some(_) | None) => Quantity::ZERO,
         };
         let free = Quantity::new(state.headroom).ok()?.checked_add(own).ok()?;
         Some(((id, CounterKey::stored(&state.key)), free))
     };
-    answer.budgets.iter().filter_map(free).collect()
+    let open = |state: &&BudgetStateBody| state.resets_at.is_none_or(|end| now < end);
+    answer.budgets.iter().filter(open).filter_map(free).collect()
 }

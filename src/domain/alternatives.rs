@@ -1,8 +1,9 @@
 //! Alternatives: models of the same provider that would do where the one that was asked does not.
 //!
-//! An alternative is cheaper in dollars or in grams for the very same estimate, and fits every hard budget that would govern
-//! a call to *it*, as far as the numbers of the answer tell: a budget that governs only the other model is not in them, and
-//! then its limit alone is looked at. It is a hint, not a grant: the caller asks again.
+//! An alternative is cheaper in dollars or in grams for the very same estimate, and the same pre-flight would be allowed with
+//! it: the verdict itself is asked ([`decide`]), with floors, ceilings, paces, closed quotas and learned holds, on the numbers
+//! of the answer. A hard budget that governs only the other model is not in the answer, so that a model it governs is not
+//! offered: what is not known is not promised. It is a hint, not a grant: the caller asks again.
 //!
 //! Deliberately absent: other providers (a caller may have no contract with them), and any judgement of quality.
 
@@ -11,12 +12,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::amounts::{Grams, Quantity, Usd};
-use super::budget::catalogue::{Budget, Catalogue, Enforcement, Priority};
+use super::budget::catalogue::{Budget, Catalogue, Enforcement, Governing, HoldRule, Priority};
+use super::budget::counter::{Counter, Standing};
 use super::budget::measure::Measure;
 use super::budget::scope::{CounterKey, Dimensions, Each};
+use super::budget::verdict::{Ask, Holding, Verdict, decide};
 use super::id::{BudgetId, ModelId, ProviderId};
+use super::learned::lesson::Lessons;
+use super::pacing::pace::Paces;
 use super::price::{PriceRow, ServiceTier, price_call};
-use super::tariff::{Flags, Priced, RateBooks};
+use super::tariff::{Flags, Priced, RateBooks, Tariff};
 use super::usage::{Bucket, Usage};
 
 /// Most alternatives of one answer.
@@ -59,6 +64,21 @@ pub struct Asked<'a> {
 /// What is free of each counter that the answer shows, this call's own hold not counted.
 pub type Headroom = BTreeMap<(BudgetId, CounterKey), Quantity>;
 
+/// What the same pre-flight would be decided by.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Prices and factors.
+    pub books: &'a RateBooks,
+    /// Tenants and budgets.
+    pub catalogue: &'a Catalogue,
+    /// What calls really use.
+    pub lessons: &'a Lessons,
+    /// How far counters may be taken by calls that can wait.
+    pub paces: &'a Paces,
+    /// What is free of the counters.
+    pub headroom: &'a Headroom,
+}
+
 /// A model that would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alternative {
@@ -74,37 +94,34 @@ pub struct Alternative {
 
 /// The models that would do, the cheapest first; at most [`ALTERNATIVES_MAX`].
 #[must_use]
-pub fn alternatives(
-    asked: &Asked<'_>,
-    books: &RateBooks,
-    catalogue: &Catalogue,
-    headroom: &Headroom,
-    now: DateTime<Utc>,
-) -> Vec<Alternative> {
+pub fn alternatives(asked: &Asked<'_>, known: &Known<'_>, now: DateTime<Utc>) -> Vec<Alternative> {
+    let own_call = asked.call;
     let priced_as = |model: &ModelId| {
-        let call = asked.call;
-        let tariff = books.tariff(&call.provider, model, asked.service_tier, call.region.as_ref(), now);
+        let (tier, region) = (asked.service_tier, own_call.region.as_ref());
+        let tariff = known.books.tariff(&own_call.provider, model, tier, region, now);
         let priced = tariff.price(&asked.usage, 1, None).ok()?;
         let gco2e = priced.consumption.amounts.gco2e().ok()?;
-        Some((priced, gco2e))
+        Some((tariff, priced, gco2e))
     };
-    let Some((own, own_grams)) = priced_as(&asked.call.model) else { return Vec::new() };
-    if no_model_fits(asked, &own, catalogue, headroom, now) {
+    let Some((_, own, own_grams)) = priced_as(&own_call.model) else { return Vec::new() };
+    let Some(tenant) = known.catalogue.tenant(&own_call.tenant) else { return Vec::new() };
+    if no_model_fits(asked, &own, known, now) {
         return Vec::new();
     }
     let own_usd = own.consumption.amounts.usd;
     let mut found = Vec::new();
-    for (_, row) in candidates(asked, books, now) {
-        let Some((priced, gco2e)) = priced_as(&row.model) else { continue };
+    for (_, row) in candidates(asked, known.books, now) {
+        let Some((tariff, priced, gco2e)) = priced_as(&row.model) else { continue };
         let guessed = Flags::UNPRICED.with(Flags::MODEL_FACTOR_FALLBACK);
         let same_row = priced.provenance.price == own.provenance.price;
         let usd = priced.consumption.amounts.usd;
         let better = usd < own_usd || gco2e < own_grams;
-        if same_row || priced.flags.intersects(guessed) || !better {
+        let too_vague = tenant.strict && !tariff.has_factors();
+        if same_row || priced.flags.intersects(guessed) || too_vague || !better {
             continue;
         }
-        let call = Dimensions { model: row.model.clone(), ..asked.call.clone() };
-        if fits(asked.priority, &call, &priced, catalogue, headroom, now) {
+        let call = Dimensions { model: row.model.clone(), ..own_call.clone() };
+        if is_allowed(asked, &call, &tariff, known, now) {
             found.push(Alternative { provider: call.provider, model: call.model, usd, gco2e });
         }
         if found.len() == ALTERNATIVES_MAX {
@@ -135,21 +152,20 @@ fn candidates<'a>(asked: &Asked<'_>, books: &'a RateBooks, now: DateTime<Utc>) -
     rows
 }
 
-/// Whether a budget binds that every model meets alike: one that is exhausted, or counts calls or tokens.
-fn no_model_fits(
-    asked: &Asked<'_>,
-    own: &Priced,
-    catalogue: &Catalogue,
-    headroom: &Headroom,
-    now: DateTime<Utc>,
-) -> bool {
-    let Ok(governing) = catalogue.governing(asked.call, now) else { return true };
+/// Whether a budget binds that every model meets alike: one that is exhausted, or counts calls or tokens. It only saves the
+/// work of asking for each: where it says yes, [`is_allowed`] would say no to all.
+fn no_model_fits(asked: &Asked<'_>, own: &Priced, known: &Known<'_>, now: DateTime<Utc>) -> bool {
+    let Ok(governing) = known.catalogue.governing(asked.call, now) else { return true };
     governing.iter().filter(|one| meets_every_model(&one.budget)).any(|one| {
-        let free = available(&one.budget, &one.key, asked.priority, headroom);
-        let needed = match &one.budget.measure {
-            Measure::Requests | Measure::Tokens | Measure::Weighted(_) => one.budget.measure.of(&own.consumption).ok(),
-            // The cheapest model may need next to nothing, but not nothing.
-            Measure::Usd | Measure::Gco2e | Measure::Gco2eMarket => None,
+        let Some(free) = available(one, asked, known, now) else { return true };
+        let budget = &one.budget;
+        let needed = match (&budget.measure, budget.reserve) {
+            (Measure::Requests | Measure::Tokens | Measure::Weighted(_), HoldRule::Max) => {
+                budget.measure.of(&own.consumption).ok()
+            }
+            // The cheapest model, or what calls to it really use, may need next to nothing, but not nothing.
+            (Measure::Requests | Measure::Tokens | Measure::Weighted(_), HoldRule::P95 | HoldRule::P99)
+            | (Measure::Usd | Measure::Gco2e | Measure::Gco2eMarket, _) => None,
         };
         needed.map_or(free <= Quantity::ZERO, |needed| needed > free)
     })
@@ -159,28 +175,51 @@ fn meets_every_model(budget: &Budget) -> bool {
     budget.enforcement == Enforcement::Hard && budget.scope.model.is_none() && budget.each != Some(Each::Model)
 }
 
-/// What a call of this priority may take of a counter: what is free, less what is kept for more urgent calls. Of a counter
-/// that the answer does not show, all of it.
-fn available(budget: &Budget, key: &CounterKey, priority: Priority, headroom: &Headroom) -> Quantity {
-    let ceiling = budget.ceiling(priority);
-    let Some(free) = headroom.get(&(budget.id.clone(), key.clone())) else { return ceiling };
-    let kept = budget.limit.checked_sub(ceiling).unwrap_or_default();
-    free.checked_sub(kept).unwrap_or_default()
+/// What the call may take of a counter, by its priority and the pace; none where the answer does not show it.
+fn available(one: &Governing, asked: &Asked<'_>, known: &Known<'_>, now: DateTime<Utc>) -> Option<Quantity> {
+    let standing = standing(one, asked.call, known, now)?;
+    let wall = one.budget.ceiling(asked.priority);
+    let level = standing.pace.as_ref().and_then(|paced| paced.level(asked.priority, now));
+    Some(standing.left_of(level.map_or(wall, |level| level.min(wall))))
 }
 
-fn fits(
-    priority: Priority,
+/// How a budget stands for a call; none where it is hard and the answer does not show it.
+fn standing(one: &Governing, call: &Dimensions, known: &Known<'_>, now: DateTime<Utc>) -> Option<Standing> {
+    let budget = &one.budget;
+    if budget.enforcement == Enforcement::Soft {
+        // It refuses nobody, whatever is in it.
+        return Some(Standing::new(one.clone(), vec![Counter::default()]));
+    }
+    let free = known.headroom.get(&(budget.id.clone(), one.key.clone()))?;
+    // Posted or held makes no difference to whether a call is allowed. What was kept aside is in it as well, so that a
+    // learned hold counts the noise of its limit once more: too strict, never too lax.
+    let taken = Counter::default().post(budget.limit.saturating_sub(*free));
+    let pace = known.paces.of(one, &call.tenant, now);
+    Some(Standing { pace, ..Standing::new(one.clone(), vec![taken]) })
+}
+
+/// Whether the same pre-flight would be allowed with this call, as far as is known.
+fn is_allowed(
+    asked: &Asked<'_>,
     call: &Dimensions,
-    priced: &Priced,
-    catalogue: &Catalogue,
-    headroom: &Headroom,
+    tariff: &Tariff<'_>,
+    known: &Known<'_>,
     now: DateTime<Utc>,
 ) -> bool {
-    let Ok(governing) = catalogue.governing(call, now) else { return false };
-    governing.iter().filter(|one| one.budget.enforcement == Enforcement::Hard).all(|one| {
-        let needed = one.budget.measure.of(&priced.consumption);
-        needed.is_ok_and(|needed| needed <= available(&one.budget, &one.key, priority, headroom))
-    })
+    let Ok(governing) = known.catalogue.governing(call, now) else { return false };
+    let standings: Option<Vec<Standing>> = governing.iter().map(|one| standing(one, call, known, now)).collect();
+    let Some(standings) = standings else { return false };
+    let ask = Ask {
+        usage: asked.usage,
+        min_output: asked.usage.output,
+        allow_cap: false,
+        priority: asked.priority,
+        tariff,
+        jitter: 0,
+        holding: Holding::ByRule { lessons: known.lessons, call },
+        is_run_stopped: known.catalogue.is_run_stopped(call),
+    };
+    decide(&ask, &standings, now).is_ok_and(|ruling| ruling.verdict == Verdict::Allow)
 }
 
 #[cfg(test)]

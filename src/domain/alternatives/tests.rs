@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
+use proptest::prelude::*;
 use rust_decimal::{Decimal, dec};
 
 use super::*;
@@ -15,6 +16,7 @@ use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::carbon::{
     Factor, FactorBook, FactorId, FactorSource, Interval, ModelFactor, ModelSize, Profile, Validity,
 };
+use crate::domain::pacing::pace::{Pace, Permille, Room, Rooms};
 use crate::domain::price::book::PriceBook;
 use crate::domain::price::matching::{ModelMatch, Text};
 use crate::domain::price::{BucketPrices, PriceId, Tier, Tiers, UsdPerMillion};
@@ -129,15 +131,28 @@ fn budget(id: &str, measure: Measure, limit: Decimal) -> Budget {
 
 /// 1,000 tokens asked of `big`, which cost $0.1 there, $0.01 on `mid` and $0.001 on `small`.
 fn names(budgets: Vec<Budget>, headroom: &[(&str, Decimal)], model: &str, priority: Priority) -> Vec<String> {
+    names_in(|catalogue| catalogue, &Paces::default(), budgets, headroom, model, priority)
+}
+
+fn names_in(
+    change: impl FnOnce(Catalogue) -> Catalogue,
+    paces: &Paces,
+    budgets: Vec<Budget>,
+    headroom: &[(&str, Decimal)],
+    model: &str,
+    priority: Priority,
+) -> Vec<String> {
     let call = Dimensions { model: ModelId::parse(model).unwrap(), ..call() };
     let tenant = Tenant { id: call.tenant.clone(), zone: Zone::UTC, strict: false, archived: false };
-    let catalogue = Catalogue::new(1, vec![tenant], budgets);
+    let catalogue = change(Catalogue::new(1, vec![tenant], budgets));
     let headroom = headroom
         .iter()
         .map(|(id, free)| ((BudgetId::parse(id).unwrap(), CounterKey::whole()), Quantity::new(*free).unwrap()));
     let usage = Usage { output: Tokens::new(1000).unwrap(), ..Usage::default() };
     let asked = Asked { call: &call, usage, service_tier: ServiceTier::Standard, priority };
-    let found = alternatives(&asked, &books(), &catalogue, &headroom.collect(), now());
+    let (books, headroom, lessons) = (books(), headroom.collect(), Lessons::default());
+    let known = Known { books: &books, catalogue: &catalogue, lessons: &lessons, paces, headroom: &headroom };
+    let found = alternatives(&asked, &known, now());
     found.into_iter().map(|one| one.model.to_string()).collect()
 }
 
@@ -176,19 +191,124 @@ fn a_budget_of_calls_or_tokens_is_met_by_every_model_alike() {
 }
 
 #[test]
-fn a_budget_of_the_other_model_counts_by_its_limit() {
+fn a_model_with_a_hard_budget_that_is_not_in_the_answer_is_not_offered() {
     let scoped = |model: &str, limit| Budget {
         scope: Scope { model: Some(ModelId::parse(model).unwrap()), ..Scope::default() },
         ..budget("other", Measure::Usd, limit)
     };
-    assert_eq!(names(vec![scoped("small", dec!(0.0001))], &[], "big", Priority::Standard), ["mid", "frugal"]);
-    assert_eq!(names(vec![scoped("small", dec!(1))], &[], "big", Priority::Standard), ["small", "mid", "frugal"]);
-    let own = scoped("big", dec!(0.0001));
+    let of = |one, shown: &[(&str, Decimal)]| names(vec![one], shown, "big", Priority::Standard);
+    assert_eq!(of(scoped("small", dec!(1)), &[]), ["mid", "frugal"], "nobody knows what is left of it");
+    assert_eq!(of(scoped("small", dec!(1)), &[("other", dec!(0.5))]), ["small", "mid", "frugal"]);
+    assert_eq!(of(scoped("small", dec!(1)), &[("other", dec!(0.0005))]), ["mid", "frugal"]);
+    let soft = Budget { enforcement: Enforcement::Soft, ..scoped("small", dec!(0.0001)) };
+    assert_eq!(of(soft, &[]), ["small", "mid", "frugal"]);
     assert_eq!(
-        names(vec![own], &[("other", dec!(0))], "big", Priority::Standard),
+        of(scoped("big", dec!(0.0001)), &[("other", dec!(0))]),
         ["small", "mid", "frugal"],
         "a budget of the model that was asked does not govern the others"
     );
+}
+
+/// A pace of the budget `usd`, made now with so much taken of a dollar, that leaves so much room for standard and batch calls.
+fn pace(taken: Decimal, standard: Decimal, batch: Decimal, valid_minutes: i64) -> Paces {
+    let quantity = |amount| Quantity::new(amount).unwrap();
+    let room = |amount| Room { quantity: quantity(amount), pass_through: Permille::ALL };
+    let pace = Pace {
+        period_start: "2026-06-01T00:00:00Z".parse().unwrap(),
+        counted_from: now(),
+        made_at: now(),
+        valid_until: now() + TimeDelta::minutes(valid_minutes),
+        share_ends: now() + TimeDelta::hours(12),
+        taken: quantity(taken),
+        expected: Vec::new(),
+        rooms: Rooms { standard: room(standard), batch: room(batch) },
+        by_tenant: BTreeMap::new(),
+    };
+    Paces::new([(BudgetNumber(1), CounterKey::whole(), pace)])
+}
+
+#[test]
+fn what_a_pace_leaves_no_room_for_is_not_offered() {
+    let paced = |pacing| Budget { pacing, ..budget("usd", Measure::Usd, dec!(1)) };
+    let of = |pacing, paces: &Paces, priority| {
+        names_in(|catalogue| catalogue, paces, vec![paced(pacing)], &[("usd", dec!(0.8))], "big", priority)
+    };
+    let all = ["small", "mid", "frugal"];
+    // A fifth of the dollar is taken: there is room for all on the wall, and for a cent and a tenth of one by the pace.
+    let paces = pace(dec!(0.2), dec!(0.011), dec!(0.0015), 1);
+    assert_eq!(of(Pacing::Forecast, &paces, Priority::Interactive), all, "people are not paced");
+    assert_eq!(of(Pacing::Forecast, &paces, Priority::Standard), ["small", "mid"]);
+    assert_eq!(of(Pacing::Forecast, &paces, Priority::Batch), ["small"]);
+    assert_eq!(of(Pacing::Off, &paces, Priority::Batch), all, "a budget that is not paced any more");
+    let spent = pace(dec!(0.15), dec!(0.05), dec!(0), 1);
+    assert_eq!(of(Pacing::Forecast, &spent, Priority::Standard), [""; 0], "others have taken the room since");
+    let old = pace(dec!(0.2), dec!(0), dec!(0), 0);
+    assert_eq!(of(Pacing::Forecast, &old, Priority::Batch), all, "a pace that is out of date");
+}
+
+#[test]
+fn nothing_is_offered_to_a_stopped_run_or_for_a_closed_quota() {
+    let of = |change: &dyn Fn(Catalogue) -> Catalogue| {
+        let dollars = vec![budget("usd", Measure::Usd, dec!(1))];
+        names_in(change, &Paces::default(), dollars, &[("usd", dec!(0.5))], "big", Priority::Standard)
+    };
+    let own = call();
+    assert_eq!(of(&|catalogue| catalogue), ["small", "mid", "frugal"]);
+    let run = own.run.clone().unwrap();
+    assert_eq!(of(&|catalogue| catalogue.with_stopped_runs([(own.tenant.clone(), run.clone())])), [""; 0]);
+    let until = |minutes| BTreeMap::from([(BudgetNumber(1), now() + TimeDelta::minutes(minutes))]);
+    assert_eq!(of(&|catalogue| catalogue.with_closures(until(1))), [""; 0]);
+    assert_eq!(of(&|catalogue| catalogue.with_closures(until(0))), ["small", "mid", "frugal"]);
+}
+
+proptest! {
+    /// The verdict that is asked anew, on a counter that really holds what the answer only adds up.
+    #[test]
+    fn what_is_offered_is_allowed_when_it_is_asked_for(
+        posted in 0_u32..1000,
+        held in 0_u32..1000,
+        standard in 0_u32..300,
+        batch in 0_u32..300,
+        priority in prop::sample::select(vec![Priority::Interactive, Priority::Standard, Priority::Batch]),
+        floor in prop::sample::select(vec![dec!(0), dec!(0.1), dec!(0.5)]),
+    ) {
+        let thousandths = |count: u32| Decimal::new(count.into(), 3);
+        let one = Budget {
+            pacing: Pacing::Forecast,
+            floors: BTreeMap::from([(Priority::Interactive, floor)]),
+            ..budget("usd", Measure::Usd, dec!(1))
+        };
+        let paces = pace(thousandths(posted), thousandths(standard), thousandths(batch.min(standard)), 1);
+        let free = dec!(1) - thousandths(posted) - thousandths(held);
+        let offered = names_in(|same| same, &paces, vec![one.clone()], &[("usd", free)], "big", priority);
+        let catalogue = Catalogue::new(1, Vec::new(), vec![one]);
+        let books = books();
+        let usage = Usage { output: Tokens::new(1000).unwrap(), ..Usage::default() };
+        for model in ["small", "mid", "frugal"] {
+            let call = Dimensions { model: ModelId::parse(model).unwrap(), ..call() };
+            let governing = catalogue.governing(&call, now()).unwrap().pop().unwrap();
+            let counter = Counter {
+                posted: Quantity::new(thousandths(posted)).unwrap(),
+                held: Quantity::new(thousandths(held)).unwrap(),
+                ..Counter::default()
+            };
+            let pace = paces.of(&governing, &call.tenant, now());
+            let standing = Standing { pace, ..Standing::new(governing, vec![counter]) };
+            let tariff = books.tariff(&call.provider, &call.model, ServiceTier::Standard, None, now());
+            let ask = Ask {
+                usage,
+                min_output: usage.output,
+                allow_cap: false,
+                priority,
+                tariff: &tariff,
+                jitter: 0,
+                holding: Holding::Whole,
+                is_run_stopped: false,
+            };
+            let allowed = decide(&ask, &[standing], now()).unwrap().verdict == Verdict::Allow;
+            prop_assert_eq!(offered.iter().any(|name| name == model), allowed, "{}", model);
+        }
+    }
 }
 
 #[test]
