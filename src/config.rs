@@ -129,11 +129,15 @@ impl AuthArgs {
 }
 
 /// Where events may be sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct WebhookArgs {
     /// Send events to private addresses as well: this machine, your own network, the metadata service of a cloud
     #[arg(long, env = "COUNTERFOIL_WEBHOOK_PRIVATE_ADDRESSES")]
     pub webhook_private_addresses: bool,
+
+    /// Root certificates (PEM) that webhooks are trusted by as well, beside those of the machine
+    #[arg(long, value_name = "FILE", env = "COUNTERFOIL_WEBHOOK_CA")]
+    pub webhook_ca: Option<PathBuf>,
 }
 
 /// What the attributes of OTLP spans mean: the options of `serve`. An option that is not given leaves the default, which

@@ -54,7 +54,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use self::alerts::hub::EventHub;
-use crate::auth::{GrantSigner, Verifier};
+use crate::auth::{GrantSigner, SealKey, Verifier};
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::domain::access::Denied;
@@ -84,6 +84,10 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Proofs of reservations.
     pub grants: Arc<GrantSigner>,
+    /// The stopped runs that still ask.
+    pub stops_heard: runs::StopsHeard,
+    /// Seals secrets of webhooks.
+    pub seals: Arc<SealKey>,
     /// Wakes whoever waits for events.
     pub events: EventHub,
     /// Takes events to endpoints.

@@ -12,7 +12,8 @@ use super::App;
 use super::alerts::hub::EventHub;
 use super::exports::Exports;
 use super::projection::Projections;
-use crate::auth::{GrantSigner, Verifier};
+use super::runs::StopsHeard;
+use crate::auth::{GrantSigner, SealKey, Verifier};
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::domain::id::FeatureId;
@@ -79,6 +80,7 @@ pub async fn start(
     clock: Clock,
     verifier: Arc<Verifier>,
     grants: Arc<GrantSigner>,
+    seals: Arc<SealKey>,
     tasks: &TaskTracker,
 ) -> Result<App, StoreError> {
     let named = options.clone().application_name("counterfoil");
@@ -94,6 +96,7 @@ pub async fn start(
         exports: Exports::new(pool.clone(), clock.clone()),
         projections: Projections::default(),
         events: EventHub::default(),
+        stops_heard: StopsHeard::default(),
         courier: Courier::default(),
         pool,
         lane,
@@ -101,6 +104,7 @@ pub async fn start(
         clock,
         verifier,
         grants,
+        seals,
         otlp,
         rules,
     })

@@ -192,7 +192,10 @@ pub(super) fn random_bytes(count: usize) -> Result<Vec<u8>, KeyFileError> {
     Ok(fresh)
 }
 
-pub(super) fn load_or_create(path: &Path, fresh: impl FnOnce() -> Result<Vec<u8>, KeyFileError>) -> Result<Vec<u8>, KeyFileError> {
+pub(super) fn load_or_create(
+    path: &Path,
+    fresh: impl FnOnce() -> Result<Vec<u8>, KeyFileError>,
+) -> Result<Vec<u8>, KeyFileError> {
     match File::open(path) {
         Ok(file) => read_private(file, path),
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => {

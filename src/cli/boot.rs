@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, start};
-use crate::auth::{GrantKey, GrantSigner, LocalKey, TokenRules, TrustedKeys, Verifier};
+use crate::auth::{GrantKey, GrantSigner, LocalKey, SealKey, TokenRules, TrustedKeys, Verifier};
 use crate::clock::Clock;
 use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
+use crate::courier::{Courier, roots_of_pem};
 use crate::domain::id::{FeatureId, TenantId};
 use crate::http::service::service;
 use crate::http::state::HttpState;
@@ -88,13 +89,25 @@ fn otlp_mapping(args: &OtlpArgs) -> anyhow::Result<Mapping> {
     Ok(mapping)
 }
 
+/// Who takes events to endpoints, as the options say.
+fn courier(args: &WebhookArgs) -> anyhow::Result<Courier> {
+    let roots = match &args.webhook_ca {
+        None => Vec::new(),
+        Some(path) => {
+            let pem = std::fs::read(path).with_context(|| format!("--webhook-ca {} cannot be read", path.display()))?;
+            roots_of_pem(&pem).with_context(|| format!("--webhook-ca {}", path.display()))?
+        }
+    };
+    Ok(Courier::new(args.webhook_private_addresses, roots))
+}
+
 /// What the service takes from others' instruments, and where it sends what it tells.
 #[derive(Debug, Clone, Copy)]
 pub struct Edges<'a> {
     /// What the attributes of spans mean.
     pub otlp: &'a OtlpArgs,
     /// Where events may be sent.
-    pub webhooks: WebhookArgs,
+    pub webhooks: &'a WebhookArgs,
 }
 
 /// Opens the store, prepares it, and starts to listen.
@@ -121,10 +134,11 @@ pub async fn boot(
     let rules = token_rules(auth);
     let verifier = Arc::new(Verifier::new(rules.clone(), trusted_keys(auth, &local_key)?));
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
+    let seals = Arc::new(SealKey::load_or_create(&keys_dir)?);
     let tasks = TaskTracker::new();
     let mapping = otlp_mapping(edges.otlp)?;
-    let mut app = start::start(&opened.connect_options(), clock, verifier, grants, &tasks).await?;
-    app.courier.allow_private = edges.webhooks.webhook_private_addresses;
+    let mut app = start::start(&opened.connect_options(), clock, verifier, grants, seals, &tasks).await?;
+    app.courier = courier(edges.webhooks)?;
     app.otlp = Arc::new(mapping);
     let router = service(HttpState::new(app.clone(), metrics))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
@@ -132,7 +146,7 @@ pub async fn boot(
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tasks.spawn(crate::worker::alerts::run(app.clone(), stop.clone()));
-    tasks.spawn(crate::worker::run(app.pool.clone(), app.clock.clone(), stop.clone()));
+    tasks.spawn(crate::worker::run(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::learning::run(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::project(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::keep_pace(app.clone(), stop.clone()));

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::table::Look;
 use crate::app::{App, start};
-use crate::auth::{GrantKey, GrantSigner, LocalKey, TokenRules, TrustedKeys, Verifier};
+use crate::auth::{GrantKey, GrantSigner, LocalKey, SealKey, TokenRules, TrustedKeys, Verifier};
 use crate::clock::Clock;
 use crate::config::{AuthArgs, Environment, StoreArgs, StoreChoice};
 use crate::store::embedded::Ownership;
@@ -103,8 +103,9 @@ pub(super) async fn run(args: &ReconcileArgs, environment: &Environment) -> anyh
     let keys = TrustedKeys::none().with_local(&LocalKey::load_or_create(&keys_dir)?);
     let verifier = Arc::new(Verifier::new(TokenRules::local(), keys));
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
+    let seals = Arc::new(SealKey::load_or_create(&keys_dir)?);
     let tasks = TaskTracker::new();
-    let app = start::start(&options, clock, verifier, grants, &tasks).await?;
+    let app = start::start(&options, clock, verifier, grants, seals, &tasks).await?;
     let pool = app.pool.clone();
     let answer = reconcile(&app, &request, args.approve).await;
     // The lane ends when its last sender is gone.

@@ -39,7 +39,7 @@ pub(super) async fn run(args: &ServeArgs, environment: &Environment) -> anyhow::
     // Before anything that takes long: a signal during the start must still stop the private Postgres cleanly.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let edges = Edges { otlp: &args.otlp, webhooks: args.webhooks };
+    let edges = Edges { otlp: &args.otlp, webhooks: &args.webhooks };
     let running = boot(&args.store, &args.auth, edges, environment, args.listen, report, metrics).await?;
     say(&format!("listening on http://{} (API pages at /docs)", running.address))?;
     tracing::info!(store = running.place(), "ready");

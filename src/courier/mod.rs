@@ -5,7 +5,7 @@
 //! | read the address | [`Address::parse`]: `http` or `https`, a host, no credentials, no fragment |
 //! | resolve the name | no address, or one that is not public, unless private ones are allowed |
 //! | connect | to the address that was checked, so that a name cannot change its mind in between |
-//! | TLS | the machine's roots, TLS 1.2 or 1.3, the name of the host |
+//! | TLS | the machine's roots and those that were given, TLS 1.2 or 1.3, the name of the host |
 //! | send, read the head | a status that is not 200 to 299; redirects are not followed |
 //!
 //! Invariant: all of it takes at most [`COURIER_TIME_MAX`], and the answer's body is not read.
@@ -27,7 +27,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::domain::alert::address::is_public;
@@ -150,15 +151,48 @@ pub struct Letter {
     pub body: Bytes,
 }
 
+/// Why a text holds no root certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadRoots {
+    /// No certificate at all.
+    #[error("holds no certificate in PEM")]
+    None,
+    /// One that cannot be read.
+    #[error("holds a certificate that cannot be read: number {0}")]
+    Unreadable(usize),
+}
+
+/// The root certificates of a text in PEM.
+///
+/// # Errors
+/// When there is none, or one that cannot be read: it is noticed at the start, and not when an event does not arrive.
+pub fn roots_of_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadRoots> {
+    let mut roots = Vec::new();
+    for (root, number) in CertificateDer::pem_slice_iter(pem).zip(1..) {
+        let root = root.map_err(|_| BadRoots::Unreadable(number))?;
+        RootCertStore::empty().add(root.clone()).map_err(|_| BadRoots::Unreadable(number))?;
+        roots.push(root);
+    }
+    if roots.is_empty() { Err(BadRoots::None) } else { Ok(roots) }
+}
+
 /// Sends. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Courier {
     /// Whether addresses that are not public are taken as well.
     pub allow_private: bool,
+    /// Roots that are trusted beside those of the machine.
+    roots: Arc<[CertificateDer<'static>]>,
     tls: Arc<OnceCell<TlsConnector>>,
 }
 
 impl Courier {
+    /// One that trusts these roots beside those of the machine.
+    #[must_use]
+    pub fn new(allow_private: bool, roots: Vec<CertificateDer<'static>>) -> Self {
+        Self { allow_private, roots: roots.into(), tls: Arc::default() }
+    }
+
     /// Sends a message, and answers the status with which it was taken.
     ///
     /// # Errors
@@ -173,7 +207,7 @@ impl Courier {
     async fn attempt(&self, address: &Address, letter: &Letter) -> Result<u16, CourierError> {
         let stream = self.connect(address).await?;
         let status = if address.tls {
-            let tls = self.tls.get_or_try_init(connector).await?;
+            let tls = self.tls.get_or_try_init(|| connector(&self.roots)).await?;
             let name =
                 ServerName::try_from(address.host.clone()).map_err(|error| CourierError::Tls(error.to_string()))?;
             let stream = tls.connect(name, stream).await.map_err(|error| CourierError::Tls(error.to_string()))?;
@@ -208,13 +242,13 @@ impl Courier {
     }
 }
 
-/// TLS by the roots of the machine, read once.
-async fn connector() -> Result<TlsConnector, CourierError> {
+/// TLS by the roots of the machine, read once, and these.
+async fn connector(also: &[CertificateDer<'static>]) -> Result<TlsConnector, CourierError> {
     let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
     let loaded = loaded.map_err(|error| CourierError::Tls(error.to_string()))?;
     let mut roots = RootCertStore::empty();
-    let (known, _) = roots.add_parsable_certificates(loaded.certs);
-    if known == 0 {
+    roots.add_parsable_certificates(loaded.certs.into_iter().chain(also.iter().cloned()));
+    if roots.is_empty() {
         return Err(CourierError::Tls("this machine has no root certificates (install ca-certificates)".to_owned()));
     }
     connector_of(roots)

@@ -1,8 +1,13 @@
 //! Endpoints, and the outbox of what is still to be sent to them.
 //!
+//! Secrets are sealed before they come here and opened after they left; one that was written by an earlier release may still
+//! stand in clear, until [`seal`] replaces it.
+//!
 //! A row of the outbox is claimed for a while and sent outside of any transaction. Whoever claimed it and died has it
 //! claimed by another when the time is over: at least once. Of one endpoint and group only the first row can be claimed: in
 //! order.
+
+use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
@@ -79,7 +84,7 @@ pub async fn put(
     id: &WebhookId,
     tenant: Option<&TenantId>,
     body: &WebhookPutBody,
-    secret: &WebhookSecret,
+    secret: &SealedSecret,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let kinds: Vec<&str> = body.kinds.iter().map(|kind| AlertKind::from(*kind).name()).collect();
@@ -95,15 +100,17 @@ pub async fn put(
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "insert into webhooks (id, tenant, url, kinds, enabled, secret, created_at, changed_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $7)
+        "insert into webhooks (id, tenant, url, kinds, enabled, sealed_secret, sealed_by, created_at, changed_at)
+        values ($1, $2, $3, $4, $5, $6, $9, $7, $7)
         on conflict (id) do update
         set
             tenant = excluded.tenant,
             url = excluded.url,
             kinds = excluded.kinds,
             enabled = excluded.enabled,
-            secret = case when $8 then excluded.secret else webhooks.secret end,
+            secret = case when $8 then null else webhooks.secret end,
+            sealed_secret = case when $8 then excluded.sealed_secret else webhooks.sealed_secret end,
+            sealed_by = case when $8 then excluded.sealed_by else webhooks.sealed_by end,
             changed_at = excluded.changed_at,
             paused_at = null,
             failures = 0,
@@ -115,9 +122,10 @@ pub async fn put(
     .bind(&body.url)
     .bind(kinds)
     .bind(body.enabled)
-    .bind(secret.reveal())
+    .bind(&secret.bytes)
     .bind(now)
     .bind(body.secret.is_some())
+    .bind(&secret.by)
     .execute(connection)
     .await?;
     Ok(())
@@ -172,17 +180,77 @@ pub async fn waiting(connection: &mut PgConnection, ids: &[String]) -> Result<Ve
     Ok(counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0)).collect())
 }
 
+/// Which of these endpoints have a secret that was sealed by another key than this one. Ask with the ids that a confined read
+/// has found.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn sealed_by_others(
+    connection: &mut PgConnection,
+    ids: &[String],
+    key: &str,
+) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar("select id from webhooks where id = any($1) and sealed_by <> $2 order by id")
+        .bind(ids)
+        .bind(key)
+        .fetch_all(connection)
+        .await?)
+}
+
+/// How many endpoints that are sent to have a secret that was sealed by another key than this one.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count_sealed_by_others(connection: &mut PgConnection, key: &str) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("select count(*) from webhooks where enabled and sealed_by <> $1")
+        .bind(key)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// A secret as it was sealed: this room cannot open it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedSecret {
+    /// The id of the key that sealed it.
+    pub by: String,
+    /// What came of it.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for SealedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedSecret(by {})", self.by)
+    }
+}
+
+/// The secret of an endpoint, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptSecret {
+    /// Sealed.
+    Sealed(SealedSecret),
+    /// Written by an earlier release, and not sealed yet.
+    Clear(WebhookSecret),
+}
+
 /// Where and by which key an endpoint is sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Where.
     pub url: String,
     /// By which key.
-    pub secret: WebhookSecret,
+    pub secret: KeptSecret,
+}
+
+fn clear_secret(text: &str) -> Result<WebhookSecret, StoreError> {
+    WebhookSecret::parse(text).map_err(|_| StoreError::Row("secret".to_owned()))
 }
 
 fn target(row: &PgRow) -> Result<Target, StoreError> {
-    let secret = WebhookSecret::parse(row.try_get("secret")?).map_err(|_| StoreError::Row("secret".to_owned()))?;
+    let (by, bytes): (Option<String>, Option<Vec<u8>>) = (row.try_get("sealed_by")?, row.try_get("sealed_secret")?);
+    let secret = match by.zip(bytes) {
+        Some((by, bytes)) => KeptSecret::Sealed(SealedSecret { by, bytes }),
+        None => KeptSecret::Clear(clear_secret(row.try_get("secret")?)?),
+    };
     Ok(Target { url: row.try_get("url")?, secret })
 }
 
@@ -191,11 +259,47 @@ fn target(row: &PgRow) -> Result<Target, StoreError> {
 /// # Errors
 /// When the database does not answer, or the row cannot be read.
 pub async fn target_of(connection: &mut PgConnection, id: &WebhookId) -> Result<Option<Target>, StoreError> {
-    let row = sqlx::query("select url, secret from webhooks where id = $1")
+    let row = sqlx::query("select url, secret, sealed_by, sealed_secret from webhooks where id = $1")
         .bind(id.as_str())
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(target).transpose()
+}
+
+/// Most secrets that are sealed in one transaction.
+const SEALED_AT_ONCE: i64 = 100;
+
+/// The secrets that stand in clear, a page of them, locked until the transaction ends. One that somebody else is at is left to
+/// them.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn lock_clear_secrets(connection: &mut PgConnection) -> Result<Vec<(WebhookId, WebhookSecret)>, StoreError> {
+    let rows = sqlx::query(
+        "select id, secret from webhooks where secret is not null order by id limit $1 for update skip locked",
+    )
+    .bind(SEALED_AT_ONCE)
+    .fetch_all(connection)
+    .await?;
+    let secret = |row: &PgRow| {
+        let id = WebhookId::parse(row.try_get("id")?).map_err(StoreError::name("webhook"))?;
+        Ok((id, clear_secret(row.try_get("secret")?)?))
+    };
+    rows.iter().map(secret).collect()
+}
+
+/// Replaces a secret that stands in clear by the same, sealed.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn seal(connection: &mut PgConnection, id: &WebhookId, secret: &SealedSecret) -> Result<(), StoreError> {
+    sqlx::query("update webhooks set secret = null, sealed_secret = $2, sealed_by = $3 where id = $1")
+        .bind(id.as_str())
+        .bind(&secret.bytes)
+        .bind(&secret.by)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Removes an endpoint and what waits for it.
@@ -245,12 +349,13 @@ pub struct Claimed {
 }
 
 /// Claims what is due: of each endpoint and group the first, if it is due; of each endpoint at most `each`; the longest due
-/// first.
+/// first. An endpoint whose secret was sealed by another key than this one is left to those that hold it.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn claim(
     connection: &mut PgConnection,
+    key: &str,
     now: DateTime<Utc>,
     lease: TimeDelta,
     each: i64,
@@ -263,7 +368,11 @@ pub async fn claim(
             select distinct on (delivery.webhook, delivery.grp)
                 delivery.webhook, delivery.place, delivery.next_attempt_at, delivery.claimed_until
             from deliveries as delivery
-            join webhooks as webhook on webhook.id = delivery.webhook and webhook.enabled and webhook.paused_at is null
+            join webhooks as webhook
+                on webhook.id = delivery.webhook
+                and webhook.enabled
+                and webhook.paused_at is null
+                and coalesce(webhook.sealed_by, $5) = $5
             order by delivery.webhook, delivery.grp, delivery.place
         ), due as (
             select webhook, place, next_attempt_at,
@@ -281,7 +390,7 @@ pub async fn claim(
             returning delivery.webhook, delivery.place, delivery.attempts, delivery.tried_since
         )
         select claimed.webhook, claimed.place, claimed.attempts, claimed.tried_since, event.doc, webhook.url, webhook.secret,
-            webhook.failures, webhook.failing_since
+            webhook.sealed_by, webhook.sealed_secret, webhook.failures, webhook.failing_since
         from claimed
         join events as event on event.place = claimed.place
         join webhooks as webhook on webhook.id = claimed.webhook
@@ -291,6 +400,7 @@ pub async fn claim(
     .bind(now.checked_add_signed(lease).unwrap_or(now))
     .bind(each)
     .bind(limit)
+    .bind(key)
     .fetch_all(connection)
     .await?;
     rows.iter().map(claimed).collect()

@@ -6,10 +6,13 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::super::{App, AppError};
+use super::secrets::opened;
+use crate::auth::seal::SealError;
 use crate::courier::sign::signature;
 use crate::courier::{Address, CourierError, Letter};
 use crate::domain::alert::delivery::{DELIVERY_TIME_MAX, retry_wait};
 use crate::domain::alert::kind::AlertKind;
+use crate::domain::id::WebhookId;
 use crate::store::webhooks::{self as sql, Claimed, Failed, Target};
 use crate::wire::alert::{EventBody, MessageBody};
 
@@ -39,7 +42,7 @@ impl App {
         loop {
             let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
             let mut connection = self.pool.acquire().await?;
-            let claimed = sql::claim(&mut connection, now, CLAIM, AT_ONCE_EACH, limit).await?;
+            let claimed = sql::claim(&mut connection, self.seals.id(), now, CLAIM, AT_ONCE_EACH, limit).await?;
             drop(connection);
             if claimed.is_empty() {
                 return Ok(sum);
@@ -58,7 +61,8 @@ impl App {
 
     /// Sends one event and writes down what came of it: whether it was taken.
     async fn deliver(&self, claimed: Claimed, now: DateTime<Utc>) -> Result<bool, AppError> {
-        let answer = self.send_event(&claimed.target, &claimed.event, event_type(&claimed.event), now).await;
+        let kind = event_type(&claimed.event);
+        let answer = self.send_event(&claimed.webhook, &claimed.target, &claimed.event, kind, now).await;
         let mut connection = self.pool.acquire().await?;
         match answer {
             Ok(status) => {
@@ -80,18 +84,41 @@ impl App {
     /// Signs an event and sends it.
     pub(super) async fn send_event(
         &self,
+        webhook: &WebhookId,
         target: &Target,
         event: &EventBody,
         kind: String,
         now: DateTime<Utc>,
-    ) -> Result<u16, CourierError> {
-        let address = Address::parse(&target.url)?;
+    ) -> Result<u16, NotSent> {
+        let address = Address::parse(&target.url).map_err(CourierError::Address)?;
+        let secret = opened(&self.seals, webhook, &target.secret)?;
         let message = MessageBody { kind, timestamp: event.occurred_at, data: event.clone() };
         // Texts, counts and instants can always be written.
         let body = Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let (id, timestamp) = (event.id.to_string(), now.timestamp());
-        let signature = signature(target.secret.bytes(), &id, timestamp, &body);
-        self.courier.send(&address, &Letter { id, timestamp, signature, body }).await
+        let signature = signature(secret.bytes(), &id, timestamp, &body);
+        Ok(self.courier.send(&address, &Letter { id, timestamp, signature, body }).await?)
+    }
+}
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotSent {
+    /// It did not arrive, or was refused.
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+    /// It cannot be signed.
+    #[error(transparent)]
+    Secret(#[from] SealError),
+}
+
+impl NotSent {
+    /// The status, if there was an answer.
+    pub(super) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Courier(error) => error.status(),
+            Self::Secret(_) => None,
+        }
     }
 }
 
@@ -101,7 +128,7 @@ fn event_type(event: &EventBody) -> String {
 }
 
 /// What becomes of an event that was not taken.
-fn failed(claimed: &Claimed, error: &CourierError, now: DateTime<Utc>) -> Failed {
+fn failed(claimed: &Claimed, error: &NotSent, now: DateTime<Utc>) -> Failed {
     let health = claimed.health.failed(now);
     let late = now.signed_duration_since(claimed.tried_since) >= DELIVERY_TIME_MAX;
     let pause = health.is_hopeless(now, error.status());

@@ -9,6 +9,7 @@
 //! | [`hub`] | how a replica hears that there are new events |
 //! | [`reads`] | events and alerts, to be looked at |
 //! | [`deliver`] | sending what the outbox holds |
+//! | [`secrets`] | their secrets, sealed and opened |
 //! | [`webhooks`] | endpoints: write, look, test, resume, remove |
 //!
 //! Nothing here is on the path of a call. Evaluation and delivery are steps that somebody drives (`worker`, a test): they
@@ -19,6 +20,7 @@ mod facts;
 pub mod hub;
 pub mod reads;
 mod runs;
+pub mod secrets;
 mod slow;
 pub mod webhooks;
 

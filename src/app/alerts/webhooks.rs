@@ -6,6 +6,8 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
 
 use super::super::{App, AppError};
+use super::secrets::sealed;
+use crate::auth::seal::SealError;
 use crate::courier::Address;
 use crate::domain::id::{TenantId, WebhookId};
 use crate::store::webhooks as sql;
@@ -60,7 +62,8 @@ impl App {
             // One that exists keeps its own; this one is not written.
             None => fresh_secret()?,
         };
-        sql::put(&mut transaction, id, tenant, body, &secret, self.clock.now()).await?;
+        let sealed = sealed(&self.seals, id, &secret)?;
+        sql::put(&mut transaction, id, tenant, body, &sealed, self.clock.now()).await?;
         transaction.commit().await?;
         let webhook = self.webhook(id, None).await?;
         Ok(WrittenWebhookBody { webhook, secret: made.map(|secret| secret.reveal()) })
@@ -100,8 +103,12 @@ impl App {
         let ids: Vec<String> = found.iter().map(|webhook| webhook.id.clone()).collect();
         let mut connection = self.pool.acquire().await?;
         let counts = sql::waiting(&mut connection, &ids).await?;
+        let of_others = sql::sealed_by_others(&mut connection, &ids, self.seals.id()).await?;
         for (webhook, count) in found.iter_mut().zip(counts) {
             webhook.waiting = count;
+            if of_others.contains(&webhook.id) {
+                webhook.last_error = Some(SealError::OtherKey.to_string());
+            }
         }
         Ok(found)
     }
@@ -163,7 +170,7 @@ impl App {
             raised_by: None,
             raised_at: now,
         };
-        Ok(match self.send_event(&target, &event, "test.raised".to_owned(), now).await {
+        Ok(match self.send_event(id, &target, &event, "test.raised".to_owned(), now).await {
             Ok(status) => WebhookTestBody { delivered: true, status: Some(status), error: None },
             Err(error) => WebhookTestBody { delivered: false, status: error.status(), error: Some(error.to_string()) },
         })

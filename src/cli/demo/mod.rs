@@ -115,7 +115,7 @@ pub(super) async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::R
     let store = own_books(&args.store, &environment)?;
     let listen = args.listen.map_or_else(free_address, Ok)?;
     let report = Arc::new(|line: &str| note(line));
-    let edges = Edges { otlp: &OtlpArgs::default(), webhooks: WebhookArgs::default() };
+    let edges = Edges { otlp: &OtlpArgs::default(), webhooks: &WebhookArgs::default() };
     let running = boot(&store, &args.auth, edges, &environment, listen, report, metrics).await?;
     let books = match store.choose(&environment)? {
         StoreChoice::Private { data_dir } => data_dir.display().to_string(),

@@ -2,8 +2,10 @@
 
 mod others;
 mod receiver;
+mod secrets;
 mod stream;
 mod thresholds;
+mod tls;
 mod webhooks;
 
 use serde_json::{Value, json};

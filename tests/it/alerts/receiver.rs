@@ -56,7 +56,13 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let receiver = Self { address: listener.local_addr().unwrap(), inner: Arc::default() };
+        let address = listener.local_addr().unwrap();
+        Self::listen(listener, address)
+    }
+
+    /// On whatever takes connections.
+    pub(super) fn listen(listener: impl axum::serve::Listener<Addr = SocketAddr>, address: SocketAddr) -> Self {
+        let receiver = Self { address, inner: Arc::default() };
         let router = Router::new().fallback(take).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         receiver

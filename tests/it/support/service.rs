@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, Method, Request};
 use chrono::{DateTime, TimeDelta, Utc};
 use counterfoil::app::{App, start};
 use counterfoil::auth::{
-    Caller, GrantKey, GrantSigner, LocalKey, Scope, ScopeSet, TokenRules, TrustedKeys, Verifier, mint,
+    Caller, GrantKey, GrantSigner, LocalKey, Scope, ScopeSet, SealKey, TokenRules, TrustedKeys, Verifier, mint,
 };
 use counterfoil::clock::Clock;
+use counterfoil::courier::Courier;
 use counterfoil::domain::id::TenantId;
 use counterfoil::http::service::service;
 use counterfoil::http::state::HttpState;
@@ -20,6 +21,7 @@ use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
@@ -97,14 +99,16 @@ impl TestService {
 
 impl Replica {
     async fn start(db: &TestDb, clock: Clock, key: Arc<LocalKey>) -> Self {
+        let seals = SealKey::from_bytes(&[7; 32]).expect("32 bytes");
         let rules = TokenRules::local();
         let verifier = Verifier::new(rules.clone(), TrustedKeys::none().with_local(&key));
         let grants = GrantSigner::new(GrantKey::generate().expect("a key for grants"));
         let tasks = TaskTracker::new();
         let options = db.connect_options();
-        let mut app = start::start(&options, clock.clone(), Arc::new(verifier), Arc::new(grants), &tasks)
-            .await
-            .expect("the service starts");
+        let mut app =
+            start::start(&options, clock.clone(), Arc::new(verifier), Arc::new(grants), Arc::new(seals), &tasks)
+                .await
+                .expect("the service starts");
         // Endpoints of tests are on this machine.
         app.courier.allow_private = true;
         Self::around(app, key, rules)
@@ -130,6 +134,25 @@ impl Replica {
         let mut app = self.app.clone();
         app.courier.allow_private = false;
         Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// This replica with another key for the secrets of webhooks: it was not given the file of the others.
+    pub(crate) fn with_another_seal(&self) -> Self {
+        let mut app = self.app.clone();
+        app.seals = Arc::new(SealKey::from_bytes(&[8; 32]).expect("32 bytes"));
+        Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// This replica with another courier.
+    pub(crate) fn with_courier(&self, courier: Courier) -> Self {
+        let mut app = self.app.clone();
+        app.courier = courier;
+        Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// One round of housekeeping.
+    pub(crate) async fn tidy(&self) {
+        counterfoil::worker::tidy(&self.app, &CancellationToken::new()).await.expect("tidied");
     }
 
     /// The head of the answer to a request, and its body as it comes.
