@@ -11,7 +11,7 @@ use crate::domain::learned::WEEKS_LEARNED;
 use crate::domain::ledger::outcome::Refusal;
 use crate::store::learned::{self, AccuracyAsked, Learned, PAGE};
 use crate::wire::FieldError;
-use crate::wire::learned::{AccuracyBody, AccuracyDimension, AccuracyQuery, AccuracyRowBody, SharesBody};
+use crate::wire::learned::{AccuracyBody, AccuracyDimension, AccuracyQuery, AccuracyRowBody, SharesBody, WEEKS_MAX};
 
 /// Most rows of one answer.
 pub const ACCURACY_ROWS_MAX: usize = 10_000;
@@ -21,6 +21,14 @@ fn first_week(weeks: u32, now: DateTime<Utc>) -> Result<DateTime<Utc>, AppError>
     let back = TimeDelta::weeks(i64::from(weeks.saturating_sub(1)));
     let week = PeriodSpec::WEEK.holding(Zone::UTC, now - back).map_err(Refusal::Calendar)?;
     Ok(week.start)
+}
+
+/// The start of the earliest week that can be asked for: what was learned before is told nobody, and teaches nothing.
+///
+/// # Errors
+/// When the instant is outside the calendar's range.
+pub fn first_week_told(now: DateTime<Utc>) -> Result<DateTime<Utc>, AppError> {
+    first_week(WEEKS_MAX, now)
 }
 
 impl App {

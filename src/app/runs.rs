@@ -1,21 +1,61 @@
 //! Runs: stop one, let it go on, look at it.
 
-use chrono::TimeDelta;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{App, AppError};
 use crate::domain::budget::catalogue::Governing;
 use crate::domain::budget::counter::Standing;
 use crate::domain::budget::scope::{CounterKey, Each};
+use crate::domain::budget::verdict::ReasonCode;
 use crate::domain::id::{RunId, TenantId};
-use crate::domain::ledger::command::Idempotency;
+use crate::domain::ledger::command::{Idempotency, Reserve};
 use crate::domain::ledger::outcome::{BudgetState, Refusal};
 use crate::store::catalogue::change;
 use crate::store::runs::{self as sql, RunStop};
 use crate::store::{StoreError, rates};
-use crate::wire::answer::BudgetStateBody;
+use crate::wire::answer::{BudgetStateBody, PreflightAnswer};
 use crate::wire::run::{RunBody, RunBudgetBody, StopRunBody};
 
+/// The stopped runs of which a call was refused here since they were last written down. Bounded by the stops there are.
+///
+/// Beside the books, because a refusal without a key is only counted there, and a question that holds nothing is not even
+/// that. A replica that dies forgets ten minutes of it, which whoever goes on asking makes up for.
+#[derive(Debug, Clone, Default)]
+pub struct StopsHeard(Arc<Mutex<BTreeSet<(TenantId, RunId)>>>);
+
 impl App {
+    /// Remembers that a stopped run still asks, if that is what was answered.
+    pub fn hear_stopped(&self, reserve: &Reserve, answer: &PreflightAnswer) {
+        let is_stopped = answer.reasons.iter().any(|reason| reason.code == ReasonCode::RunStopped.name());
+        if let (true, Some(run)) = (is_stopped, &reserve.call.run) {
+            let mut heard = self.stops_heard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.insert((reserve.call.tenant.clone(), run.clone()));
+        }
+    }
+
+    /// Writes down which stopped runs were heard of here.
+    ///
+    /// # Errors
+    /// When the database does not answer: then they are remembered until it does.
+    pub async fn write_stops_heard(&self) -> Result<(), AppError> {
+        let heard: Vec<_> = {
+            let heard = self.stops_heard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.iter().cloned().collect()
+        };
+        if heard.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.pool.acquire().await?;
+        sql::write_heard(&mut connection, &heard, self.clock.now()).await?;
+        let mut known = self.stops_heard.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was heard again in between is noticed again, by the next call.
+        known.retain(|one| !heard.contains(one));
+        Ok(())
+    }
+
     /// Stops a run: from the next batch on no replica grants a call of it. The first stop stands.
     ///
     /// # Errors
@@ -44,6 +84,31 @@ impl App {
         key: Option<&Idempotency>,
     ) -> Result<RunBody, AppError> {
         self.change_run(tenant, run, None, key).await
+    }
+
+    /// Forgets runs that were stopped and have not been heard of since an instant, and says how many: nobody asked
+    /// ([`Self::write_stops_heard`]) or stopped it again, no call was posted, and no reservation is open. One that was is remembered as long again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_stops(&self, since: DateTime<Utc>) -> Result<u64, AppError> {
+        let mut connection = self.pool.acquire().await?;
+        let silent = sql::silent_stops(&mut connection, since).await?;
+        if silent.is_empty() {
+            return Ok(0);
+        }
+        // Beside the catalogue's lock, because it may take long. Who calls for the first time in so long while it does is
+        // refused, and would have been let through a moment later.
+        sql::hear_of(&mut connection, &silent, since, self.clock.now()).await?;
+        let mut change = change(&mut connection, self.clock.now()).await?;
+        let forgotten = sql::forget_stops(change.connection(), &silent, since).await?;
+        if forgotten > 0 {
+            change.commit().await?;
+            self.snapshots.refresh(&mut connection).await?;
+        } else {
+            change.abandon().await?;
+        }
+        Ok(forgotten)
     }
 
     async fn change_run(

@@ -1,11 +1,12 @@
-//! What may be forgotten: old idempotency keys, and the rows of lanes that are gone.
+//! What may be forgotten: idempotency keys, signals and weeks that are old, and the rows of lanes that are gone. Runs that were
+//! stopped are a part of the catalogue, and are forgotten within a change of it ([`super::runs`]).
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::StoreError;
 
-/// Most keys forgotten in one statement.
+/// Most rows forgotten in one statement.
 pub const PAGE: u64 = 2_000;
 
 /// Forgets a page of the keys that were recorded before an instant, and says how many.
@@ -41,4 +42,62 @@ pub async fn forget_events(connection: &mut PgConnection, before: DateTime<Utc>)
 pub async fn forget_lanes(connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, StoreError> {
     let done = sqlx::query("delete from lanes where recorded_at < $1").bind(before).execute(connection).await?;
     Ok(done.rows_affected())
+}
+
+/// Forgets a page of the signals that were recorded before an instant and by which no quota is closed any more, and says how
+/// many.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget_signals(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    // Ids are in the order of time, and there is no index by the instant: the oldest are looked at, and no more. Those that
+    // stay, one for each quota that is closed, leave room in the page, or else the others have their turn when they go.
+    let done = sqlx::query(
+        "delete from signals
+        using (select tenant, id from signals order by id limit $2) as oldest
+        where
+            signals.tenant = oldest.tenant
+            and signals.id = oldest.id
+            and signals.recorded_at < $1
+            and not exists (
+                select from quota_closures as closure where closure.signal = signals.id and closure.closed_until > $3
+            )",
+    )
+    .bind(before)
+    .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Forgets a page of what was learned in weeks that began before an instant, and says how many rows.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget_lessons(connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    // No index by week: these tables are small beside the journal, and read as a whole every few minutes anyway.
+    let done = sqlx::query(
+        "with shares as (
+            delete from learned_shares
+            where ctid = any(array(select ctid from learned_shares where week < $1 limit $2))
+            returning 1
+        ), calls as (
+            delete from learned_calls
+            where ctid = any(array(select ctid from learned_calls where week < $1 limit $2))
+            returning 1
+        )
+        select greatest((select count(*) from shares), (select count(*) from calls))",
+    );
+    let count: i64 = done
+        .bind(before)
+        .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+        .try_map(|row: sqlx::postgres::PgRow| sqlx::Row::try_get(&row, 0))
+        .fetch_one(connection)
+        .await?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -3,7 +3,7 @@
 //! A stop is part of the catalogue: it is written within a [`Change`](super::catalogue::Change), whose version every replica
 //! compares inside each batch, so that no call of a stopped run is granted from the next batch on.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
@@ -31,14 +31,19 @@ pub struct RunStop {
 /// When the database does not answer, or a row cannot be read.
 pub async fn stopped(connection: &mut PgConnection) -> Result<Vec<(TenantId, RunId)>, StoreError> {
     let rows = sqlx::query("select tenant, run from run_stops").fetch_all(connection).await?;
-    let run = |row: &PgRow| {
-        let tenant = TenantId::parse(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?;
-        Ok((tenant, RunId::parse(row.try_get("run")?).map_err(StoreError::name("run"))?))
-    };
-    rows.iter().map(run).collect()
+    rows.iter().map(run_of).collect()
 }
 
-/// Stops a run. Whether it was not stopped before: the first stop stands. To be written within a change of the catalogue.
+fn run_of(row: &PgRow) -> Result<(TenantId, RunId), StoreError> {
+    let tenant = TenantId::parse(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?;
+    Ok((tenant, RunId::parse(row.try_get("run")?).map_err(StoreError::name("run"))?))
+}
+
+/// How long it is not written again that a stopped run was heard of, so that doing so often writes nothing.
+const HEARD_AGAIN: TimeDelta = TimeDelta::days(1);
+
+/// Stops a run. Whether anything was written: the first stop stands, and is remembered from the latest on. To be written
+/// within a change of the catalogue.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -49,18 +54,137 @@ pub async fn stop(
     stop: &RunStop,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "insert into run_stops (tenant, run, reason, stopped_by, stopped_at)
+        "insert into run_stops as known (tenant, run, reason, stopped_by, stopped_at)
         values ($1, $2, $3, $4, $5)
-        on conflict (tenant, run) do nothing",
+        on conflict (tenant, run) do update
+        set seen_at = excluded.stopped_at
+        where coalesce(known.seen_at, known.stopped_at) < $6",
     )
     .bind(tenant.as_str())
     .bind(run.as_str())
     .bind(stop.reason.as_deref())
     .bind(&stop.stopped_by)
     .bind(stop.stopped_at)
+    .bind(stop.stopped_at.checked_sub_signed(HEARD_AGAIN).unwrap_or(stop.stopped_at))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Most stops that are looked at in one round.
+pub const STOPS_PAGE: i64 = 1_000;
+
+/// The stops of runs that nobody has been known to hear of since an instant, the longest silent first; none before one of them
+/// has been silent for a day more, so that the journal is searched once a day at most.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn silent_stops(
+    connection: &mut PgConnection,
+    since: DateTime<Utc>,
+) -> Result<Vec<(TenantId, RunId)>, StoreError> {
+    let rows = sqlx::query(
+        "select tenant, run
+        from run_stops
+        where
+            coalesce(seen_at, stopped_at) < $1
+            and exists (select from run_stops where coalesce(seen_at, stopped_at) < $2)
+        order by coalesce(seen_at, stopped_at)
+        limit $3",
+    )
+    .bind(since)
+    .bind(since.checked_sub_signed(TimeDelta::days(1)).unwrap_or(since))
+    .bind(STOPS_PAGE)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(run_of).collect()
+}
+
+/// Writes down that these runs were heard of, if they are stopped, and not more often than once a day.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn write_heard(
+    connection: &mut PgConnection,
+    runs: &[(TenantId, RunId)],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update run_stops
+        set seen_at = $3
+        from unnest($1::text[], $2::text[]) as heard (tenant, run)
+        where
+            run_stops.tenant = heard.tenant
+            and run_stops.run = heard.run
+            and coalesce(run_stops.seen_at, run_stops.stopped_at) < $4",
+    )
+    .bind(runs.iter().map(|(tenant, _)| tenant.as_str()).collect::<Vec<_>>())
+    .bind(runs.iter().map(|(_, run)| run.as_str()).collect::<Vec<_>>())
+    .bind(now)
+    .bind(now.checked_sub_signed(HEARD_AGAIN).unwrap_or(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes down when these runs were last heard of, of those that were since an instant: a call that was posted, one that was
+/// refused, or a reservation that is still open. It reads the journal since then, without a lock.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn hear_of(
+    connection: &mut PgConnection,
+    runs: &[(TenantId, RunId)],
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "with silent as (
+            select * from unnest($1::text[], $2::text[]) as silent (tenant, run)
+        ), heard as (
+            select tenant, run, recorded_at as at from transfers join silent using (tenant, run) where recorded_at >= $3
+            union all
+            select tenant, run, refused_at from refusals join silent using (tenant, run) where refused_at >= $3
+            union all
+            select tenant, run, $4 from reservations join silent using (tenant, run) where state = 'open'
+        ), last as (
+            select tenant, run, max(at) as at from heard group by tenant, run
+        )
+        update run_stops set seen_at = last.at from last where run_stops.tenant = last.tenant and run_stops.run = last.run",
+    )
+    .bind(runs.iter().map(|(tenant, _)| tenant.as_str()).collect::<Vec<_>>())
+    .bind(runs.iter().map(|(_, run)| run.as_str()).collect::<Vec<_>>())
+    .bind(since)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets those of these stops whose runs have not been heard of since an instant, and says how many. To be written within a
+/// change of the catalogue.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget_stops(
+    connection: &mut PgConnection,
+    runs: &[(TenantId, RunId)],
+    since: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "delete from run_stops
+        using unnest($1::text[], $2::text[]) as silent (tenant, run)
+        where
+            run_stops.tenant = silent.tenant
+            and run_stops.run = silent.run
+            and coalesce(run_stops.seen_at, run_stops.stopped_at) < $3",
+    )
+    .bind(runs.iter().map(|(tenant, _)| tenant.as_str()).collect::<Vec<_>>())
+    .bind(runs.iter().map(|(_, run)| run.as_str()).collect::<Vec<_>>())
+    .bind(since)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Lets a run go on. Whether it was stopped. To be written within a change of the catalogue.

@@ -17,6 +17,7 @@ mod embedded;
 mod examples;
 mod exports;
 mod faults;
+mod forgetting;
 mod ingest;
 mod lane;
 mod learned;

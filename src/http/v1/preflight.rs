@@ -68,6 +68,7 @@ fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<Pref
         answer.grant = Some(state.app.grants.sign(&claims).map_err(Problem::internal)?);
     }
     state.app.projections.tell(&mut answer.budgets);
+    state.app.hear_stopped(reserve, &answer);
     answer.alternatives = state.app.alternatives(reserve, &answer);
     Ok(answer)
 }
