@@ -28,8 +28,9 @@ pub const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
 pub const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
 /// How long a signal is kept, and longer while the quota that it closed is closed.
 pub const SIGNALS_KEPT: TimeDelta = TimeDelta::days(90);
-/// How long a stopped run is remembered after it was last heard of: a question that was refused, a call that was posted, an
-/// open reservation, or somebody who stopped it again. More than a year, because there are calls that come once a year.
+/// How long a stopped run is remembered after it was last heard of. More than a year: there are calls that come once a year.
+///
+/// It is heard of by a question that was refused, a call that was posted, an open reservation, and by who stops it again.
 pub const STOPS_KEPT: TimeDelta = TimeDelta::days(400);
 /// How long the row of a lane that is gone is kept.
 const LANES_KEPT: TimeDelta = TimeDelta::days(7);

@@ -223,4 +223,5 @@ fn is_allowed(
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers of the tests are small")]
 mod tests;

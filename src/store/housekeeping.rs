@@ -1,5 +1,6 @@
-//! What may be forgotten: idempotency keys, signals and weeks that are old, and the rows of lanes that are gone. Runs that were
-//! stopped are a part of the catalogue, and are forgotten within a change of it ([`super::runs`]).
+//! What may be forgotten: idempotency keys, signals and weeks that are old, and the rows of lanes that are gone.
+//!
+//! Runs that were stopped are a part of the catalogue, and are forgotten within a change of it ([`super::runs`]).
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;

@@ -74,8 +74,9 @@ pub async fn stop(
 /// Most stops that are looked at in one round.
 pub const STOPS_PAGE: i64 = 1_000;
 
-/// The stops of runs that nobody has been known to hear of since an instant, the longest silent first; none before one of them
-/// has been silent for a day more, so that the journal is searched once a day at most.
+/// The stops of runs that nobody is known to have heard of since an instant, the longest silent first.
+///
+/// None before one of them has been silent for a day more, so that the journal is searched once a day at most.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
@@ -127,8 +128,10 @@ pub async fn write_heard(
     Ok(())
 }
 
-/// Writes down when these runs were last heard of, of those that were since an instant: a call that was posted, one that was
-/// refused, or a reservation that is still open. It reads the journal since then, without a lock.
+/// Writes down when these runs were last heard of, of those that were since an instant.
+///
+/// That is a call that was posted, one that was refused, or a reservation that is still open. It reads the journal since then,
+/// without a lock.
 ///
 /// # Errors
 /// When the database does not answer.

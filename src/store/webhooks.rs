@@ -349,7 +349,9 @@ pub struct Claimed {
 }
 
 /// Claims what is due: of each endpoint and group the first, if it is due; of each endpoint at most `each`; the longest due
-/// first. An endpoint whose secret was sealed by another key than this one is left to those that hold it.
+/// first.
+///
+/// An endpoint whose secret was sealed by another key than this one is left to those that hold it.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
