@@ -15,6 +15,7 @@
 //! | [`alerts`] | what alerts are told from, what is firing, what was told |
 //! | [`alert_facts`] | models, prompts, runs and projections, as alerts look at them |
 //! | [`webhooks`] | endpoints, and the outbox of what is still to be sent to them |
+//! | [`webhook_secrets`] | their secrets, as they are kept |
 //! | [`naive`] | the baseline that `bench` measures against |
 //! | [`runs`] | runs that were stopped, and what is counted of a run |
 //! | [`scratch`] | a database for a while, for `bench` |
@@ -62,6 +63,7 @@ pub mod signals;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;
+pub mod webhook_secrets;
 pub mod webhooks;
 
 use sqlx::error::ErrorKind;

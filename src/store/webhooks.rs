@@ -1,25 +1,21 @@
 //! Endpoints, and the outbox of what is still to be sent to them.
 //!
-//! Secrets are sealed before they come here and opened after they left; one that was written by an earlier release may still
-//! stand in clear, until [`seal`] replaces it.
-//!
 //! A row of the outbox is claimed for a while and sent outside of any transaction. Whoever claimed it and died has it
 //! claimed by another when the time is over: at least once. Of one endpoint and group only the first row can be claimed: in
 //! order.
-
-use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::StoreError;
+use super::webhook_secrets::{KeptSecret, SealedSecret, kept_secret};
 use crate::domain::alert::delivery::Health;
 use crate::domain::alert::kind::AlertKind;
 use crate::domain::id::{TenantId, WebhookId};
 use crate::wire::alert::{AlertKindName, EventBody};
 use crate::wire::page::Page;
-use crate::wire::webhook::{WebhookBody, WebhookPutBody, WebhookSecret, WebhookState};
+use crate::wire::webhook::{WebhookBody, WebhookPutBody, WebhookState};
 
 /// What a confined read may see of an endpoint: everything but its secret.
 const WEBHOOK: &str = "id, tenant, url, kinds, enabled, created_at, changed_at, paused_at, failures, failing_since, \
@@ -180,58 +176,6 @@ pub async fn waiting(connection: &mut PgConnection, ids: &[String]) -> Result<Ve
     Ok(counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0)).collect())
 }
 
-/// Which of these endpoints have a secret that was sealed by another key than this one. Ask with the ids that a confined read
-/// has found.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn sealed_by_others(
-    connection: &mut PgConnection,
-    ids: &[String],
-    key: &str,
-) -> Result<Vec<String>, StoreError> {
-    Ok(sqlx::query_scalar("select id from webhooks where id = any($1) and sealed_by <> $2 order by id")
-        .bind(ids)
-        .bind(key)
-        .fetch_all(connection)
-        .await?)
-}
-
-/// How many endpoints that are sent to have a secret that was sealed by another key than this one.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn count_sealed_by_others(connection: &mut PgConnection, key: &str) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("select count(*) from webhooks where enabled and sealed_by <> $1")
-        .bind(key)
-        .fetch_one(connection)
-        .await?)
-}
-
-/// A secret as it was sealed: this room cannot open it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SealedSecret {
-    /// The id of the key that sealed it.
-    pub by: String,
-    /// What came of it.
-    pub bytes: Vec<u8>,
-}
-
-impl fmt::Debug for SealedSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SealedSecret(by {})", self.by)
-    }
-}
-
-/// The secret of an endpoint, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeptSecret {
-    /// Sealed.
-    Sealed(SealedSecret),
-    /// Written by an earlier release, and not sealed yet.
-    Clear(WebhookSecret),
-}
-
 /// Where and by which key an endpoint is sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -241,17 +185,8 @@ pub struct Target {
     pub secret: KeptSecret,
 }
 
-fn clear_secret(text: &str) -> Result<WebhookSecret, StoreError> {
-    WebhookSecret::parse(text).map_err(|_| StoreError::Row("secret".to_owned()))
-}
-
 fn target(row: &PgRow) -> Result<Target, StoreError> {
-    let (by, bytes): (Option<String>, Option<Vec<u8>>) = (row.try_get("sealed_by")?, row.try_get("sealed_secret")?);
-    let secret = match by.zip(bytes) {
-        Some((by, bytes)) => KeptSecret::Sealed(SealedSecret { by, bytes }),
-        None => KeptSecret::Clear(clear_secret(row.try_get("secret")?)?),
-    };
-    Ok(Target { url: row.try_get("url")?, secret })
+    Ok(Target { url: row.try_get("url")?, secret: kept_secret(row)? })
 }
 
 /// Where and by which key an endpoint is sent to.
@@ -264,42 +199,6 @@ pub async fn target_of(connection: &mut PgConnection, id: &WebhookId) -> Result<
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(target).transpose()
-}
-
-/// Most secrets that are sealed in one transaction.
-const SEALED_AT_ONCE: i64 = 100;
-
-/// The secrets that stand in clear, a page of them, locked until the transaction ends. One that somebody else is at is left to
-/// them.
-///
-/// # Errors
-/// When the database does not answer, or a row cannot be read.
-pub async fn lock_clear_secrets(connection: &mut PgConnection) -> Result<Vec<(WebhookId, WebhookSecret)>, StoreError> {
-    let rows = sqlx::query(
-        "select id, secret from webhooks where secret is not null order by id limit $1 for update skip locked",
-    )
-    .bind(SEALED_AT_ONCE)
-    .fetch_all(connection)
-    .await?;
-    let secret = |row: &PgRow| {
-        let id = WebhookId::parse(row.try_get("id")?).map_err(StoreError::name("webhook"))?;
-        Ok((id, clear_secret(row.try_get("secret")?)?))
-    };
-    rows.iter().map(secret).collect()
-}
-
-/// Replaces a secret that stands in clear by the same, sealed.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn seal(connection: &mut PgConnection, id: &WebhookId, secret: &SealedSecret) -> Result<(), StoreError> {
-    sqlx::query("update webhooks set secret = null, sealed_secret = $2, sealed_by = $3 where id = $1")
-        .bind(id.as_str())
-        .bind(&secret.bytes)
-        .bind(&secret.by)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// Removes an endpoint and what waits for it.

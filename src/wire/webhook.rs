@@ -151,7 +151,7 @@ pub struct WebhookBody {
     pub last_failed_at: Option<DateTime<Utc>>,
     /// The HTTP status of the last attempt, if there was an answer.
     pub last_status: Option<u16>,
-    /// Why the last attempt failed; null if it did not.
+    /// Why the last attempt failed, or why this replica can make none; null if neither is so.
     pub last_error: Option<String>,
     /// Events that wait for it.
     pub waiting: u64,

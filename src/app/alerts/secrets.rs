@@ -4,7 +4,7 @@ use super::super::{App, AppError};
 use crate::auth::SealKey;
 use crate::auth::seal::{SealError, Sealed};
 use crate::domain::id::WebhookId;
-use crate::store::webhooks::{self as sql, KeptSecret, SealedSecret};
+use crate::store::webhook_secrets::{self as sql, KeptSecret, SealedSecret};
 use crate::wire::webhook::WebhookSecret;
 
 /// A secret as the store takes it.

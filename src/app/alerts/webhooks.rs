@@ -10,6 +10,7 @@ use super::secrets::sealed;
 use crate::auth::seal::SealError;
 use crate::courier::Address;
 use crate::domain::id::{TenantId, WebhookId};
+use crate::store::webhook_secrets::sealed_by_others;
 use crate::store::webhooks as sql;
 use crate::wire::FieldError;
 use crate::wire::alert::{AlertKindName, EventBody, EventStatus, SeverityName};
@@ -103,7 +104,7 @@ impl App {
         let ids: Vec<String> = found.iter().map(|webhook| webhook.id.clone()).collect();
         let mut connection = self.pool.acquire().await?;
         let counts = sql::waiting(&mut connection, &ids).await?;
-        let of_others = sql::sealed_by_others(&mut connection, &ids, self.seals.id()).await?;
+        let of_others = sealed_by_others(&mut connection, &ids, self.seals.id()).await?;
         for (webhook, count) in found.iter_mut().zip(counts) {
             webhook.waiting = count;
             if of_others.contains(&webhook.id) {
