@@ -1,11 +1,14 @@
 //! From a snapshot to chunks of a file, in constant memory.
 //!
-//! | # | beat | where |
+//! | # | beat | how |
 //! |---|---|---|
-//! | 1 | read [`ROWS_PER_BATCH`] rows of the journal from the snapshot | the runtime: it waits for the database |
-//! | 2 | write them, as bytes of the file | a thread for work that computes: it must not hold up requests |
-//! | 3 | hand over the bytes, and wait until they are taken | the runtime: a slow reader slows the query, and nothing piles up |
+//! | 1 | read [`ROWS_PER_BATCH`] rows of the journal from the snapshot | the export's thread |
+//! | 2 | write them, as bytes of the file | the same |
+//! | 3 | hand over the bytes, and wait until they are taken | a slow reader slows the query, and nothing piles up |
 //! | 4 | at the end compare what was written with the trial balance, then the file's own end | |
+//!
+//! All of it computes: reading a row takes as long as writing it. So whoever calls [`write`] does so on a thread that is none
+//! of the runtime's, and of low priority (`app::exports`): it must not hold up requests.
 //!
 //! Invariant: the end of a file is written only when the sums are right: whoever has a whole file has right sums.
 
@@ -79,7 +82,6 @@ pub async fn write<Row, Writer>(
     out: &ChunkSender,
 ) -> Result<(), ExportError>
 where
-    Row: Send + 'static,
     Writer: FileWriter<Row>,
 {
     loop {
@@ -90,13 +92,7 @@ where
             batch.push(row?);
         }
         let last = batch.len() < ROWS_PER_BATCH;
-        let balance = *balance;
-        let written = tokio::task::spawn_blocking(move || {
-            let bytes = write_batch(&mut writer, &batch, last.then_some(&balance))?;
-            Ok::<_, ExportError>((writer, bytes))
-        });
-        let bytes;
-        (writer, bytes) = written.await.map_err(|_| ExportError::GivenUp)??;
+        let bytes = write_batch(&mut writer, &batch, last.then_some(balance))?;
         if !bytes.is_empty() {
             let chunk = Chunk { bytes: bytes.into(), transfers: writer.totals().transfers };
             let sent = tokio::time::timeout(STALLED_MAX, out.send(Ok(chunk))).await;

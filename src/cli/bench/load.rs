@@ -166,7 +166,7 @@ impl Shape {
                 "scope": scope, "each": each, "measure": measure, "limit": "1000000000000", "period": {"kind": "month"},
                 "timezone": "Etc/UTC", "enforcement": "hard", "kind": kind, "pacing": pacing,
             });
-            (format!("bench-{}-{measure}", self.name()), body)
+            (self.budget(measure), body)
         };
         let own = |number: usize| {
             let tenant = self.tenant(number);
@@ -179,6 +179,19 @@ impl Shape {
         let mut all = vec![shared("tokens"), shared("usd")];
         all.extend((0..self.tenants()).map(own));
         all
+    }
+
+    /// Ids of the budgets that calls of all tenants count against.
+    pub(super) fn shared_budgets(self) -> Vec<String> {
+        match self {
+            Self::Spread => Vec::new(),
+            Self::Hot | Self::Plain | Self::Paced => ["tokens", "usd"].map(|measure| self.budget(measure)).into(),
+        }
+    }
+
+    /// The id of the budget of a provider's tokens or dollars.
+    fn budget(self, measure: &str) -> String {
+        format!("bench-{}-{measure}", self.name())
     }
 
     /// The same budgets as the baseline numbers them: two that are shared or each tenant's own, and the tenant's.

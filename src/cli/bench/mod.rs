@@ -464,7 +464,7 @@ impl<'a> Bench<'a> {
         for (shape, before) in self.before.values() {
             let after = check::standing(&mut self.admin, *shape).await?;
             let told = self.told.remove(shape.name()).unwrap_or_default();
-            found.extend(check::differences(before, &after, &told));
+            found.extend(check::differences(before, &after, &shape.shared_budgets(), &told));
         }
         Ok(found)
     }

@@ -150,6 +150,7 @@ pub(super) async fn measure(
             rounds.push(round);
         }
     }
+    bench.memory.postgres_mb = bed.and_then(Bed::postmaster).and_then(super::process::family_memory_mb);
     let mut report = Report {
         setting: bench.setting(machine).await?,
         beside: beside.name(),

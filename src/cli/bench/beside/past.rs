@@ -31,13 +31,22 @@ pub(super) struct Span {
 
 #[derive(Deserialize)]
 struct Answer {
-    failed: u64,
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    problem: Option<Value>,
 }
 
 async fn post(admin: &mut Client, calls: &[Value]) -> anyhow::Result<()> {
     let reply = admin.send(Method::POST, "/v1/usage", None, &calls).await?;
     let answer: Answer = reply.json().context("posting what was used")?;
-    anyhow::ensure!(answer.failed == 0, "{} of {} calls of the past could not be posted", answer.failed, calls.len());
+    let posted = answer.items.iter().filter(|item| item.problem.is_none()).count();
+    if posted != calls.len() {
+        let first = answer.items.into_iter().find_map(|item| item.problem).unwrap_or(Value::Null);
+        anyhow::bail!("{posted} of {} calls of the past were posted; the first problem: {first}", calls.len());
+    }
     Ok(())
 }
 
