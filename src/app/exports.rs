@@ -2,8 +2,8 @@
 //!
 //! The service and the command line ask the same [`Exports`]. An export holds one connection and one snapshot until its last
 //! chunk is taken; at most [`EXPORTS_MAX`] do so at once, so that exports never take the connections that verdicts need.
-//! It runs on a thread of its own that gets the processor only when nobody else wants it ([`aside`]), and so does the
-//! database's process behind it, where that can be told to ([`crate::store::yielding`]): verdicts do not wait for exports.
+//! It runs on a thread of its own of low priority ([`aside`]), and so does the database's process
+//! behind it, where that can be told to ([`crate::store::yielding`]): verdicts do not wait for exports.
 
 use std::sync::Arc;
 
@@ -128,7 +128,10 @@ impl Exports {
         let (begun, sender) = plan.begin(query.format);
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
         aside(permit, async move {
-            let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+            let ended = match snapshot.transfers(&slice).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
             end(ended, sender, snapshot).await;
         })?;
         Ok(begun)

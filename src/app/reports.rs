@@ -58,11 +58,13 @@ impl Exports {
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
         aside(permit, async move {
             let writer = JournalWriter::new(dialect, group, zone, head);
-            let in_order = match group {
-                Group::Day => snapshot.transfers(&slice),
-                Group::Call => snapshot.transfers_in_time(&slice),
+            let ended = match group {
+                Group::Day => match snapshot.transfers(&slice).await {
+                    Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                    Err(error) => Err(error.into()),
+                },
+                Group::Call => stream::write(snapshot.transfers_in_time(&slice), writer, &balance, &sender).await,
             };
-            let ended = stream::write(in_order, writer, &balance, &sender).await;
             end(ended, sender, snapshot).await;
         })?;
         Ok(begun)
@@ -82,7 +84,10 @@ impl Exports {
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
         aside(permit, async move {
             let writer = GhgWriter::new(options, book);
-            let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+            let ended = match snapshot.transfers(&slice).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
             end(ended, sender, snapshot).await;
         })?;
         Ok(begun)
@@ -105,7 +110,10 @@ impl Exports {
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
         aside(permit, async move {
             let writer = SciWriter::new(format, period, book);
-            let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+            let ended = match snapshot.transfers(&slice).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
             end(ended, sender, snapshot).await;
         })?;
         Ok(begun)

@@ -25,6 +25,9 @@ use crate::store::export::SliceBalance;
 
 /// Rows that are written at once.
 pub const ROWS_PER_BATCH: usize = 1024;
+/// After how many rows the thread lets others go first: some hundred microseconds. Whoever wakes while it computes would wait
+/// for the end of its slice otherwise, which is milliseconds, whatever its priority.
+const ROWS_PER_TURN: usize = 32;
 /// Chunks that may wait for their reader.
 pub const CHUNKS_MAX: usize = 2;
 /// Longest time a reader may take for one chunk: an export that nobody reads holds a snapshot, and a snapshot keeps the
@@ -90,6 +93,9 @@ where
             && let Some(row) = rows.next().await
         {
             batch.push(row?);
+            if batch.len().is_multiple_of(ROWS_PER_TURN) {
+                std::thread::yield_now();
+            }
         }
         let last = batch.len() < ROWS_PER_BATCH;
         let bytes = write_batch(&mut writer, &batch, last.then_some(balance))?;
@@ -109,8 +115,11 @@ fn write_batch<Row, Writer: FileWriter<Row>>(
     batch: &[Row],
     end_with: Option<&SliceBalance>,
 ) -> Result<Vec<u8>, ExportError> {
-    for row in batch {
-        writer.row(row)?;
+    for turn in batch.chunks(ROWS_PER_TURN) {
+        for row in turn {
+            writer.row(row)?;
+        }
+        std::thread::yield_now();
     }
     if let Some(balance) = end_with {
         writer.totals().check(balance, writer.side())?;

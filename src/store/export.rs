@@ -270,14 +270,22 @@ impl Snapshot {
     }
 
     /// The transfers of a slice in the order of their ids, one after the other.
-    pub fn transfers(&mut self, slice: &Slice) -> BoxStream<'_, Result<JournalRow, StoreError>> {
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn transfers(
+        &mut self,
+        slice: &Slice,
+    ) -> Result<BoxStream<'_, Result<JournalRow, StoreError>>, StoreError> {
+        // The index on ids has this order; a sort would write the whole slice to disk first.
+        sqlx::query("select set_config('enable_sort', 'off', true)").execute(&mut self.connection).await?;
         let statement = concat!(
             include_str!("sql/export_transfers.sql"),
             include_str!("sql/export_slice.sql"),
             "order by transfers.id"
         );
         let rows = bind(sqlx::query(statement), slice).fetch(&mut self.connection);
-        Box::pin(rows.map(|row| journal_row(&row?)))
+        Ok(Box::pin(rows.map(|row| journal_row(&row?))))
     }
 
     /// The transfers of a slice, added up by charge period. `starts` are the first instants of the periods, ascending;

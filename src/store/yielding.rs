@@ -1,5 +1,5 @@
-//! Work that gives way to verdicts: a thread of this process, and the server process behind a connection, get the processor
-//! only when nobody else wants it.
+//! Work that gives way to verdicts: a thread of this process, and the server process behind a connection, get a tenth
+//! of the processor where others want it.
 //!
 //! SQL has no word for it, so the operating system is asked: on Linux, where the server is on this machine, and where its
 //! processes may be reached (ours, or we are root). Everywhere else nothing is changed, and that is no error: on another
@@ -14,21 +14,21 @@ use rustix::process::{Pid, setpriority_process};
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::UnixStream;
 
-/// The lowest priority there is, as `nice` counts.
-const NICE_MAX: i32 = 19;
+/// How low, as `nice` counts: a tenth of the share of work of normal priority. The lowest, 19, has a seventieth, and an export on
+/// a machine that is busy with something else would hold its snapshot for ever.
+const NICE: i32 = 10;
 
-/// Lets the calling thread run only when no other wants to.
+/// Gives the calling thread a tenth of the share of others.
 pub fn lower_this_thread() {
     // Elsewhere the whole process would be meant.
     if cfg!(target_os = "linux")
-        && let Err(error) = setpriority_process(None, NICE_MAX)
+        && let Err(error) = setpriority_process(None, NICE)
     {
         tracing::debug!(%error, "a thread keeps its priority");
     }
 }
 
-/// Lets the server process `pid` behind a connection run only when no other wants to, if it is a child of the server that
-/// listens on this machine's socket of `options`.
+/// Does the same with the server process `pid` behind a connection, if it is a child of the server that listens on this machine's socket of `options`.
 pub(super) async fn lower_server_process(options: &PgConnectOptions, pid: i32) {
     if let Err(why) = try_lower(options, pid).await {
         tracing::debug!(pid, why, "a process of the database keeps its priority");
@@ -42,10 +42,10 @@ async fn try_lower(options: &PgConnectOptions, pid: i32) -> Result<(), &'static 
         return Err("it is not to be seen from here");
     }
     let process = Pid::from_raw(pid).ok_or("it has no number")?;
-    setpriority_process(Some(process), NICE_MAX).map_err(|_| "it is not ours")?;
+    setpriority_process(Some(process), NICE).map_err(|_| "it is not ours")?;
     // Postgres makes each of its processes a session of its own. Where the kernel shares the processor out by sessions first
     // (`sched_autogroup_enabled`), it is the session that has to be lowered; elsewhere there is no such file.
-    let _absent = std::fs::write(format!("/proc/{pid}/autogroup"), NICE_MAX.to_string());
+    let _absent = std::fs::write(format!("/proc/{pid}/autogroup"), NICE.to_string());
     Ok(())
 }
 
@@ -77,9 +77,9 @@ mod tests {
             lower_this_thread();
             getpriority_process(None).unwrap()
         });
-        assert_eq!(lowered.join().unwrap(), NICE_MAX);
+        assert_eq!(lowered.join().unwrap(), NICE);
         let untouched = std::thread::spawn(|| getpriority_process(None).unwrap()).join().unwrap();
-        assert!(untouched < NICE_MAX);
+        assert!(untouched < NICE);
     }
 
     #[test]

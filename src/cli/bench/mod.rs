@@ -83,9 +83,9 @@ pub struct BenchArgs {
         default_value_if("beside", ArgPredicate::IsPresent, "16"),
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     callers: u16,
-    /// Milliseconds that a caller thinks between requests: half to one and a half of it [default: 0, with --beside 20]
+    /// Milliseconds that a caller thinks between requests: half to one and a half of it [default: 0, with --beside 50]
     #[arg(long, value_name = "MS", hide_default_value = true, default_value = "0",
-        default_value_if("beside", ArgPredicate::IsPresent, "20"),
+        default_value_if("beside", ArgPredicate::IsPresent, "50"),
         value_parser = clap::value_parser!(u32).range(0..=60_000))]
     think_ms: u32,
     /// Seconds of one slice; each load has so many slices of each side as there are rounds [default: 10, with --beside 3]
