@@ -69,7 +69,7 @@ const MISMATCHES_LISTED_MAX: usize = 20;
 /// report says what that does to the latency of pre-flight.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  counterfoil bench\n  counterfoil bench --shape hot --seconds 5 --json\n  \
-    counterfoil bench --beside export --rounds 20\n  \
+    counterfoil bench --beside pacing\n  counterfoil bench --beside export --rounds 20\n  \
     counterfoil bench --url http://127.0.0.1:8080 --token $TOKEN")]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub struct BenchArgs {

@@ -32,6 +32,3 @@
             )
         )
     )
-    -- A pause of a millisecond after some hundred rows: a statement that adds up a journal would keep a core for as long as it
-    -- takes, and a batch of verdicts that wakes on that core would wait for the scheduler. Nothing else in SQL yields.
-    and case when random() < 0.0025 then pg_sleep(0.001) is not null else true end
