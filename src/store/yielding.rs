@@ -65,7 +65,7 @@ fn parent(pid: i32) -> Option<i32> {
     after.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use rustix::process::getpriority_process;
 

@@ -50,7 +50,7 @@ pub(super) struct Running {
 }
 
 impl Exporter {
-    pub(super) fn new(service: &Service, span: &Span) -> Self {
+    pub(super) fn new(service: &Service, span: Span) -> Self {
         let Span { from, to } = span;
         let paths = KINDS.iter().map(|(_, query)| format!("/v1/exports/{query}&from={from}&to={to}")).collect();
         let token = service.token.clone();

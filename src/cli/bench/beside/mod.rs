@@ -112,7 +112,7 @@ pub(super) async fn measure(
         Beside::Export => {
             say(&format!("posting a journal of {} transfers", args.journal));
             let days = past::post_journal(&mut bench.admin, args.journal).await?;
-            let mut one = Exporter::new(service, &days);
+            let mut one = Exporter::new(service, days);
             say("one export of each kind alone");
             one.alone().await?;
             exporter = Some(one);
