@@ -208,8 +208,9 @@ pub struct ChargeRow {
     pub grams: [Decimal; 3],
 }
 
-/// One snapshot of the books, for one export. Confined to a tenant's rows if it is opened for one. On a connection of its own,
-/// whose process gives way to verdicts where it can be told to, and which ends with it.
+/// One snapshot of the books, for one export. Confined to a tenant's rows if it is opened for one.
+///
+/// It has a connection of its own, whose process gives way to verdicts where it can be told to, and which ends with it.
 pub struct Snapshot {
     connection: PgConnection,
     mark: JournalMark,
