@@ -2,6 +2,8 @@
 //!
 //! The service and the command line ask the same [`Exports`]. An export holds one connection and one snapshot until its last
 //! chunk is taken; at most [`EXPORTS_MAX`] do so at once, so that exports never take the connections that verdicts need.
+//! It runs on a thread of its own of low priority ([`aside`]), and so does the database's process
+//! behind it, where that can be told to ([`crate::store::yielding`]): verdicts do not wait for exports.
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use crate::export::transfers::{self, TransfersWriter};
 use crate::store::StoreError;
 use crate::store::catalogue_reads::get_tenant;
 use crate::store::export::{Slice, SliceBalance, Snapshot, has_books};
+use crate::store::yielding::lower_this_thread;
 use crate::wire::export::{
     ExportCursor, ExportIdentity, FocusExportQuery, Grain, SpanAsked, TableFormat, TransfersExportQuery,
 };
@@ -64,7 +67,7 @@ pub(super) struct Plan {
     pub(super) balance: SliceBalance,
     pub(super) cursor: ExportCursor,
     pub(super) zone: Zone,
-    permit: OwnedSemaphorePermit,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// What all exports have in common.
@@ -123,12 +126,14 @@ impl Exports {
         let plan = self.plan(&question).await?;
         let writer = TransfersWriter::new(table(query.format, transfers::COLUMNS, skip)?);
         let (begun, sender) = plan.begin(query.format);
-        tokio::spawn(async move {
-            let Plan { mut snapshot, slice, balance, permit, .. } = plan;
-            let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        aside(permit, async move {
+            let ended = match snapshot.transfers(&slice).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
             end(ended, sender, snapshot).await;
-            drop(permit);
-        });
+        })?;
         Ok(begun)
     }
 
@@ -157,15 +162,14 @@ impl Exports {
         let table = table(query.format, focus::columns::columns(query.version), skip)?;
         let writer = FocusWriter::new(table, query.version, periods, Terms::new(&prices, &factors)?);
         let (begun, sender) = plan.begin(query.format);
-        tokio::spawn(async move {
-            let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        aside(permit, async move {
             let ended = match snapshot.charges(&slice, &starts, focus::FLAGS).await {
                 Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
                 Err(error) => Err(error.into()),
             };
             end(ended, sender, snapshot).await;
-            drop(permit);
-        });
+        })?;
         Ok(begun)
     }
 
@@ -315,6 +319,23 @@ impl Plan {
         };
         (begun, sender)
     }
+}
+
+/// Runs an export on a thread of its own, of low priority, and keeps its permit until it has ended. A task of the runtime would
+/// hold up the requests of its thread while it computes, and all threads of the runtime are of one priority.
+pub(super) fn aside(
+    permit: OwnedSemaphorePermit,
+    export: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), AppError> {
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || {
+        lower_this_thread();
+        // Its connection and its timers are looked after by the runtime; only the work is done here.
+        runtime.block_on(export);
+        drop(permit);
+    };
+    let spawned = std::thread::Builder::new().name("export".to_owned()).spawn(work);
+    spawned.map(drop).map_err(|_| AppError::Busy("there is no thread for an export now: come back later"))
 }
 
 /// Tells the reader of an error, and gives back the snapshot.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::AppError;
-use super::exports::{Begun, Exports, Plan, Question, end};
+use super::exports::{Begun, Exports, Plan, Question, aside, end};
 use crate::domain::calendar::Zone;
 use crate::domain::id::TenantId;
 pub use crate::export::ghg::SCHEMA as GHG_SCHEMA;
@@ -55,16 +55,18 @@ impl Exports {
         };
         let (zone, head) = (plan.zone, head(&plan, balances, self.clock.now()));
         let (begun, sender) = plan.begin_as(dialect.extension(), TEXT);
-        tokio::spawn(async move {
-            let Plan { mut snapshot, slice, balance, .. } = plan;
+        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        aside(permit, async move {
             let writer = JournalWriter::new(dialect, group, zone, head);
-            let in_order = match group {
-                Group::Day => snapshot.transfers(&slice),
-                Group::Call => snapshot.transfers_in_time(&slice),
+            let ended = match group {
+                Group::Day => match snapshot.transfers(&slice).await {
+                    Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                    Err(error) => Err(error.into()),
+                },
+                Group::Call => stream::write(snapshot.transfers_in_time(&slice), writer, &balance, &sender).await,
             };
-            let ended = stream::write(in_order, writer, &balance, &sender).await;
             end(ended, sender, snapshot).await;
-        });
+        })?;
         Ok(begun)
     }
 
@@ -79,12 +81,15 @@ impl Exports {
         let book = Arc::new(load_factors(plan.snapshot.connection()).await?);
         let options = ghg_options(query, &plan.slice, plan.zone);
         let (begun, sender) = plan.begin_as("csv", CSV);
-        tokio::spawn(async move {
-            let Plan { mut snapshot, slice, balance, .. } = plan;
+        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        aside(permit, async move {
             let writer = GhgWriter::new(options, book);
-            let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+            let ended = match snapshot.transfers(&slice).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
             end(ended, sender, snapshot).await;
-        });
+        })?;
         Ok(begun)
     }
 
@@ -102,12 +107,15 @@ impl Exports {
         };
         let period = SciPeriod { start: plan.slice.from, end: plan.slice.to };
         let (begun, sender) = plan.begin_as(extension, media_type);
-        tokio::spawn(async move {
-            let Plan { mut snapshot, slice, balance, .. } = plan;
+        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        aside(permit, async move {
             let writer = SciWriter::new(format, period, book);
-            let ended = stream::write(snapshot.transfers(&slice), writer, &balance, &sender).await;
+            let ended = match snapshot.transfers(&slice).await {
+                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
+                Err(error) => Err(error.into()),
+            };
             end(ended, sender, snapshot).await;
-        });
+        })?;
         Ok(begun)
     }
 }

@@ -29,6 +29,15 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// A long answer that was read to its end, and not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadThrough {
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// How many transfers it said it covers, if it is an export.
+    pub transfers: Option<u64>,
+}
+
 impl Reply {
     /// It did what was asked.
     #[must_use]
@@ -78,6 +87,31 @@ impl Client {
     pub async fn get(&mut self, path: &str) -> anyhow::Result<Reply> {
         let request = self.request(Method::GET, path).body(Full::default())?;
         self.exchange(request).await
+    }
+
+    /// Asks for something long, and reads it to its end without keeping it.
+    ///
+    /// # Errors
+    /// When the service does not answer with 200, or the answer has no end.
+    pub async fn read_through(&mut self, path: &str) -> anyhow::Result<ReadThrough> {
+        let request = self.request(Method::GET, path).body(Full::default())?;
+        self.sender.ready().await.context("the service closed the connection")?;
+        let response = self.sender.send_request(request).await.context("the service closed the connection")?;
+        let status = response.status();
+        let transfers =
+            response.headers().get("x-export-transfers").and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body = response.into_body();
+        if status != StatusCode::OK {
+            let said = body.collect().await?.to_bytes();
+            anyhow::bail!("{path}: the service answered {status}: {}", String::from_utf8_lossy(&said));
+        }
+        let mut bytes: u64 = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.with_context(|| format!("{path}: the answer has no end"))?;
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            bytes = bytes.saturating_add(u64::try_from(length)?);
+        }
+        Ok(ReadThrough { bytes, transfers })
     }
 
     /// Sends a body, with an idempotency key if one is given, and waits for the answer.

@@ -1,11 +1,14 @@
 //! From a snapshot to chunks of a file, in constant memory.
 //!
-//! | # | beat | where |
+//! | # | beat | how |
 //! |---|---|---|
-//! | 1 | read [`ROWS_PER_BATCH`] rows of the journal from the snapshot | the runtime: it waits for the database |
-//! | 2 | write them, as bytes of the file | a thread for work that computes: it must not hold up requests |
-//! | 3 | hand over the bytes, and wait until they are taken | the runtime: a slow reader slows the query, and nothing piles up |
+//! | 1 | read [`ROWS_PER_BATCH`] rows of the journal from the snapshot | the export's thread |
+//! | 2 | write them, as bytes of the file | the same |
+//! | 3 | hand over the bytes, and wait until they are taken | a slow reader slows the query, and nothing piles up |
 //! | 4 | at the end compare what was written with the trial balance, then the file's own end | |
+//!
+//! All of it computes: reading a row takes as long as writing it. So whoever calls [`write`] does so on a thread that is none
+//! of the runtime's, and of low priority (`app::exports`): it must not hold up requests.
 //!
 //! Invariant: the end of a file is written only when the sums are right: whoever has a whole file has right sums.
 
@@ -22,6 +25,9 @@ use crate::store::export::SliceBalance;
 
 /// Rows that are written at once.
 pub const ROWS_PER_BATCH: usize = 1024;
+/// After how many rows the thread lets others go first: some hundred microseconds. Whoever wakes while it computes would wait
+/// for the end of its slice otherwise, which is milliseconds, whatever its priority.
+const ROWS_PER_TURN: usize = 32;
 /// Chunks that may wait for their reader.
 pub const CHUNKS_MAX: usize = 2;
 /// Longest time a reader may take for one chunk: an export that nobody reads holds a snapshot, and a snapshot keeps the
@@ -79,7 +85,6 @@ pub async fn write<Row, Writer>(
     out: &ChunkSender,
 ) -> Result<(), ExportError>
 where
-    Row: Send + 'static,
     Writer: FileWriter<Row>,
 {
     loop {
@@ -88,15 +93,12 @@ where
             && let Some(row) = rows.next().await
         {
             batch.push(row?);
+            if batch.len().is_multiple_of(ROWS_PER_TURN) {
+                std::thread::yield_now();
+            }
         }
         let last = batch.len() < ROWS_PER_BATCH;
-        let balance = *balance;
-        let written = tokio::task::spawn_blocking(move || {
-            let bytes = write_batch(&mut writer, &batch, last.then_some(&balance))?;
-            Ok::<_, ExportError>((writer, bytes))
-        });
-        let bytes;
-        (writer, bytes) = written.await.map_err(|_| ExportError::GivenUp)??;
+        let bytes = write_batch(&mut writer, &batch, last.then_some(balance))?;
         if !bytes.is_empty() {
             let chunk = Chunk { bytes: bytes.into(), transfers: writer.totals().transfers };
             let sent = tokio::time::timeout(STALLED_MAX, out.send(Ok(chunk))).await;
@@ -113,8 +115,11 @@ fn write_batch<Row, Writer: FileWriter<Row>>(
     batch: &[Row],
     end_with: Option<&SliceBalance>,
 ) -> Result<Vec<u8>, ExportError> {
-    for row in batch {
-        writer.row(row)?;
+    for turn in batch.chunks(ROWS_PER_TURN) {
+        for row in turn {
+            writer.row(row)?;
+        }
+        std::thread::yield_now();
     }
     if let Some(balance) = end_with {
         writer.totals().check(balance, writer.side())?;

@@ -38,7 +38,7 @@ impl Snapshot {
             .bind(slice.tenant.as_ref().map(ToString::to_string))
             .bind(slice.from)
             .bind(slice.to)
-            .fetch_all(&mut **self.connection())
+            .fetch_all(self.connection())
             .await?;
         let balances = rows.iter().map(|row| {
             Ok(AccountBalances {
@@ -59,7 +59,7 @@ impl Snapshot {
             include_str!("sql/export_slice.sql"),
             "order by transfers.period_at, transfers.id"
         );
-        let rows = bind(sqlx::query(statement), slice).fetch(&mut **self.connection());
+        let rows = bind(sqlx::query(statement), slice).fetch(self.connection());
         Box::pin(rows.map(|row| journal_row(&row?)))
     }
 }

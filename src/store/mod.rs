@@ -29,6 +29,7 @@
 //! | [`signals`] | what providers said, and the quotas that are closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
+//! | [`yielding`] | the priority of work that can wait, where Postgres is on this machine |
 //! | [`migrations`] | the schema, brought up to date |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
@@ -65,6 +66,7 @@ pub mod verdicts;
 pub mod verify;
 pub mod webhook_secrets;
 pub mod webhooks;
+pub mod yielding;
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;

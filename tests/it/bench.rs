@@ -48,3 +48,61 @@ fn a_short_bench_measures_both_systems_and_finds_the_books_right() {
     assert!(targets.iter().any(|target| target["what"] == "ledger mismatches" && target["is_met"] == true));
     assert!(!Path::new(path).join("postgres/postmaster.pid").exists(), "its Postgres has stopped");
 }
+
+/// What both sides of a comparison must say, and which they are.
+fn sides_of(report: &Value) -> Vec<&str> {
+    assert_eq!(report["ledger_mismatches"], 0, "{report:#}");
+    let sides = report["sides"].as_array().unwrap();
+    for side in sides {
+        assert_eq!(side["errors"], 0, "{side:#}");
+        let requests = side["requests"].as_u64().unwrap();
+        assert!(requests > 0, "{side:#}");
+        assert_eq!(side["verdicts"]["allow"], requests, "each was granted, and settled");
+        let times = ["p50_ms", "p95_ms", "p99_ms"].map(|name| side["preflight"][name].as_f64().unwrap());
+        assert!(times[0] > 0.0 && times.is_sorted(), "{times:?}");
+    }
+    let rounds = report["rounds"].as_array().unwrap();
+    assert_eq!(rounds.len(), 2);
+    let mut ratios: Vec<f64> = rounds.iter().map(|round| round["ratio"].as_f64().unwrap()).collect();
+    ratios.sort_by(f64::total_cmp);
+    let spread = ["lower_quartile", "median", "upper_quartile"].map(|name| report["ratio"][name].as_f64().unwrap());
+    assert!(spread.is_sorted() && spread[0] >= ratios[0] && spread[2] <= ratios[1], "{spread:?} of {ratios:?}");
+    let judged: Vec<_> =
+        report["targets"].as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap()).collect();
+    assert!(judged.iter().any(|what| what.starts_with("times the p99 of pre-flight")), "{judged:?}");
+    sides.iter().map(|side| side["side"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_bench_beside_exports_reads_whole_files_and_finds_the_books_right() {
+    let dir = super::embedded::data_dir();
+    let path = dir.path().to_str().unwrap();
+    let short = ["--beside", "export", "--journal", "500", "--callers", "4", "--seconds", "0.4", "--rounds", "2"];
+    let report = bench(&[&["--data-dir", path], short.as_slice()].concat());
+    assert_eq!(sides_of(&report), ["no exports", "beside exports"]);
+    let exports = report["exports"].as_array().unwrap();
+    assert_eq!(exports.len(), 4, "FOCUS and transfers, as CSV and Parquet");
+    for export in exports {
+        assert_eq!(export["transfers"], 500, "of the journal alone, before any call: {export:#}");
+        assert!(export["bytes"].as_u64().unwrap() > 1_000, "{export:#}");
+    }
+    let made: u64 = exports.iter().map(|export| export["count"].as_u64().unwrap()).sum();
+    assert!(made >= 2, "at least one in each slice: {made}");
+    assert!(report.get("pace").is_none());
+}
+
+#[test]
+fn a_bench_beside_pacing_waits_for_a_plan_and_finds_the_books_right() {
+    let dir = super::embedded::data_dir();
+    let path = dir.path().to_str().unwrap();
+    let short = ["--beside", "pacing", "--callers", "4", "--seconds", "0.4", "--rounds", "2"];
+    let report = bench(&[&["--data-dir", path], short.as_slice()].concat());
+    assert_eq!(sides_of(&report), ["limits alone", "paced"]);
+    let planned = [0, 1].map(|side: usize| report["sides"][side]["answers_of_a_plan"].as_f64().unwrap());
+    assert!(planned[0] < 0.1, "nothing plans the side without: {planned:?}");
+    assert!(planned[1] > 0.3, "two priorities of three are paced: {planned:?}");
+    let told = report["pace"].as_array().unwrap();
+    let priorities: Vec<_> = told.iter().map(|one| one["priority"].as_str().unwrap()).collect();
+    assert_eq!(priorities, ["interactive", "standard", "batch"]);
+    assert!(report.get("exports").is_none());
+}

@@ -1,4 +1,5 @@
-//! Callers: each waits for its answer before it asks again. One connection each, to the service or to Postgres.
+//! Callers: each waits for its answer before it asks again, and thinks between requests if it is told to. One connection each,
+//! to the service or to Postgres.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -13,9 +14,10 @@ use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use uuid::Uuid;
 
-use super::load::{Call, Calls, Shape, naive_grams, naive_usd};
+use super::load::{Call, Calls, Numbers, Shape, naive_grams, naive_usd};
 use super::tally::{Tally, Told, micros};
 use crate::cli::client::{Client, Reply};
+use crate::domain::pacing::advice::PACE_WINDOW_SECONDS;
 use crate::store::naive;
 
 /// Tries of one request whose answer was lost, under the same idempotency key.
@@ -34,21 +36,53 @@ pub(super) struct Slice {
     pub(super) seconds: f64,
 }
 
-/// Lets all callers call for so long. Each ends its last request: nothing is left open.
+/// How long a caller thinks before its next request: half to one and a half of a mean, so that callers do not march in step.
+struct Thoughts {
+    mean_us: u64,
+    numbers: Numbers,
+}
+
+impl Thoughts {
+    fn new(mean: Duration, caller: usize) -> Self {
+        let seed = u64::try_from(caller).unwrap_or(u64::MAX);
+        Self { mean_us: u64::from(micros(mean)), numbers: Numbers::new(seed) }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        if self.mean_us == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(self.mean_us / 2 + self.numbers.below(self.mean_us))
+    }
+
+    /// Before the first request: anything up to the mean, so that callers do not all come at once.
+    fn first_pause(&mut self) -> Duration {
+        self.next_pause().saturating_sub(Duration::from_micros(self.mean_us / 2))
+    }
+}
+
+/// Lets all callers call for so long, each thinking for about so long between requests. Each ends its last request: nothing
+/// is left open.
 ///
 /// # Errors
 /// When a caller panicked.
-pub(super) async fn drive<C: Caller>(callers: &mut Vec<C>, time: Duration) -> anyhow::Result<Slice> {
+pub(super) async fn drive<C: Caller>(callers: &mut Vec<C>, time: Duration, think: Duration) -> anyhow::Result<Slice> {
     let began = Instant::now();
     let end = began + time;
-    let call = |mut caller: C| async move {
+    let call = |(number, mut caller): (usize, C)| async move {
         let mut tally = Tally::default();
-        while Instant::now() < end {
+        let mut thoughts = Thoughts::new(think, number);
+        let mut pause = thoughts.first_pause();
+        while Instant::now() + pause < end {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             caller.request(&mut tally).await;
+            pause = thoughts.next_pause();
         }
         (caller, tally)
     };
-    let tasks: Vec<_> = callers.drain(..).map(|caller| tokio::spawn(call(caller))).collect();
+    let tasks: Vec<_> = callers.drain(..).enumerate().map(|caller| tokio::spawn(call(caller))).collect();
     let mut tally = Tally::default();
     for task in tasks {
         let (caller, own) = task.await.context("a caller panicked")?;
@@ -93,6 +127,12 @@ struct Verdict<'a> {
     reservation: Option<Uuid>,
     max_output: Option<u64>,
     estimate: Amounts,
+    pace: Option<Pace>,
+}
+
+#[derive(Deserialize)]
+struct Pace {
+    window_s: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +145,12 @@ struct Posted {
 struct Amounts {
     tokens: u64,
     usd: Decimal,
+}
+
+/// Whether what an answer says is left is from a plan, and not what is left until a reset: plans look a minute ahead, and a
+/// month's last minute is not worth a field of its own.
+pub(super) fn is_planned(window_seconds: Option<u32>) -> bool {
+    window_seconds.is_some_and(|seconds| seconds <= PACE_WINDOW_SECONDS)
 }
 
 impl HttpCaller {
@@ -155,6 +201,9 @@ impl HttpCaller {
         tally.preflight.push(taken);
         let answer: Verdict<'_> = serde_json::from_slice(&reply.body)?;
         tally.verdict(&answer.verdict);
+        if answer.pace.is_some_and(|pace| is_planned(pace.window_s)) {
+            tally.paced += 1;
+        }
         let Some(reservation) = answer.reservation else { return Ok(()) };
         tally.granted += 1;
         if answer.max_output == Some(Call::max_output()) && answer.estimate.tokens != call.asked_tokens() {

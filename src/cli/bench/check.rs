@@ -72,11 +72,22 @@ pub(super) async fn standing(client: &mut Client, shape: Shape) -> anyhow::Resul
     Ok(all)
 }
 
-/// Every difference between what callers were told and what the budgets of a shape gained.
-pub(super) fn differences(before: &Standing, after: &Standing, told: &BTreeMap<usize, Told>) -> Vec<String> {
+/// Every difference between what callers were told and what the budgets of a shape gained. Those that are `shared` gain what
+/// the callers of all tenants were told.
+pub(super) fn differences(
+    before: &Standing,
+    after: &Standing,
+    shared: &[String],
+    told: &BTreeMap<usize, Told>,
+) -> Vec<String> {
     let mut found = Vec::new();
+    let mut all = Told::default();
+    for one in told.values() {
+        all.add(*one);
+    }
     for ((tenant, budget), (counter, posted, held)) in after {
-        let told = told.get(tenant).copied().unwrap_or_default();
+        let own = told.get(tenant).copied().unwrap_or_default();
+        let told = if shared.contains(budget) { all } else { own };
         let expected = match counter {
             Counter::Tokens => Decimal::from(told.tokens),
             Counter::Usd => told.usd,
@@ -111,7 +122,7 @@ mod tests {
     fn check(before: (i64, i64), after: (i64, i64), told_usd: i64, expect: usize) {
         let told = Told { requests: 1, tokens: u64::try_from(told_usd * 100).unwrap(), usd: Decimal::from(told_usd) };
         let told = BTreeMap::from([(0, told)]);
-        let found = differences(&standing_of(before.0, before.1), &standing_of(after.0, after.1), &told);
+        let found = differences(&standing_of(before.0, before.1), &standing_of(after.0, after.1), &[], &told);
         assert_eq!(found.len(), expect, "{found:?}");
     }
 
@@ -123,6 +134,23 @@ mod tests {
         check((0, 0), (7, 1), 7, 2);
         check((0, 1), (7, 0), 7, 2);
         let told = BTreeMap::from([(9, Told { requests: 1, tokens: 1, usd: Decimal::ONE })]);
-        assert_eq!(differences(&Standing::new(), &Standing::new(), &told).len(), 1);
+        assert_eq!(differences(&Standing::new(), &Standing::new(), &[], &told).len(), 1);
+    }
+
+    #[test]
+    fn a_shared_budget_gains_what_all_tenants_were_told() {
+        let row = |tenants: i64| (Counter::Usd, Decimal::from(tenants), Decimal::ZERO);
+        let after = BTreeMap::from([
+            ((0, "bench-usd".to_owned()), row(2)),
+            ((1, "bench-usd".to_owned()), row(2)),
+            ((0, "bench-0".to_owned()), row(1)),
+            ((1, "bench-1".to_owned()), row(1)),
+        ]);
+        let one = Told { requests: 1, tokens: 1, usd: Decimal::ONE };
+        let told = BTreeMap::from([(0, one), (1, one)]);
+        let shared = ["bench-usd".to_owned()];
+        assert_eq!(differences(&Standing::new(), &after, &shared, &told), Vec::<String>::new());
+        assert_eq!(differences(&Standing::new(), &after, &[], &told).len(), 2);
+        assert_eq!(differences(&Standing::new(), &after, &shared, &BTreeMap::from([(0, one)])).len(), 3);
     }
 }

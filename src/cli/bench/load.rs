@@ -4,14 +4,20 @@
 //! |---|---|---|
 //! | hot | 1 | tokens and dollars of a provider's quota that everybody shares, dollars of the tenant |
 //! | spread | 256 | tokens and dollars of each tenant with that provider, dollars of the tenant |
+//! | plain | 4 | tokens and dollars of a feature that the tenants share, dollars of the tenant |
+//! | paced | 4 | the same of another feature, and each of the three is paced |
 //!
-//! Every limit is so high that nobody is refused: a refusal is cheaper than a grant, and would flatter.
+//! Calls of the last two are of each priority in turn. Every limit is so high that nobody is refused: a refusal is cheaper than a grant, and would flatter.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 /// Tenants of the spread shape.
 const SPREAD_TENANTS: usize = 256;
+/// Tenants of the plain and of the paced shape.
+const PACING_TENANTS: usize = 4;
+/// The priorities of the plain and of the paced shape.
+pub(super) const PRIORITIES: [&str; 3] = ["interactive", "standard", "batch"];
 /// Prompt tokens of a call: this and up to so many more.
 const INPUT_MIN: u64 = 200;
 const INPUT_SPAN: u64 = 4000;
@@ -27,6 +33,10 @@ pub(super) enum Shape {
     Hot,
     /// Many tenants with their own.
     Spread,
+    /// A few tenants share one: what the paced shape is compared with.
+    Plain,
+    /// The same, paced.
+    Paced,
 }
 
 /// One call: what is asked, and what will be used.
@@ -53,32 +63,45 @@ impl Call {
     }
 }
 
-/// Calls without end, the same for the same seed (splitmix64, Steele 2014).
+/// Numbers without end, the same for the same seed (splitmix64, Steele 2014).
 #[derive(Debug, Clone)]
-pub(super) struct Calls {
-    shape: Shape,
+pub(super) struct Numbers {
     state: u64,
 }
 
-impl Calls {
-    pub(super) const fn new(shape: Shape, seed: u64) -> Self {
-        Self { shape, state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
+impl Numbers {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// The next one. The bound is not zero.
+    pub(super) const fn below(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % bound
     }
+}
+
+/// Calls without end, the same for the same seed.
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    shape: Shape,
+    numbers: Numbers,
+}
+
+impl Calls {
+    pub(super) const fn new(shape: Shape, seed: u64) -> Self {
+        Self { shape, numbers: Numbers::new(seed) }
+    }
 
     pub(super) fn next_call(&mut self) -> Call {
         let tenants = u64::try_from(self.shape.tenants()).unwrap_or(1);
         Call {
-            tenant: usize::try_from(self.below(tenants)).unwrap_or(0),
-            input: INPUT_MIN + self.below(INPUT_SPAN),
-            output: OUTPUT_MIN + self.below(OUTPUT_SPAN),
+            tenant: usize::try_from(self.numbers.below(tenants)).unwrap_or(0),
+            input: INPUT_MIN + self.numbers.below(INPUT_SPAN),
+            output: OUTPUT_MIN + self.numbers.below(OUTPUT_SPAN),
         }
     }
 }
@@ -88,6 +111,8 @@ impl Shape {
         match self {
             Self::Hot => "hot",
             Self::Spread => "spread",
+            Self::Plain => "plain",
+            Self::Paced => "paced",
         }
     }
 
@@ -95,20 +120,30 @@ impl Shape {
         match self {
             Self::Hot => 1,
             Self::Spread => SPREAD_TENANTS,
+            Self::Plain | Self::Paced => PACING_TENANTS,
         }
     }
 
     pub(super) const fn provider(self) -> &'static str {
         match self {
-            Self::Hot => "anthropic",
+            Self::Hot | Self::Plain | Self::Paced => "anthropic",
             Self::Spread => "openai",
         }
     }
 
     pub(super) const fn model(self) -> &'static str {
         match self {
-            Self::Hot => "claude-sonnet-4-5",
+            Self::Hot | Self::Plain | Self::Paced => "claude-sonnet-4-5",
             Self::Spread => "gpt-4o",
+        }
+    }
+
+    /// What the calls are for.
+    pub(super) const fn feature(self) -> &'static str {
+        match self {
+            Self::Hot | Self::Spread => "bench",
+            Self::Plain => "bench-plain",
+            Self::Paced => "bench-paced",
         }
     }
 
@@ -118,22 +153,26 @@ impl Shape {
 
     /// The budgets: id and document.
     pub(super) fn budgets(self) -> Vec<(String, Value)> {
-        let (each, kind) = match self {
-            Self::Hot => (Value::Null, "quota"),
-            Self::Spread => (json!("tenant"), "budget"),
+        let provider = json!({"provider": self.provider()});
+        let feature = || json!({"provider": self.provider(), "feature": self.feature()});
+        let (scope, each, kind, pacing) = match self {
+            Self::Hot => (provider, Value::Null, "quota", "off"),
+            Self::Spread => (provider, json!("tenant"), "budget", "off"),
+            Self::Plain => (feature(), Value::Null, "quota", "off"),
+            Self::Paced => (feature(), Value::Null, "quota", "forecast"),
         };
         let shared = |measure: &str| {
             let body = json!({
-                "scope": {"provider": self.provider()}, "each": each, "measure": measure, "limit": "1000000000000",
-                "period": {"kind": "month"}, "timezone": "Etc/UTC", "enforcement": "hard", "kind": kind,
+                "scope": scope, "each": each, "measure": measure, "limit": "1000000000000", "period": {"kind": "month"},
+                "timezone": "Etc/UTC", "enforcement": "hard", "kind": kind, "pacing": pacing,
             });
-            (format!("bench-{}-{measure}", self.name()), body)
+            (self.budget(measure), body)
         };
         let own = |number: usize| {
             let tenant = self.tenant(number);
             let body = json!({
                 "scope": {"tenant": tenant}, "measure": "usd", "limit": "1000000000000", "period": {"kind": "month"},
-                "timezone": "tenant", "enforcement": "hard", "thresholds": ["0.8", "0.95"],
+                "timezone": "tenant", "enforcement": "hard", "thresholds": ["0.8", "0.95"], "pacing": pacing,
             });
             (tenant, body)
         };
@@ -142,20 +181,42 @@ impl Shape {
         all
     }
 
+    /// Ids of the budgets that calls of all tenants count against.
+    pub(super) fn shared_budgets(self) -> Vec<String> {
+        match self {
+            Self::Spread => Vec::new(),
+            Self::Hot | Self::Plain | Self::Paced => ["tokens", "usd"].map(|measure| self.budget(measure)).into(),
+        }
+    }
+
+    /// The id of the budget of a provider's tokens or dollars.
+    fn budget(self, measure: &str) -> String {
+        format!("bench-{}-{measure}", self.name())
+    }
+
     /// The same budgets as the baseline numbers them: two that are shared or each tenant's own, and the tenant's.
     pub(super) fn naive_budgets(self, tenant: usize) -> [i32; 3] {
         let first = i32::try_from(tenant.saturating_mul(3)).unwrap_or(0);
         match self {
-            Self::Hot => [0, 1, 2],
+            Self::Hot | Self::Plain | Self::Paced => [0, 1, 2],
             // The hot shape's three come before.
             Self::Spread => [first + 3, first + 4, first + 5],
         }
     }
 
+    /// How urgent a call is.
+    fn priority(self, call: &Call) -> &'static str {
+        let in_turn = usize::try_from(call.input).ok().and_then(|input| PRIORITIES.get(input % PRIORITIES.len()));
+        match self {
+            Self::Hot | Self::Spread => "interactive",
+            Self::Plain | Self::Paced => in_turn.copied().unwrap_or("interactive"),
+        }
+    }
+
     pub(super) fn preflight(self, call: &Call) -> Value {
         json!({
-            "tenant": self.tenant(call.tenant), "feature": "bench", "provider": self.provider(),
-            "model": self.model(), "priority": "interactive",
+            "tenant": self.tenant(call.tenant), "feature": self.feature(), "provider": self.provider(),
+            "model": self.model(), "priority": self.priority(call),
             "estimate": {"input": call.input, "max_output": OUTPUT_MAX},
         })
     }
@@ -184,7 +245,7 @@ mod tests {
 
     #[test]
     fn budgets_and_calls_are_what_the_api_takes() {
-        for shape in [Shape::Hot, Shape::Spread] {
+        for shape in [Shape::Hot, Shape::Spread, Shape::Plain, Shape::Paced] {
             for (id, body) in shape.budgets() {
                 serde_json::from_value::<BudgetBody>(body).unwrap_or_else(|error| panic!("{id}: {error}"));
             }
@@ -204,6 +265,21 @@ mod tests {
         let tenants: std::collections::BTreeSet<_> = calls(3).iter().map(|call| call.tenant).collect();
         assert_eq!(tenants.len(), SPREAD_TENANTS);
         assert!(calls(4).iter().all(|call| call.output <= OUTPUT_MAX && call.input >= INPUT_MIN));
+    }
+
+    #[test]
+    fn the_paced_shape_differs_from_the_plain_one_in_names_and_pacing_alone() {
+        let without_names = |shape: Shape| {
+            let text = serde_json::to_string(&shape.budgets()).expect("JSON");
+            text.replace(shape.name(), "").replace("\"forecast\"", "\"off\"")
+        };
+        assert_eq!(without_names(Shape::Plain), without_names(Shape::Paced));
+        assert_ne!(Shape::Plain.budgets()[0].1["pacing"], Shape::Paced.budgets()[0].1["pacing"]);
+        let priorities: std::collections::BTreeSet<_> = {
+            let mut calls = Calls::new(Shape::Paced, 1);
+            (0..100).map(|_| Shape::Paced.priority(&calls.next_call())).collect()
+        };
+        assert_eq!(priorities.len(), PRIORITIES.len());
     }
 
     #[test]

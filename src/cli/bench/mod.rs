@@ -9,6 +9,7 @@
 //! | [`check`] | whether the books say what they were told |
 //! | [`process`] | what it cost, and on which machine |
 //! | [`report`] | the page and the JSON |
+//! | [`beside`] | instead of a baseline, the same load with and without something that runs beside it |
 //!
 //! The service and the baseline are measured in turns, slice by slice, on the same Postgres: what disturbs the machine
 //! disturbs both. `docs/reference/benchmarks.md` states the method and the figures.
@@ -16,6 +17,7 @@
 //! Deliberately absent: an open-loop generator. A caller here waits for its answer, as an agent does before its model call.
 
 mod bed;
+mod beside;
 mod callers;
 mod check;
 mod load;
@@ -32,15 +34,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::SecondsFormat;
+use clap::builder::ArgPredicate;
 use hyper::Method;
 use serde_json::json;
 use sqlx::PgConnection;
 
 use self::bed::{Bed, Service};
+use self::beside::Beside;
 use self::callers::{Caller, HttpCaller, NaiveCaller, Slice, drive};
 use self::check::Standing;
 use self::load::Shape;
-use self::report::{Flush, Measured, Memory, Postgres, Report, Run, Used};
+use self::report::{Audit, Flush, Measured, Memory, Postgres, Report, Run, Setting, Used};
 use self::tally::{Tally, Told};
 use crate::cli::client::Client;
 use crate::cli::table::Look;
@@ -60,22 +64,43 @@ const MISMATCHES_LISTED_MAX: usize = 20;
 /// `--data-dir`, `--database-url` or `DATABASE_URL`: in a database of its own there, dropped afterwards), and drives it over
 /// HTTP: each request is a pre-flight that reserves and its settlement. Then compares the books with what callers were told;
 /// exits with 1 on any difference.
+///
+/// With `--beside` there is no baseline: slices of the same load without and with something beside it take turns, and the
+/// report says what that does to the latency of pre-flight.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  counterfoil bench\n  counterfoil bench --shape hot --seconds 5 --json\n  \
+    counterfoil bench --beside pacing\n  counterfoil bench --beside export --rounds 20\n  \
     counterfoil bench --url http://127.0.0.1:8080 --token $TOKEN")]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub struct BenchArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// How many callers at once, each on a connection of its own
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    /// Measure what this does to pre-flight, instead of the baseline
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["shape", "no_naive", "no_lone"])]
+    beside: Option<Beside>,
+    /// How many callers at once, each on a connection of its own [default: 64, with --beside 16]
+    #[arg(long, value_name = "N", hide_default_value = true, default_value = "64",
+        default_value_if("beside", ArgPredicate::IsPresent, "16"),
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
     callers: u16,
-    /// Seconds of one slice; each load has so many slices of each system as there are rounds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    /// Milliseconds that a caller thinks between requests: half to one and a half of it [default: 0, with --beside 50]
+    #[arg(long, value_name = "MS", hide_default_value = true, default_value = "0",
+        default_value_if("beside", ArgPredicate::IsPresent, "50"),
+        value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    think_ms: u32,
+    /// Seconds of one slice; each load has so many slices of each side as there are rounds [default: 10, with --beside 3]
+    #[arg(long, value_name = "SECONDS", hide_default_value = true, default_value = "10",
+        default_value_if("beside", ArgPredicate::IsPresent, "3"), value_parser = seconds)]
     seconds: f64,
-    /// How often the service and the baseline take turns
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    /// How often the two sides take turns [default: 3, with --beside 10]
+    #[arg(long, value_name = "N", hide_default_value = true, default_value = "3",
+        default_value_if("beside", ArgPredicate::IsPresent, "10"),
+        value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
+    /// Transfers of the journal that exports read; only with --beside export
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "beside",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    journal: u32,
     /// Load: everybody on one hot budget, spread over 256 tenants, or both
     #[arg(long, value_name = "SHAPE", default_value = "both")]
     shape: Shapes,
@@ -170,10 +195,9 @@ async fn measure_all(args: &BenchArgs, environment: &Environment) -> anyhow::Res
         Some(bed) => bed.close().await,
         None => Ok(()),
     };
-    let mut report = measured?;
+    let report = measured?;
     stopped?;
     closed?;
-    report.judge();
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report)?;
@@ -181,7 +205,33 @@ async fn measure_all(args: &BenchArgs, environment: &Environment) -> anyhow::Res
     } else {
         write!(out, "{}", report.page(Look::of_stdout(environment)))?;
     }
-    Ok(if report.ledger_mismatches == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.ledger_mismatches() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was found.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Findings {
+    /// Beside a baseline.
+    Speed(Report),
+    /// Without and with something beside.
+    Beside(beside::Report),
+}
+
+impl Findings {
+    fn page(&self, look: Look) -> String {
+        match self {
+            Self::Speed(report) => report.page(look),
+            Self::Beside(report) => report.page(look),
+        }
+    }
+
+    const fn ledger_mismatches(&self) -> u64 {
+        match self {
+            Self::Speed(report) => report.audit.ledger_mismatches,
+            Self::Beside(report) => report.audit.ledger_mismatches,
+        }
+    }
 }
 
 async fn measure(
@@ -189,8 +239,24 @@ async fn measure(
     machine: process::Machine,
     bed: Option<&Bed>,
     service: &Service,
+) -> anyhow::Result<Findings> {
+    Ok(match args.beside {
+        None => Findings::Speed(measure_speed(args, machine, bed, service).await?),
+        Some(beside) => Findings::Beside(beside::measure(args, beside, machine, bed, service).await?),
+    })
+}
+
+async fn measure_speed(
+    args: &BenchArgs,
+    machine: process::Machine,
+    bed: Option<&Bed>,
+    service: &Service,
 ) -> anyhow::Result<Report> {
-    let mut bench = Bench::prepare(args, bed, service).await?;
+    let mut bench = Bench::prepare(args, args.shape.each(), bed, service).await?;
+    bench.look(args.shape.each()).await?;
+    if let Some(bed) = bed.filter(|_| !args.no_naive) {
+        bed.lay_naive().await?;
+    }
     let mut runs = Vec::new();
     for shape in args.shape.each() {
         runs.push(bench.run(*shape, args.callers).await?);
@@ -198,35 +264,31 @@ async fn measure(
     if args.callers > 1 && !args.no_lone {
         runs.push(bench.run(args.shape.each().first().copied().unwrap_or(Shape::Hot), 1).await?);
     }
-    let mismatches = bench.mismatches().await?;
-    Ok(Report {
-        version: env!("CARGO_PKG_VERSION"),
-        command: command_line(args),
-        at: Clock::system().now().to_rfc3339_opts(SecondsFormat::Secs, true),
-        is_release_build: !cfg!(debug_assertions),
-        machine,
-        postgres: bench.postgres().await?,
-        seconds_per_slice: args.seconds,
-        rounds: args.rounds,
-        idempotency_keys: !args.no_keys,
+    let mut report = Report {
+        setting: bench.setting(machine).await?,
         runs,
         memory: bench.memory(),
-        ledger_mismatches: u64::try_from(mismatches.len())?,
-        mismatches: mismatches.into_iter().take(MISMATCHES_LISTED_MAX).collect(),
+        audit: bench.audit().await?,
         targets: Vec::new(),
-    })
+    };
+    report.judge();
+    Ok(report)
 }
 
 /// The command as it may be repeated; without a token or a URL with a password.
 fn command_line(args: &BenchArgs) -> String {
-    let BenchArgs { callers, seconds, rounds, .. } = args;
-    let shape = match args.shape {
-        Shapes::Hot => "hot",
-        Shapes::Spread => "spread",
-        Shapes::Both => "both",
-    };
+    let BenchArgs { callers, think_ms, seconds, rounds, .. } = args;
     let mut line =
-        format!("counterfoil bench --callers {callers} --seconds {seconds} --rounds {rounds} --shape {shape}");
+        format!("counterfoil bench --callers {callers} --think-ms {think_ms} --seconds {seconds} --rounds {rounds}");
+    match args.beside {
+        None => line.push_str(match args.shape {
+            Shapes::Hot => " --shape hot",
+            Shapes::Spread => " --shape spread",
+            Shapes::Both => " --shape both",
+        }),
+        Some(Beside::Pacing) => line.push_str(" --beside pacing"),
+        Some(Beside::Export) => line.push_str(&format!(" --beside export --journal {}", args.journal)),
+    }
     let switches = [
         ("--no-keys", args.no_keys),
         ("--no-naive", args.no_naive),
@@ -256,19 +318,19 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    async fn prepare(args: &'a BenchArgs, bed: Option<&'a Bed>, service: &'a Service) -> anyhow::Result<Self> {
+    /// Lays the tenants and budgets of these shapes.
+    async fn prepare(
+        args: &'a BenchArgs,
+        shapes: &[Shape],
+        bed: Option<&'a Bed>,
+        service: &'a Service,
+    ) -> anyhow::Result<Self> {
         let mut admin = Client::connect(service.address, &service.token).await?;
-        let mut before = BTreeMap::new();
-        for shape in args.shape.each() {
+        for shape in shapes {
             lay(&mut admin, *shape).await?;
-            before.insert(shape.name(), (*shape, check::standing(&mut admin, *shape).await?));
         }
         let watcher = match bed {
-            Some(bed) if args.no_naive => Some(bed.connect().await?),
-            Some(bed) => {
-                bed.lay_naive().await?;
-                Some(bed.connect().await?)
-            }
+            Some(bed) => Some(bed.connect().await?),
             None => None,
         };
         Ok(Self {
@@ -278,35 +340,56 @@ impl<'a> Bench<'a> {
             admin,
             watcher,
             name: uuid::Uuid::now_v7().simple().to_string(),
-            before,
+            before: BTreeMap::new(),
             told: BTreeMap::new(),
             wrong: Vec::new(),
             memory: Memory::default(),
         })
     }
 
+    /// Remembers how the budgets of these shapes stand: what they gain from now on is compared with what callers are told.
+    async fn look(&mut self, shapes: &[Shape]) -> anyhow::Result<()> {
+        for shape in shapes {
+            self.before.insert(shape.name(), (*shape, check::standing(&mut self.admin, *shape).await?));
+        }
+        Ok(())
+    }
+
+    /// Callers of the service. The load's name tells their idempotency keys from those of other callers of the same shape.
+    async fn callers(&self, shape: Shape, callers: u16, load: &str) -> anyhow::Result<Vec<HttpCaller>> {
+        let (address, token) = (self.service.address, &self.service.token);
+        let run = format!("{}-{}-{load}-{callers}", self.name, shape.name());
+        let mut all = Vec::new();
+        for number in 0..usize::from(callers) {
+            let who = (run.as_str(), number);
+            all.push(HttpCaller::connect(address, token, shape, who, !self.args.no_keys).await?);
+        }
+        Ok(all)
+    }
+
+    fn think(&self) -> Duration {
+        Duration::from_millis(self.args.think_ms.into())
+    }
+
     /// One load on both systems, in turns.
     async fn run(&mut self, shape: Shape, callers: u16) -> anyhow::Result<Run> {
-        let with_keys = !self.args.no_keys;
-        let mut ours = Vec::new();
+        let mut ours = self.callers(shape, callers, "speed").await?;
         let mut theirs = Vec::new();
-        for number in 0..usize::from(callers) {
+        if let Some(bed) = self.bed.filter(|_| !self.args.no_naive) {
             let run = format!("{}-{}-{callers}", self.name, shape.name());
-            let who = (run.as_str(), number);
-            let (address, token) = (self.service.address, &self.service.token);
-            ours.push(HttpCaller::connect(address, token, shape, who, with_keys).await?);
-            if let Some(bed) = self.bed.filter(|_| !self.args.no_naive) {
-                theirs.push(NaiveCaller::connect(&bed.options(), shape, who, with_keys).await?);
+            for number in 0..usize::from(callers) {
+                let who = (run.as_str(), number);
+                theirs.push(NaiveCaller::connect(&bed.options(), shape, who, !self.args.no_keys).await?);
             }
         }
         let slice = Duration::from_secs_f64(self.args.seconds);
         let warm_up = slice.min(WARM_UP);
         say(&format!("{}, {callers} callers: warming up", shape.name()));
-        let warm = drive(&mut ours, warm_up).await?;
+        let warm = drive(&mut ours, warm_up, self.think()).await?;
         self.keep(shape, &warm.tally);
         let mut naive_tally = Tally::default();
         if !theirs.is_empty() {
-            naive_tally.add(drive(&mut theirs, warm_up).await?.tally);
+            naive_tally.add(drive(&mut theirs, warm_up, self.think()).await?.tally);
         }
 
         let (mut service_sum, mut naive_sum) = (Sum::default(), Sum::default());
@@ -343,7 +426,7 @@ impl<'a> Bench<'a> {
             let _allowed = scratch::checkpoint(watcher).await;
         }
         let before = self.used().await?;
-        let slice = drive(callers, time).await?;
+        let slice = drive(callers, time, self.think()).await?;
         Ok((slice, self.used().await?.since(before)))
     }
 
@@ -381,9 +464,31 @@ impl<'a> Bench<'a> {
         for (shape, before) in self.before.values() {
             let after = check::standing(&mut self.admin, *shape).await?;
             let told = self.told.remove(shape.name()).unwrap_or_default();
-            found.extend(check::differences(before, &after, &told));
+            found.extend(check::differences(before, &after, &shape.shared_budgets(), &told));
         }
         Ok(found)
+    }
+
+    /// The same as a page of a report has it.
+    async fn audit(&mut self) -> anyhow::Result<Audit> {
+        let found = self.mismatches().await?;
+        let ledger_mismatches = u64::try_from(found.len())?;
+        Ok(Audit { ledger_mismatches, mismatches: found.into_iter().take(MISMATCHES_LISTED_MAX).collect() })
+    }
+
+    async fn setting(&mut self, machine: process::Machine) -> anyhow::Result<Setting> {
+        Ok(Setting {
+            version: env!("CARGO_PKG_VERSION"),
+            command: command_line(self.args),
+            at: Clock::system().now().to_rfc3339_opts(SecondsFormat::Secs, true),
+            is_release_build: !cfg!(debug_assertions),
+            machine,
+            postgres: self.postgres().await?,
+            seconds_per_slice: self.args.seconds,
+            rounds: self.args.rounds,
+            think_ms: self.args.think_ms,
+            idempotency_keys: !self.args.no_keys,
+        })
     }
 
     async fn postgres(&mut self) -> anyhow::Result<Option<Postgres>> {

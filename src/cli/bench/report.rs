@@ -174,9 +174,15 @@ pub(super) struct Target {
     pub(super) is_met: bool,
 }
 
-/// Everything.
+impl Target {
+    pub(super) fn at_most(what: &'static str, target: f64, measured: f64) -> Self {
+        Self { what, target, measured, is_met: measured <= target }
+    }
+}
+
+/// What was run, where, on what.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Report {
+pub(super) struct Setting {
     pub(super) version: &'static str,
     pub(super) command: String,
     pub(super) at: String,
@@ -185,12 +191,71 @@ pub(super) struct Report {
     pub(super) postgres: Option<Postgres>,
     pub(super) seconds_per_slice: f64,
     pub(super) rounds: u16,
+    /// How long callers think between requests, in the mean.
+    pub(super) think_ms: u32,
     pub(super) idempotency_keys: bool,
+}
+
+impl Setting {
+    /// The head of the page.
+    pub(super) fn write(&self, page: &mut String) -> std::fmt::Result {
+        let machine = &self.machine;
+        let build = if self.is_release_build { "release build" } else { "debug build: its figures say nothing" };
+        writeln!(page, "counterfoil {} ({build}), {}", self.version, self.at)?;
+        writeln!(page, "{}", self.command)?;
+        let cpu = machine.cpu.as_deref().unwrap_or("unknown");
+        let memory = machine.memory_mb.map_or(String::new(), |mb| format!(", {:.0} GB", mb / 1000.0));
+        let load = machine.load_before.map_or(String::new(), |load| format!(", load {load} before"));
+        writeln!(page, "{} cores ({cpu}){memory}{load}", machine.cores)?;
+        if let Some(postgres) = &self.postgres {
+            let settings: Vec<String> =
+                postgres.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            writeln!(page, "Postgres {}: {}", postgres.version, settings.join(" "))?;
+            if let Some(flush) = postgres.flush {
+                writeln!(page, "a flush to its disk takes {} µs (p50), {} µs (p99)", flush.p50_us, flush.p99_us)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the books say against what callers were told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(super) struct Audit {
+    /// Differences. Must be 0.
+    pub(super) ledger_mismatches: u64,
+    /// The first of them.
+    pub(super) mismatches: Vec<String>,
+}
+
+impl Audit {
+    pub(super) fn write(&self, page: &mut String) -> std::fmt::Result {
+        writeln!(page, "ledger mismatches: {}", self.ledger_mismatches)?;
+        for mismatch in &self.mismatches {
+            writeln!(page, "  {mismatch}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What was to be reached, and whether it was.
+pub(super) fn write_targets(page: &mut String, targets: &[Target]) -> std::fmt::Result {
+    for target in targets {
+        let mark = if target.is_met { "met   " } else { "missed" };
+        writeln!(page, "{mark} {}: {} (target {})", target.what, brief(target.measured), brief(target.target))?;
+    }
+    Ok(())
+}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Report {
+    #[serde(flatten)]
+    pub(super) setting: Setting,
     pub(super) runs: Vec<Run>,
     pub(super) memory: Memory,
-    /// Differences between what callers were told and the books. Must be 0.
-    pub(super) ledger_mismatches: u64,
-    pub(super) mismatches: Vec<String>,
+    #[serde(flatten)]
+    pub(super) audit: Audit,
     pub(super) targets: Vec<Target>,
 }
 
@@ -199,9 +264,9 @@ impl Report {
     pub(super) fn judge(&mut self) {
         let mut targets = Vec::new();
         let mut at_most = |what, target, measured: Option<f64>| {
-            targets.extend(measured.map(|measured| Target { what, target, measured, is_met: measured <= target }));
+            targets.extend(measured.map(|measured| Target::at_most(what, target, measured)));
         };
-        at_most("ledger mismatches", 0.0, Some(float(self.ledger_mismatches)));
+        at_most("ledger mismatches", 0.0, Some(float(self.audit.ledger_mismatches)));
         let worst = |run: &Run, of: fn(&Latency) -> f64| {
             let both = [run.service.preflight, run.service.settle];
             both.iter().flatten().map(of).max_by(f64::total_cmp)
@@ -230,22 +295,7 @@ impl Report {
     }
 
     fn write(&self, page: &mut String, look: Look) -> std::fmt::Result {
-        let machine = &self.machine;
-        let build = if self.is_release_build { "release build" } else { "debug build: its figures say nothing" };
-        writeln!(page, "counterfoil {} ({build}), {}", self.version, self.at)?;
-        writeln!(page, "{}", self.command)?;
-        let cpu = machine.cpu.as_deref().unwrap_or("unknown");
-        let memory = machine.memory_mb.map_or(String::new(), |mb| format!(", {:.0} GB", mb / 1000.0));
-        let load = machine.load_before.map_or(String::new(), |load| format!(", load {load} before"));
-        writeln!(page, "{} cores ({cpu}){memory}{load}", machine.cores)?;
-        if let Some(postgres) = &self.postgres {
-            let settings: Vec<String> =
-                postgres.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            writeln!(page, "Postgres {}: {}", postgres.version, settings.join(" "))?;
-            if let Some(flush) = postgres.flush {
-                writeln!(page, "a flush to its disk takes {} µs (p50), {} µs (p99)", flush.p50_us, flush.p99_us)?;
-            }
-        }
+        self.setting.write(page)?;
         writeln!(page, "\nA request is a reservation and its settlement. Costs are those of one request.\n")?;
         for table in [self.speed(look), self.latencies(look), self.cost(look)] {
             writeln!(page, "{}\n", table.trim_fmt())?;
@@ -257,21 +307,14 @@ impl Report {
                 }
             }
         }
-        writeln!(page, "ledger mismatches: {}", self.ledger_mismatches)?;
-        for mismatch in &self.mismatches {
-            writeln!(page, "  {mismatch}")?;
-        }
+        self.audit.write(page)?;
         if let Some(mb) = self.memory.service_peak_mb {
             writeln!(page, "peak memory of the service: {mb:.0} MB")?;
         }
         if let Some(mb) = self.memory.postgres_mb {
             writeln!(page, "memory of Postgres: {mb:.0} MB")?;
         }
-        for target in &self.targets {
-            let mark = if target.is_met { "met   " } else { "missed" };
-            writeln!(page, "{mark} {}: {} (target {})", target.what, brief(target.measured), brief(target.target))?;
-        }
-        Ok(())
+        write_targets(page, &self.targets)
     }
 
     fn rows(&self) -> impl Iterator<Item = (&Run, &'static str, &Measured)> {

@@ -31,6 +31,8 @@ pub(super) struct Tally {
     pub(super) preflight: Vec<u32>,
     pub(super) settle: Vec<u32>,
     pub(super) verdicts: BTreeMap<String, u64>,
+    /// Pre-flights whose answer was of a plan.
+    pub(super) paced: u64,
     /// Pre-flights that were granted.
     pub(super) granted: u64,
     /// Grants that were settled: a request is one of these.
@@ -67,6 +69,7 @@ impl Tally {
         for (name, count) in other.verdicts {
             *self.verdicts.entry(name).or_default() += count;
         }
+        self.paced += other.paced;
         self.granted += other.granted;
         self.settled += other.settled;
         self.errors += other.errors;
@@ -102,6 +105,14 @@ pub(super) fn quantile(ascending: &[u32], share: usize) -> Option<u32> {
     ascending.get(place - 1).copied()
 }
 
+/// The quartiles: values of which at least one, two and three of four do not exceed them. None of none.
+pub(super) fn quartiles(mut values: Vec<f64>) -> Option<[f64; 3]> {
+    let middle = median(values.clone())?;
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |quarters: usize| values.get(values.len().saturating_mul(quarters).div_ceil(4).max(1) - 1).copied();
+    Some([at(1)?, middle, at(3)?])
+}
+
 /// The middle one, or the mean of the two in the middle. None of none.
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
@@ -128,6 +139,9 @@ mod tests {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(vec![]), None);
+        assert_eq!(quartiles(vec![4.0, 1.0, 2.0, 3.0]), Some([1.0, 2.5, 3.0]));
+        assert_eq!(quartiles(vec![5.0]), Some([5.0, 5.0, 5.0]));
+        assert_eq!(quartiles(vec![]), None);
     }
 
     #[test]
