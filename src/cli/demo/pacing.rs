@@ -193,7 +193,7 @@ pub(super) fn show(look: Look, pacing: &Pacing) -> String {
 /// The demand until the reset: with the limit alone, and paced.
 fn courses(look: Look, until: &UntilReset) -> String {
     let demand = format!("until the reset, of {} tokens asked for", millions(until.demand));
-    let mut table = look.table(&[demand.as_str(), "with the limit alone", "paced"]);
+    let mut table = look.table(&[demand.as_str(), "by the limit alone", "paced"]);
     let mut line = |what: &str, of: &dyn Fn(&Course) -> (String, Option<Tone>)| {
         let cell = |course| match of(course) {
             (text, Some(tone)) => look.toned(text, tone),
@@ -202,9 +202,13 @@ fn courses(look: Look, until: &UntilReset) -> String {
         table.add_row([Cell::new(what), cell(&until.limit_alone), cell(&until.paced)]);
     };
     let all = |share: Decimal| percent(share, Decimal::ONE);
-    line("people refused", &|course| match course.interactive_refused {
-        Decimal::ZERO => (all(Decimal::ZERO), Some(Tone::Good)),
-        refused => (format!("{}, in {} hours", all(refused), fixed(course.hours_refused, 0)), Some(Tone::Bad)),
+    line("people refused", &|course| {
+        let refused = all(course.interactive_refused);
+        if course.interactive_refused.is_zero() {
+            (refused, Some(Tone::Good))
+        } else {
+            (format!("{refused}, in {} hours", fixed(course.hours_refused, 0)), Some(Tone::Bad))
+        }
     });
     line("agents: later / not before the reset", &|course| (moved(&course.standard), None));
     line("batch: later / not before the reset", &|course| (moved(&course.batch), None));
@@ -254,4 +258,87 @@ fn sentence(pacing: &Pacing) -> String {
         more => format!("{} people were refused", count(more)),
     };
     format!("Pacing made {} batch calls{and_agents} wait; {refused}.", count(batch.waited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(allowed: u64, waited: u64) -> Told {
+        let at = "2026-11-22T09:47:00Z".parse().ok().filter(|_| waited > 0);
+        Told { asked: allowed + waited, allowed, waited, not_before_first: at, not_before_last: at, ..Told::default() }
+    }
+
+    fn pacing(people: u64, agents: u64, batch: u64) -> Pacing {
+        let answers = Answers::from([
+            ((PriorityName::Interactive, "kumo"), told(100, 0)),
+            ((PriorityName::Interactive, "redwood"), told(200, people)),
+            ((PriorityName::Standard, "hafen"), told(160, agents)),
+            ((PriorityName::Batch, "redwood"), told(1, batch)),
+        ]);
+        let asked = |asked, later, missed| Served { asked, later, missed };
+        let outcome = Outcome {
+            interactive: asked(3e8, 0.0, 6.3e7),
+            standard: asked(6e7, 0.0, 1.2e7),
+            batch: asked(2.4e8, 0.0, 6e7),
+            unused: 0.0,
+            runs_out_at: "2026-11-28T00:02:00Z".parse().ok(),
+            hours_refused: 71.2,
+        };
+        let paced = Outcome {
+            interactive: asked(3e8, 0.0, 0.0),
+            batch: asked(2.4e8, 6e7, 1.35e8),
+            unused: 1e5,
+            runs_out_at: None,
+            hours_refused: 0.0,
+            ..outcome
+        };
+        let outlook = PaceOutlook {
+            made_at: "2026-11-22T09:40:00Z".parse().unwrap_or_default(),
+            resets_at: "2026-12-01T00:00:00Z".parse().unwrap_or_default(),
+            left: 4.32e8,
+            limit_alone: outcome,
+            paced,
+        };
+        Pacing::new(&answers, UntilReset::from(&outlook))
+    }
+
+    #[test]
+    fn the_sentence_says_who_waited_and_who_was_refused() {
+        let check = |people, agents, batch, said: &str| assert_eq!(sentence(&pacing(people, agents, batch)), said);
+        check(0, 0, 330, "Pacing made 330 batch calls wait; no person was refused.");
+        check(0, 4, 1_330, "Pacing made 1,330 batch calls and 4 calls of agents wait; no person was refused.");
+        check(1, 0, 3, "Pacing made 3 batch calls wait; one person was refused.");
+        check(2, 0, 3, "Pacing made 3 batch calls wait; 2 people were refused.");
+    }
+
+    #[test]
+    fn calls_are_told_by_class_and_those_that_wait_by_tenant_on_its_clock() {
+        let page = show(Look::Plain, &pacing(0, 0, 330));
+        let line = |start: &str| page.lines().find(|line| line.trim().starts_with(start)).unwrap_or_default();
+        let words = |start: &str| line(start).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words("people (inter"), "people (interactive) 300 300 0 0");
+        assert_eq!(words("batch "), "batch 331 1 330 0");
+        assert_eq!(
+            words("redwood"),
+            "redwood, America/Los_Angeles 331 1 330 0 Sun 22 Nov 01:47 Sun 22 Nov 01:47",
+            "batch alone is told apart, because nobody else waits"
+        );
+        assert_eq!(words("people refused"), "people refused 21%, in 71 hours 0%");
+        assert_eq!(words("batch: later"), "batch: later / not before the reset 0% / 25% 25% / 56%");
+        assert_eq!(words("runs out"), "runs out Sat 28 Nov 00:02 UTC, 2 d 23 h early lands on its reset");
+        assert_eq!(words("left unused"), "left unused 0% <1%");
+        assert!(page.lines().all(|line| line.chars().count() <= 118), "{page}");
+    }
+
+    #[test]
+    fn figures_for_programs_are_shares_of_what_is_asked() {
+        let document = serde_json::to_value(pacing(0, 7, 330)).unwrap();
+        assert_eq!(document["calls"][1]["waited"], 7);
+        assert_eq!(document["calls"][2]["tenants"][3]["not_before_last"], "2026-11-22T09:47:00Z");
+        assert_eq!(document["until_reset"]["demand"], "600000000");
+        assert_eq!(document["until_reset"]["limit_alone"]["interactive_refused"], "0.21");
+        assert_eq!(document["until_reset"]["paced"]["batch"]["missed"], "0.5625");
+        assert_eq!(document["until_reset"]["paced"]["runs_out_at"], serde_json::Value::Null);
+    }
 }
