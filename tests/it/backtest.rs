@@ -123,10 +123,12 @@ const TENANTS: [(&str, &str, u64); 3] =
 /// What a tenant uses in an hour: office hours on its clock, a tenth at night, nothing at weekends.
 fn used(zone: &str, hourly: u64, at: DateTime<Utc>) -> u64 {
     let local = Zone::parse(zone).unwrap().local(at);
-    match local.weekday {
-        Weekday::Sat | Weekday::Sun => 0,
-        _ if (9..18).contains(&local.hour) => hourly,
-        _ => hourly / 10,
+    if matches!(local.weekday, Weekday::Sat | Weekday::Sun) {
+        0
+    } else if (9..18).contains(&local.hour) {
+        hourly
+    } else {
+        hourly / 10
     }
 }
 
