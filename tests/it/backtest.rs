@@ -1,9 +1,16 @@
-//! `counterfoil backtest`: what the forecast must reach on the series that ship, and what the command makes of a file.
+//! `counterfoil backtest`: what the forecast must reach on the series that ship, and what the command makes of a file and of a
+//! journal.
 
 use std::fmt::Write as _;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc, Weekday};
+use counterfoil::clock::Clock;
+use counterfoil::domain::calendar::Zone;
+use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+
+use crate::support::service::TestService;
 
 fn backtest(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_counterfoil")).arg("backtest").args(arguments).env_clear().output().unwrap()
@@ -157,4 +164,133 @@ fn the_tables_are_for_people() {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(text.is_ascii(), "{text}");
+}
+
+/// Tenants, their zones, and the tokens of one of their hours at work.
+const TENANTS: [(&str, &str, u64); 3] =
+    [("acme", "Europe/Berlin", 900), ("bolt", "Asia/Tokyo", 400), ("coda", "America/Sao_Paulo", 250)];
+
+/// What a tenant uses in an hour: office hours on its clock, a tenth at night, nothing at weekends.
+fn used(zone: &str, hourly: u64, at: DateTime<Utc>) -> u64 {
+    let local = Zone::parse(zone).unwrap().local(at);
+    if matches!(local.weekday, Weekday::Sat | Weekday::Sun) {
+        0
+    } else if (9..18).contains(&local.hour) {
+        hourly
+    } else {
+        hourly / 10
+    }
+}
+
+fn this_hour() -> DateTime<Utc> {
+    Clock::system().now().duration_trunc(TimeDelta::hours(1)).unwrap()
+}
+
+/// Every hour from one instant to another.
+fn hours(from: DateTime<Utc>, to: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+    std::iter::successors(Some(from), |at| Some(*at + TimeDelta::hours(1))).take_while(move |at| *at < to)
+}
+
+/// Ten weeks of three tenants in the journal of a service that lives by the machine's clock, as the command does. They begin in
+/// an hour in which all of them use something.
+async fn journal() -> (TestService, DateTime<Utc>, DateTime<Utc>) {
+    let until = this_hour();
+    let service = TestService::start_at(&Clock::system().now().to_rfc3339()).await;
+    let mut from = until - TimeDelta::weeks(10);
+    while TENANTS.iter().any(|(_, zone, hourly)| used(zone, *hourly, from) == 0) {
+        from -= TimeDelta::hours(1);
+    }
+    let mut items = Vec::new();
+    for (tenant, zone, hourly) in TENANTS {
+        service.call("PUT", &format!("/v1/tenants/{tenant}"), json!({"timezone": zone})).await.ok();
+        for at in hours(from, until) {
+            // Two calls in different quarters of the hour, one of them of another class.
+            let tokens = used(zone, hourly, at);
+            for (minute, part, priority) in [(5, tokens / 3, "batch"), (40, tokens - tokens / 3, "interactive")] {
+                if part > 0 {
+                    items.push(json!({
+                        "tenant": tenant, "feature": "chat", "provider": "anthropic", "model": "claude-sonnet-4-5",
+                        "priority": priority, "occurred_at": at + TimeDelta::minutes(minute), "usage": {"input": part}
+                    }));
+                }
+            }
+        }
+    }
+    for items in items.chunks(5_000) {
+        let posted = service.call("POST", "/v1/usage", json!(items)).await.ok();
+        assert_eq!(posted["failed"].as_u64().unwrap_or(0), 0, "{posted:#}");
+    }
+    let quota = json!({
+        "scope": {"provider": "anthropic"}, "measure": "tokens", "limit": "1000000", "period": {"kind": "month"},
+        "timezone": "Etc/UTC", "enforcement": "hard", "kind": "quota"
+    });
+    service.call("PUT", "/v1/budgets/quota", quota).await.ok();
+    (service, from, until)
+}
+
+/// Runs the command on a thread of its own: the service of the test must go on meanwhile.
+async fn of_journal(service: &TestService, arguments: &[&str]) -> Output {
+    let url = service.db.connect_options().to_url_lossy().to_string();
+    let arguments: Vec<String> =
+        ["--json", "--database-url", &url].iter().chain(arguments).map(ToString::to_string).collect();
+    let command = move || backtest(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(command).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_journal_is_played_as_a_file_of_the_same_series_is() {
+    let (service, from, until) = journal().await;
+    // The series of a journal ends with the last whole hour: should one end meanwhile, it is asked again.
+    let (recorded, ended) = loop {
+        let before = this_hour();
+        let output = of_journal(&service, &["--budget", "quota"]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        if this_hour() == before {
+            break (serde_json::from_slice::<Value>(&output.stdout).unwrap(), before);
+        }
+    };
+    let mut text = "hour,tenant,zone,value\n".to_owned();
+    for (tenant, zone, hourly) in TENANTS {
+        for at in hours(from, ended) {
+            let tokens = if at < until { used(zone, hourly, at) } else { 0 };
+            writeln!(text, "{},{tenant},{zone},{tokens}", at.to_rfc3339()).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("use.csv");
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(recorded, report(&["--csv", path.to_str().unwrap()]));
+    for name in ["pool", "each tenant"] {
+        let found = rows(&recorded, "own", Some(20));
+        let row = found.iter().find(|row| row["series"] == name).unwrap_or_else(|| panic!("{name}: {recorded:#}"));
+        // What repeats exactly is forecast almost exactly, where a straight line is days off.
+        at_most(&row["errors"][0], "median_h", 2.0);
+        at_most(row, "ratio", 0.5);
+        assert!(row["forecasts"].as_u64().unwrap() >= 5, "{row:#}");
+    }
+}
+
+#[tokio::test]
+async fn budgets_of_one_scope_are_one_series_and_one_that_is_not_there_is_named() {
+    let (service, ..) = journal().await;
+    let same = json!({
+        "scope": {"provider": "anthropic"}, "measure": "tokens", "limit": "5", "period": {"kind": "week"},
+        "timezone": "Asia/Tokyo", "enforcement": "soft"
+    });
+    service.call("PUT", "/v1/budgets/the-same", same).await.ok();
+    let each = json!({
+        "scope": {"provider": "anthropic"}, "each": "tenant", "measure": "requests", "limit": "100000",
+        "period": {"kind": "month"}, "timezone": "Etc/UTC", "enforcement": "hard"
+    });
+    service.call("PUT", "/v1/budgets/apart", each).await.ok();
+    let output = of_journal(&service, &[]).await;
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut names: Vec<&str> =
+        told["rows"].as_array().unwrap().iter().filter_map(|row| row["series"].as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names, ["apart acme", "apart bolt", "apart coda", "quota"]);
+    let output = of_journal(&service, &["--budget", "nobodys"]).await;
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("no budget nobodys at"), "{told}");
 }

@@ -1,8 +1,5 @@
-//! What a plan is made of: the counter, what was taken of it today and by whom, and the day's forecast.
-//!
-//! The forecast is made as of the start of the local day, from what was used before, so that it is the same whenever and on
-//! whichever replica it is made; what was seen since corrects it. Where nothing was used before, it is made of what there is,
-//! and made anew every hour.
+//! What a plan is made of: the counter, what was taken of it today and by whom, and the day's forecast ([`super::basis`]),
+//! which what was seen since corrects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,29 +7,22 @@ use std::sync::Arc;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 
+use super::basis::{Asked, forecast};
 use crate::app::AppError;
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, Catalogue, Priority};
 use crate::domain::budget::counter::CounterId;
-use crate::domain::budget::scope::CounterKey;
 use crate::domain::calendar::{Period, PeriodSpec, Zone};
-use crate::domain::forecast::{ErrorBook, HourlySeries, Projection, Question, Source, project};
 use crate::domain::id::TenantId;
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::pacing::curve::Curve;
 use crate::domain::pacing::plan::{Seen, Situation};
 use crate::store::paces::{self, OpenCounter, Taken};
-use crate::store::series::{SeriesAsked, series};
-use crate::wire::plan::{BasisDoc, CurveDoc};
+use crate::store::series::SeriesAsked;
+use crate::wire::plan::BasisDoc;
 
-/// How far back is looked.
-const HISTORY: TimeDelta = TimeDelta::days(84);
 /// How long a forecast is good for that was made without any use before the day's start.
 const GUESS_VALID: TimeDelta = TimeDelta::hours(1);
-/// Hours from now on that are kept one by one; those after that by days.
-const FINE_HOURS: usize = 72;
-/// Hours of a piece after that.
-const COARSE_HOURS: usize = 24;
 /// How long a tenant whose calls were made to wait counts as wanting more than it got.
 const WAITING: TimeDelta = TimeDelta::minutes(10);
 
@@ -116,7 +106,7 @@ impl Draft {
     }
 }
 
-fn quarter(at: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn quarter(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::minutes(15)).unwrap_or(at)
 }
 
@@ -246,99 +236,4 @@ impl Draft {
         };
         Ok(())
     }
-}
-
-/// What was used, when.
-type Uses = Vec<(DateTime<Utc>, f64)>;
-
-struct Asked<'a> {
-    catalogue: &'a Catalogue,
-    budget: &'a Budget,
-    anchor: DateTime<Utc>,
-    now: DateTime<Utc>,
-    horizon: DateTime<Utc>,
-}
-
-/// The forecasts of all counters of a budget.
-async fn forecast(
-    connection: &mut PgConnection,
-    asked: &Asked<'_>,
-) -> Result<BTreeMap<CounterKey, BasisDoc>, AppError> {
-    let mut made = forecast_as_of(connection, asked, asked.anchor).await?;
-    let guessed = forecast_as_of(connection, asked, quarter(asked.now)).await?;
-    for (key, guess) in guessed {
-        made.entry(key).or_insert(guess);
-    }
-    Ok(made)
-}
-
-async fn forecast_as_of(
-    connection: &mut PgConnection,
-    asked: &Asked<'_>,
-    as_of: DateTime<Utc>,
-) -> Result<BTreeMap<CounterKey, BasisDoc>, AppError> {
-    let from = (as_of - HISTORY).duration_trunc(TimeDelta::hours(1)).unwrap_or(as_of);
-    let mut made: BTreeMap<CounterKey, BasisDoc> = BTreeMap::new();
-    for priority in Priority::ALL {
-        let Some(series_asked) = SeriesAsked::of(asked.budget, from, as_of) else { return Ok(made) };
-        let found = series(connection, &SeriesAsked { priority: Some(priority), ..series_asked }).await?;
-        let mut uses: BTreeMap<CounterKey, BTreeMap<TenantId, Uses>> = BTreeMap::new();
-        for one in found {
-            let hours = one.hours.iter().map(|hour| from + TimeDelta::hours(i64::from(*hour)));
-            let of_tenant = uses.entry(one.key).or_default().entry(one.tenant).or_default();
-            of_tenant.extend(hours.zip(one.values));
-        }
-        for (key, tenants) in uses {
-            let sources: Vec<Source> = tenants
-                .into_iter()
-                .map(|(tenant, uses)| {
-                    let zone = asked.catalogue.tenant(&tenant).map_or(Zone::UTC, |tenant| tenant.zone);
-                    let begins = uses.iter().map(|(at, _)| *at).min().unwrap_or(from);
-                    let series = HourlySeries::from_uses(begins, as_of, uses);
-                    Source { tenant, feature: None, zone, series }
-                })
-                .collect();
-            let projection = project(&Question {
-                now: as_of,
-                period_start: asked.anchor.min(as_of),
-                reset: Some(asked.horizon),
-                limit: f64::MAX,
-                posted: 0.0,
-                held: 0.0,
-                sources: &sources,
-                planned: &[],
-                errors: &ErrorBook::builtin(),
-                factor_range: None,
-            });
-            let basis = made.entry(key).or_insert_with(|| BasisDoc {
-                made_at: as_of,
-                budget_version: asked.budget.version,
-                ..BasisDoc::default()
-            });
-            let curve = CurveDoc::from(&curve(&projection, asked.horizon));
-            match priority {
-                Priority::Interactive => basis.interactive = curve,
-                Priority::Standard => basis.standard = curve,
-                Priority::Batch => basis.batch = curve,
-            }
-            if priority != Priority::Interactive {
-                for source in &projection.by_source {
-                    let a_day: f64 = source.path.iter().take(24).sum();
-                    *basis.a_day.entry(source.tenant.to_string()).or_default() += a_day;
-                }
-            }
-        }
-    }
-    Ok(made)
-}
-
-/// The path of a projection: hour by hour for as long as a verdict may look, and by days after that.
-fn curve(projection: &Projection, end: DateTime<Utc>) -> Curve {
-    let (fine, coarse) = projection.path.split_at(projection.path.len().min(FINE_HOURS));
-    let fine = fine.iter().map(|hour| (hour.start, hour.expected));
-    let coarse = coarse.chunks(COARSE_HOURS).filter_map(|hours| {
-        let start = hours.first()?.start;
-        Some((start, hours.iter().map(|hour| hour.expected).sum::<f64>()))
-    });
-    Curve::new(fine.chain(coarse), end)
 }

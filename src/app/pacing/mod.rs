@@ -2,12 +2,16 @@
 //!
 //! | phase | what |
 //! |---|---|
-//! | gather | the open counters of each paced budget, what was taken of them today by class and tenant, the day's forecast ([`draft`]) |
+//! | gather | the open counters of each paced budget, what was taken of them today by class and tenant ([`draft`]), the day's forecast ([`basis`]) |
 //! | plan | [`crate::domain::pacing::plan`], and the day's share of shared counters shared out ([`share`]) |
 //! | save | one row per counter, and one for its next period where that begins soon |
 //! | read | every replica, once in a while, into memory: no verdict waits for any of this |
+//!
+//! [`outlook`] says what it buys.
 
+mod basis;
 mod draft;
+pub mod outlook;
 mod share;
 
 use chrono::TimeDelta;

@@ -5,17 +5,21 @@
 //! | 1 | start | the service, as `serve` starts it, on books of its own |
 //! | 2 | set up | five tenants on five clocks, their budgets, two quotas on providers' clocks |
 //! | 3 | replay | one hour of real calls, over HTTP, from many callers at once |
-//! | 4 | show | the projection of a shared quota on everybody's clock, budgets, features, the trial balance, verdicts with their reasons |
-//! | 5 | serve | until told to stop; `--exit` leaves this out |
+//! | 4 | pace | the projection of a quota that four more tenants share, and a morning's calls against it: people, agents, batch |
+//! | 5 | show | both, budgets, features, the trial balance, verdicts with their reasons |
+//! | 6 | serve | until told to stop; `--exit` leaves this out |
 //!
 //! Invariants: never touches books that were not named or made by a demo; the same rows play the same parts each time; a
 //! second demo on the same books goes on where the first ended.
 
 mod books;
 mod cast;
+mod fleet;
 mod foresight;
+mod pacing;
 mod progress;
 mod provider;
+mod quota;
 mod replay;
 mod script;
 mod show;
@@ -35,6 +39,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::pacing::Pacing;
 use self::progress::note;
 use self::replay::{CALLERS, Stage, replay};
 use self::summary::{Speed, Summary, TraceLine};
@@ -53,7 +58,8 @@ const TOKEN_HOURS: i64 = 24;
 
 /// See all of it at work: start, replay a real trace through the API, show the books, keep serving.
 ///
-/// Shows when a provider's quota that tenants on four clocks share will run out, and whose working day that hits.
+/// Shows when a provider's quota that tenants on four clocks share will run out, and whose working day that hits; then
+/// paces it, and shows who goes and who waits.
 ///
 /// Makes tenants in Tokyo, Kathmandu, Berlin, São Paulo and San Francisco with budgets on their own clocks, and replays
 /// 3,132 real model calls (Azure Public Dataset 2023) through pre-flight and settle.
@@ -183,7 +189,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
     let token = token(running, &[Scope::Admin])?;
     let mut client = Client::connect(running.address, &token).await?;
     set_up(&mut client).await?;
-    foresight::set_up(&mut client, running.app.clock.now()).await?;
+    quota::set_up(&mut client, running.app.clock.now()).await?;
     let mut trace = trace::calls()?;
     trace.truncate(args.calls.unwrap_or(usize::MAX));
     let session = uuid::Uuid::now_v7().simple().to_string();
@@ -195,8 +201,10 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
         clock: running.app.clock.clone(),
     };
     let mut replayed = replay(&stage).await?;
-    let books = books::read(&mut client).await?;
     let foresight = foresight::read(&mut client).await?;
+    let until_reset = pacing::until_reset(&running.app).await?;
+    let answers = fleet::ask_all(running, &stage.token, &stage.session).await?;
+    let books = books::read(&mut client).await?;
     let replay_ms = u64::try_from(replayed.took.as_millis())?;
     let speed = Speed {
         replay_ms,
@@ -213,6 +221,7 @@ async fn play(args: &DemoArgs, running: &Running, books_in: String, began: Insta
         speed,
         replay: replayed.tally,
         projection: foresight,
+        pacing: Pacing::new(&answers, until_reset),
         budgets: books.budgets,
         features: books.features,
         trial_balance: books.trial_balance,

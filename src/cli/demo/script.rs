@@ -82,7 +82,7 @@ pub(super) struct Job {
 }
 
 /// Numbers that look like chance and never change: the finalizer of `SplitMix64` (Steele, Lea and Flood 2014).
-fn mix(row: usize, salt: u64) -> u64 {
+pub(super) fn mix(row: usize, salt: u64) -> u64 {
     let seed = u64::try_from(row).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(salt);
     let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

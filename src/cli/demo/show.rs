@@ -8,20 +8,23 @@ use comfy_table::Cell;
 use rust_decimal::Decimal;
 
 use super::books::balances;
-use super::foresight;
 use super::summary::{BudgetLine, FeatureLine, Summary};
 use super::tally::Tally;
+use super::{foresight, pacing, quota};
 use crate::cli::table::{Look, Tone, amount, count, dollars, fixed, grams, percent, span};
 use crate::wire::answer::EnforcementName;
 
 /// Features that are shown.
 const TOP_FEATURES: usize = 15;
+/// The feature of a line that holds several.
+const ALL_OF_A_TENANT: &str = "all";
 
 /// The whole page. `token` is for the next steps; none when the service ends now.
 pub(super) fn page(look: Look, summary: &Summary, token: Option<&str>) -> String {
     let mut page = String::new();
     for part in [
         foresight::show(look, &summary.projection),
+        pacing::show(look, &summary.pacing),
         budgets(look, summary),
         features(look, summary),
         verdicts(look, summary),
@@ -96,7 +99,7 @@ fn features(look: Look, summary: &Summary) -> String {
     let mut table =
         look.table(&["tenant", "feature", ">calls", ">tokens", ">dollars", ">CO2e", ">g per $", ">share of dollars"]);
     let all: Decimal = summary.features.iter().map(|line| line.usd).sum();
-    for line in summary.features.iter().take(TOP_FEATURES) {
+    for line in folded(&summary.features).iter().take(TOP_FEATURES) {
         let per_dollar = line.gco2e.checked_div(line.usd).map_or_else(|| "-".to_owned(), |ratio| fixed(ratio, 1));
         table.add_row([
             line.tenant.clone(),
@@ -121,6 +124,26 @@ fn features(look: Look, summary: &Summary) -> String {
         String::new(),
     ]);
     format!("{}\n{table}\n", look.headline("Where it went, this month"))
+}
+
+/// The features of those who share the quota, one line for each tenant: they are many and large, and not what was replayed.
+fn folded(features: &[FeatureLine]) -> Vec<FeatureLine> {
+    let mut lines: Vec<FeatureLine> = Vec::new();
+    for line in features {
+        let shares = quota::MEMBERS.iter().any(|member| member.id == line.tenant);
+        match lines.iter_mut().find(|of| shares && of.tenant == line.tenant) {
+            Some(of) => {
+                of.feature = ALL_OF_A_TENANT.to_owned();
+                of.requests += line.requests;
+                of.tokens += line.tokens;
+                of.usd = of.usd.saturating_add(line.usd);
+                of.gco2e = of.gco2e.saturating_add(line.gco2e);
+            }
+            None => lines.push(line.clone()),
+        }
+    }
+    lines.sort_by_key(|line| Reverse(line.usd));
+    lines
 }
 
 fn verdicts(look: Look, summary: &Summary) -> String {

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::foresight::Foresight;
+use super::pacing::Pacing;
 use super::tally::{Latency, Tally};
 use crate::wire::answer::BudgetStateBody;
 
@@ -79,6 +80,8 @@ pub(super) struct Summary {
     pub(super) replay: Tally,
     /// Of the quota that is shared.
     pub(super) projection: Foresight,
+    /// What pacing it did, and buys.
+    pub(super) pacing: Pacing,
     pub(super) budgets: Vec<BudgetLine>,
     /// The largest first.
     pub(super) features: Vec<FeatureLine>,

@@ -7,6 +7,7 @@
 //! | [`curve`] | expected use, hour by hour |
 //! | [`fair`] | the day's share, shared out among tenants |
 //! | [`advice`] | what a fleet is told, so that it slows down before it is told to wait |
+//! | [`simulation`] | what a pace buys: the same demand with it and without |
 //!
 //! The rule is a forecast reserve: `interactive` is limited by the limit alone; what it is expected to need until the reset
 //! is kept for it; of what is left over the others may take a day's share a day. An even drip was rejected: measured on a
@@ -28,6 +29,7 @@ pub mod curve;
 pub mod fair;
 pub mod pace;
 pub mod plan;
+pub mod simulation;
 
 #[cfg(test)]
 mod tests;

@@ -158,9 +158,14 @@ impl Plan {
         let standard_to_come = asked.standard.between(asked.now, share_ends);
         let batch_to_come = asked.batch.between(asked.now, share_ends);
         let elastic = standard_to_come + batch_to_come;
+        // What is kept of the whole room for standard calls is kept of each tenant's part of it as well: else the tenant's own
+        // batch work takes what its agents are expected to need.
+        let batch_of = |most: f64| {
+            if most < self.room { most * (self.batch_room / self.room).min(1.0) } else { self.batch_room }
+        };
         let rooms = |most: f64| Rooms {
             standard: room(self.room.min(most), elastic),
-            batch: room(self.batch_room.min(most), batch_to_come),
+            batch: room(batch_of(most), batch_to_come),
         };
         let expected_by = |hours: usize| {
             let hours = i64::try_from(hours).ok().and_then(TimeDelta::try_hours);

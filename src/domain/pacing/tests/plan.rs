@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::curve::Curve;
 use super::super::fair::Allotments;
-use super::super::plan::{CORRECTION_MAX, CORRECTION_MIN, Plan, Seen, Situation, plan};
+use super::super::plan::{CORRECTION_MAX, CORRECTION_MIN, Plan, Seen, Situation, plan, to_float};
 use crate::domain::fixtures::{at, quantity};
 
 /// A budget of 1000 from the first to the eleventh of January, seen at noon of the sixth: five days and a half are left.
@@ -129,6 +129,18 @@ fn a_pace_is_the_plan_rounded_down() {
     assert_eq!(pace.taken, quantity("500"));
     close(f64::from(pace.rooms.batch.pass_through.get()), (3.0 / 108.0 * 1000.0_f64).floor());
     assert!(plan.room > 7.0);
+}
+
+#[test]
+fn of_a_tenants_part_as_much_is_kept_for_standard_calls_as_of_the_whole() {
+    // Of 52.48 the twelve hours until midnight are expected to need 36 for standard calls.
+    let (plan, pace) = planned("500", [2.0, 3.0, 9.0], |_| {});
+    close(plan.batch_room / plan.room, 16.48 / 52.48);
+    let rooms = pace.rooms_of(&"acme".parse().unwrap());
+    assert_eq!(rooms.standard.quantity, quantity("7"));
+    close(to_float(rooms.batch.quantity), 7.0 * 16.48 / 52.48);
+    let (_, pace) = planned("500", [2.0, 9.0, 9.0], |_| {});
+    assert_eq!(pace.rooms_of(&"acme".parse().unwrap()).batch.quantity, quantity("0"), "standard calls need it all");
 }
 
 proptest! {

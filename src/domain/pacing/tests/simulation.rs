@@ -2,18 +2,16 @@
 //!
 //! The forecast is the service's own, made at the start of each day from what was used before; plans are made each hour.
 
-use std::collections::VecDeque;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::curve::Curve;
-use super::super::plan::{Seen, Situation, plan, quantity, to_float};
-use crate::domain::calendar::{PeriodSpec, Zone};
+use super::super::simulation::{Expected, Outcome, Policy, Scene, Served, Step, play};
+use crate::domain::calendar::Zone;
 use crate::domain::fixtures::at;
 use crate::domain::forecast::{ErrorBook, HourlySeries, Question, Source, project};
 
 /// How long batch work may wait, in hours.
-const PATIENCE: usize = 72;
+const PATIENCE: i64 = 72;
 /// History before the first month that counts, in hours.
 const BEFORE: usize = 56 * 24;
 
@@ -95,15 +93,9 @@ fn batch(hours: usize, total: f64, seed: u64) -> Vec<f64> {
     raw.into_iter().map(|value| value * total / sum).collect()
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Policy {
-    Wall,
-    Reserve,
-}
-
-/// Shares: of the interactive demand that was refused, of the batch demand that was refused, of the budget left unused.
+/// Shares: of the interactive demand that was refused, of the batch demand that was missed, of the budget left unused.
 #[derive(Debug, Default, Clone, Copy)]
-struct Outcome {
+struct Shares {
     interactive: f64,
     batch: f64,
     unused: f64,
@@ -134,95 +126,67 @@ fn forecast(
 }
 
 /// A month. `demand` and `others` begin [`BEFORE`] hours before it.
-fn month(policy: Policy, start: DateTime<Utc>, reset: DateTime<Utc>, demand: &[f64], others: &[f64]) -> Outcome {
+fn month(paced: bool, start: DateTime<Utc>, reset: DateTime<Utc>, demand: &[f64], others: &[f64]) -> Shares {
     let zone = Zone::parse("Europe/Berlin").unwrap();
     let history_start = start.checked_sub_signed(TimeDelta::hours(i64::try_from(BEFORE).unwrap())).unwrap();
     let length = usize::try_from(reset.signed_duration_since(start).num_hours()).unwrap();
     let wanted = |series: &[f64]| -> f64 { series[BEFORE..BEFORE + length].iter().sum() };
     let limit = 0.85 * (wanted(demand) + wanted(others));
-    let mut known = demand[..BEFORE].to_vec();
-    let mut waiting: VecDeque<(usize, f64)> = VecDeque::new();
-    let (mut used, mut today, mut seen, mut refused) = (0.0, 0.0, Seen::NOTHING, Outcome::default());
-    let (mut interactive, mut day) = (Curve::nothing(), (start, start));
-    // Others are always more than there is.
-    let plenty = Curve::hourly(start, &vec![limit; length]);
-    let nothing = Curve::nothing();
-    for hour in 0..length {
-        let now = start.checked_add_signed(TimeDelta::hours(i64::try_from(hour).unwrap())).unwrap();
-        if policy == Policy::Reserve && now >= day.1 {
-            let local = PeriodSpec::DAY.holding(zone, now).unwrap();
-            day = (local.start, local.end.unwrap());
-            interactive = forecast(zone, history_start, (start, now, reset), &known);
-            let a_day = interactive.between(now, now.checked_add_signed(TimeDelta::days(1)).unwrap());
-            (today, seen) = (0.0, Seen { used: 0.0, expected: 0.0, a_day });
-        }
-        waiting.push_back((hour, others[BEFORE + hour]));
-        let most = match policy {
-            Policy::Wall => limit,
-            Policy::Reserve => {
-                let situation = Situation {
-                    now,
-                    period_start: start,
-                    reset,
-                    day,
-                    counted_from: start,
-                    limit: quantity(limit),
-                    taken: quantity(used),
-                    standard_today: 0.0,
-                    batch_today: today,
-                    interactive: &interactive,
-                    standard: &nothing,
-                    batch: &plenty,
-                    seen,
-                    standard_floor: 0.0,
-                    batch_floor: 0.0,
-                };
-                let pace = plan(&situation).pace(&situation, None);
-                to_float(pace.level(pace.rooms.batch, now))
-            }
-        };
-        let mut room = (most - used).max(0.0);
-        while let Some((_, work)) = waiting.front_mut() {
-            let take = work.min(room);
-            *work -= take;
-            (room, used, today) = (room - take, used + take, today + take);
-            if *work > 0.0 {
-                break;
-            }
-            waiting.pop_front();
-        }
-        while waiting.front().is_some_and(|(since, _)| hour - since >= PATIENCE) {
-            refused.batch += waiting.pop_front().map_or(0.0, |(_, work)| work);
-        }
-        let asked = demand[BEFORE + hour];
-        let got = asked.min((limit - used).max(0.0));
-        used += got;
-        refused.interactive += asked - got;
-        // What was refused was wanted all the same, but the journal does not know.
-        known.push(got);
-        let next = now.checked_add_signed(TimeDelta::hours(1)).unwrap();
-        seen = Seen { used: seen.used + got, expected: seen.expected + interactive.between(now, next), ..seen };
+    let hour = |hour: usize| start.checked_add_signed(TimeDelta::hours(i64::try_from(hour).unwrap())).unwrap();
+    let steps: Vec<Step> = (0..length)
+        .map(|place| Step {
+            start: hour(place),
+            interactive: demand[BEFORE + place],
+            standard: 0.0,
+            batch: others[BEFORE + place],
+        })
+        .collect();
+    let scene = Scene { steps: &steps, zone, patience: Some(TimeDelta::hours(PATIENCE)), ..empty(start, reset, limit) };
+    let mut forecast = |now: DateTime<Utc>, got: &[f64]| {
+        let known = [&demand[..BEFORE], got].concat();
+        // Others are always more than there is.
+        let batch = Curve::hourly(start, &vec![limit; length]);
+        let interactive = forecast(zone, history_start, (start, now, reset), &known);
+        Expected { interactive, standard: Curve::nothing(), batch }
+    };
+    let policy = if paced { Policy::Forecast(&mut forecast) } else { Policy::Limit };
+    let outcome = play(&scene, policy);
+    Shares {
+        interactive: outcome.interactive.missed / outcome.interactive.asked,
+        batch: outcome.batch.missed / outcome.batch.asked,
+        unused: outcome.unused / limit,
     }
-    refused.batch += waiting.iter().map(|(_, work)| work).sum::<f64>();
-    Outcome {
-        interactive: refused.interactive / wanted(demand),
-        batch: refused.batch / wanted(others),
-        unused: (limit - used) / limit,
+}
+
+/// A budget of which nothing is taken, in a period that begins now.
+fn empty(start: DateTime<Utc>, reset: DateTime<Utc>, limit: f64) -> Scene<'static> {
+    Scene {
+        steps: &[],
+        zone: Zone::UTC,
+        period_start: start,
+        reset,
+        limit,
+        taken: 0.0,
+        standard_today: 0.0,
+        batch_today: 0.0,
+        standard_floor: 0.0,
+        batch_floor: 0.0,
+        patience: None,
     }
 }
 
 /// The mean of four months, and the worst of each figure.
-fn months(policy: Policy, shape: Shape) -> (Outcome, Outcome) {
+fn months(paced: bool, shape: Shape) -> (Shares, Shares) {
     let turns = ["2026-02-01", "2026-03-01", "2026-04-01", "2026-05-01", "2026-06-01"];
     let turns = turns.map(|day| at(&format!("{day}T00:00:00Z")));
-    let (mut mean, mut worst) = (Outcome::default(), Outcome::default());
+    let (mut mean, mut worst) = (Shares::default(), Shares::default());
     for (seed, turn) in (1..).zip(turns.windows(2)) {
         let (start, reset) = (turn[0], turn[1]);
         let begins = start.checked_sub_signed(TimeDelta::hours(i64::try_from(BEFORE).unwrap())).unwrap();
         let hours = usize::try_from(reset.signed_duration_since(begins).num_hours()).unwrap();
         let demand = hourly(shape, begins, hours, seed);
         let others = batch(hours, demand.iter().sum(), seed + 100);
-        let one = month(policy, start, reset, &demand, &others);
+        let one = month(paced, start, reset, &demand, &others);
         let add =
             |mean: &mut f64, worst: &mut f64, value: f64| (*mean, *worst) = (*mean + value / 4.0, worst.max(value));
         add(&mut mean.interactive, &mut worst.interactive, one.interactive);
@@ -235,10 +199,75 @@ fn months(policy: Policy, shape: Shape) -> (Outcome, Outcome) {
 #[test]
 fn a_reserve_stops_nobody_and_leaves_nothing_where_the_limit_alone_stops_many() {
     for (name, shape) in [("office", Shape::Office), ("evenings", Shape::Evenings), ("four zones", Shape::FourZones)] {
-        let (wall, _) = months(Policy::Wall, shape);
-        let (reserve, worst) = months(Policy::Reserve, shape);
+        let (wall, _) = months(false, shape);
+        let (reserve, worst) = months(true, shape);
         assert!(wall.interactive > 0.08, "{name}: the limit alone stops people: {wall:?}");
         assert!(reserve.interactive <= 0.01 && worst.interactive <= 0.02, "{name}: {reserve:?}, worst {worst:?}");
         assert!(reserve.unused <= 0.01 && worst.unused <= 0.01, "{name}: {reserve:?}, worst {worst:?}");
+    }
+}
+
+/// Hours of 10 from people and `batch` from batch, under a limit, everything known beforehand.
+fn flat(paced: bool, hours: usize, batch: f64, scene: Scene<'static>) -> Outcome {
+    let start = scene.period_start;
+    let step = |hour: usize| Step {
+        start: start.checked_add_signed(TimeDelta::hours(i64::try_from(hour).unwrap())).unwrap(),
+        interactive: 10.0,
+        standard: 0.0,
+        batch,
+    };
+    let steps: Vec<Step> = (0..hours).map(step).collect();
+    let curve = |of: fn(&Step) -> f64| Curve::hourly(start, &steps.iter().map(of).collect::<Vec<_>>());
+    let (interactive, batch) = (curve(|step| step.interactive), curve(|step| step.batch));
+    let mut known = |_: DateTime<Utc>, _: &[f64]| Expected {
+        interactive: interactive.clone(),
+        batch: batch.clone(),
+        ..Expected::default()
+    };
+    let scene = Scene { steps: &steps, ..scene };
+    play(&scene, if paced { Policy::Forecast(&mut known) } else { Policy::Limit })
+}
+
+#[test]
+fn with_the_limit_alone_all_are_refused_alike_from_the_instant_it_ends() {
+    let start = at("2026-06-01T00:00:00Z");
+    let scene = empty(start, at("2026-06-03T00:00:00Z"), 20.0 * 36.5);
+    let outcome = flat(false, 48, 10.0, scene);
+    assert_eq!(outcome.runs_out_at, Some(at("2026-06-02T12:30:00Z")));
+    assert!((outcome.hours_refused - 11.5).abs() < 1e-6, "{outcome:?}");
+    assert!((outcome.interactive.missed - outcome.batch.missed).abs() < 1e-6, "{outcome:?}");
+    assert_eq!((outcome.unused, outcome.batch.later), (0.0, 0.0));
+}
+
+#[test]
+fn with_a_pace_the_shortage_is_all_of_what_can_wait() {
+    let start = at("2026-06-01T00:00:00Z");
+    let scene = empty(start, at("2026-06-03T00:00:00Z"), 20.0 * 36.5);
+    let outcome = flat(true, 48, 10.0, scene);
+    assert_eq!((outcome.runs_out_at, outcome.interactive.missed), (None, 0.0), "{outcome:?}");
+    assert!(outcome.batch.later > 0.0 && outcome.unused < 5.0, "{outcome:?}");
+    assert!((outcome.batch.missed - (960.0 - 730.0 + outcome.unused)).abs() < 1e-6, "{outcome:?}");
+}
+
+#[test]
+fn what_has_no_patience_is_gone_before_there_is_room() {
+    let start = at("2026-06-01T00:00:00Z");
+    let scene = empty(start, at("2026-06-03T00:00:00Z"), 600.0);
+    let impatient = flat(true, 48, 10.0, Scene { patience: Some(TimeDelta::zero()), ..scene });
+    assert!(impatient.batch.later <= 0.0, "{impatient:?}");
+    assert!(impatient.batch.missed >= flat(true, 48, 10.0, scene).batch.missed);
+}
+
+#[test]
+fn what_is_taken_and_what_is_missed_add_up() {
+    let start = at("2026-06-01T00:00:00Z");
+    for limit in [0.0, 1.0, 333.3, 480.0, 700.0, 960.0, 5_000.0] {
+        for paced in [false, true] {
+            let scene = Scene { taken: limit / 10.0, ..empty(start, at("2026-06-03T00:00:00Z"), limit) };
+            let outcome = flat(paced, 48, 10.0, scene);
+            let taken = |served: Served| served.asked - served.missed;
+            let sum = scene.taken + taken(outcome.interactive) + taken(outcome.batch) + outcome.unused;
+            assert!((sum - limit).abs() < 1e-6, "{limit} {paced}: {outcome:?}");
+        }
     }
 }
