@@ -8,9 +8,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::AppError;
 use super::usage::{bucket_starts, start_of_day};
@@ -111,6 +112,15 @@ impl Exports {
     /// # Errors
     /// Names the field that is wrong; [`AppError::TooManyExports`]; when the database does not answer.
     pub async fn transfers(&self, tenant: Option<&TenantId>, query: &TransfersExportQuery) -> Result<Begun, AppError> {
+        let (exports, tenant, query) = (self.clone(), tenant.cloned(), query.clone());
+        aside(async move { exports.begin_transfers(tenant.as_ref(), &query).await }).await
+    }
+
+    async fn begin_transfers(
+        &self,
+        tenant: Option<&TenantId>,
+        query: &TransfersExportQuery,
+    ) -> Result<(Begun, Writing), AppError> {
         let skip = check_skip(query.format, query.resume.is_some(), query.skip)?;
         let texts = [&query.period, &query.from, &query.to, &query.zone].map(Option::as_deref);
         let [period, from, to, zone] = texts;
@@ -127,14 +137,15 @@ impl Exports {
         let writer = TransfersWriter::new(table(query.format, transfers::COLUMNS, skip)?);
         let (begun, sender) = plan.begin(query.format);
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
-        aside(permit, async move {
+        let writing = async move {
             let ended = match snapshot.transfers(&slice).await {
                 Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
                 Err(error) => Err(error.into()),
             };
             end(ended, sender, snapshot).await;
-        })?;
-        Ok(begun)
+            drop(permit);
+        };
+        Ok((begun, Box::pin(writing)))
     }
 
     /// Begins an export of charges, of one tenant or of all.
@@ -142,6 +153,15 @@ impl Exports {
     /// # Errors
     /// Names the field that is wrong; [`AppError::TooManyExports`]; when the database does not answer.
     pub async fn focus(&self, tenant: Option<&TenantId>, query: &FocusExportQuery) -> Result<Begun, AppError> {
+        let (exports, tenant, query) = (self.clone(), tenant.cloned(), query.clone());
+        aside(async move { exports.begin_focus(tenant.as_ref(), &query).await }).await
+    }
+
+    async fn begin_focus(
+        &self,
+        tenant: Option<&TenantId>,
+        query: &FocusExportQuery,
+    ) -> Result<(Begun, Writing), AppError> {
         let skip = check_skip(query.format, query.resume.is_some(), query.skip)?;
         let texts = [&query.period, &query.from, &query.to, &query.zone].map(Option::as_deref);
         let [period, from, to, zone] = texts;
@@ -163,14 +183,15 @@ impl Exports {
         let writer = FocusWriter::new(table, query.version, periods, Terms::new(&prices, &factors)?);
         let (begun, sender) = plan.begin(query.format);
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
-        aside(permit, async move {
+        let writing = async move {
             let ended = match snapshot.charges(&slice, &starts, focus::FLAGS).await {
                 Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
                 Err(error) => Err(error.into()),
             };
             end(ended, sender, snapshot).await;
-        })?;
-        Ok(begun)
+            drop(permit);
+        };
+        Ok((begun, Box::pin(writing)))
     }
 
     /// Opens the snapshot, and reads the question in it.
@@ -321,21 +342,34 @@ impl Plan {
     }
 }
 
-/// Runs an export on a thread of its own, of low priority, and keeps its permit until it has ended. A task of the runtime would
-/// hold up the requests of its thread while it computes, and all threads of the runtime are of one priority.
-pub(super) fn aside(
-    permit: OwnedSemaphorePermit,
-    export: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), AppError> {
+/// What is left to do of an export that has begun: write it, and give back what it holds.
+pub(super) type Writing = BoxFuture<'static, ()>;
+
+/// Runs an export on a thread of its own, of low priority, from its first look at the books. A task of the runtime would hold
+/// up the requests of its thread while it computes, and all threads of the runtime are of one priority.
+pub(super) async fn aside(
+    export: impl Future<Output = Result<(Begun, Writing), AppError>> + Send + 'static,
+) -> Result<Begun, AppError> {
+    let no_thread = || AppError::Busy("there is no thread for an export now: come back later");
     let runtime = tokio::runtime::Handle::current();
+    let (tell, told) = oneshot::channel();
     let work = move || {
         lower_this_thread();
         // Its connection and its timers are looked after by the runtime; only the work is done here.
-        runtime.block_on(export);
-        drop(permit);
+        runtime.block_on(async move {
+            let (begun, writing) = match export.await {
+                Ok((begun, writing)) => (Ok(begun), Some(writing)),
+                Err(error) => (Err(error), None),
+            };
+            // Nobody is told where the request was given up meanwhile: then nobody takes the first chunk, either.
+            let _gone = tell.send(begun);
+            if let Some(writing) = writing {
+                writing.await;
+            }
+        });
     };
-    let spawned = std::thread::Builder::new().name("export".to_owned()).spawn(work);
-    spawned.map(drop).map_err(|_| AppError::Busy("there is no thread for an export now: come back later"))
+    std::thread::Builder::new().name("export".to_owned()).spawn(work).map_err(|_| no_thread())?;
+    told.await.map_err(|_| no_thread())?
 }
 
 /// Tells the reader of an error, and gives back the snapshot.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::AppError;
-use super::exports::{Begun, Exports, Plan, Question, aside, end};
+use super::exports::{Begun, Exports, Plan, Question, Writing, aside, end};
 use crate::domain::calendar::Zone;
 use crate::domain::id::TenantId;
 pub use crate::export::ghg::SCHEMA as GHG_SCHEMA;
@@ -45,6 +45,16 @@ impl Exports {
         tenant: Option<&TenantId>,
         query: &JournalExportQuery,
     ) -> Result<Begun, AppError> {
+        let (exports, tenant, query) = (self.clone(), tenant.cloned(), query.clone());
+        aside(async move { exports.begin_journal(dialect, tenant.as_ref(), &query).await }).await
+    }
+
+    async fn begin_journal(
+        &self,
+        dialect: Dialect,
+        tenant: Option<&TenantId>,
+        query: &JournalExportQuery,
+    ) -> Result<(Begun, Writing), AppError> {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
         let question = question(dialect.word(), tenant, span, query.group.name().to_owned());
         let mut plan = self.plan(&question).await?;
@@ -56,7 +66,7 @@ impl Exports {
         let (zone, head) = (plan.zone, head(&plan, balances, self.clock.now()));
         let (begun, sender) = plan.begin_as(dialect.extension(), TEXT);
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
-        aside(permit, async move {
+        let writing = async move {
             let writer = JournalWriter::new(dialect, group, zone, head);
             let ended = match group {
                 Group::Day => match snapshot.transfers(&slice).await {
@@ -66,8 +76,9 @@ impl Exports {
                 Group::Call => stream::write(snapshot.transfers_in_time(&slice), writer, &balance, &sender).await,
             };
             end(ended, sender, snapshot).await;
-        })?;
-        Ok(begun)
+            drop(permit);
+        };
+        Ok((begun, Box::pin(writing)))
     }
 
     /// Begins an export of activity data.
@@ -75,6 +86,11 @@ impl Exports {
     /// # Errors
     /// Names the field that is wrong; [`AppError::TooManyExports`]; when the database does not answer.
     pub async fn ghg(&self, tenant: Option<&TenantId>, query: &GhgExportQuery) -> Result<Begun, AppError> {
+        let (exports, tenant, query) = (self.clone(), tenant.cloned(), query.clone());
+        aside(async move { exports.begin_ghg(tenant.as_ref(), &query).await }).await
+    }
+
+    async fn begin_ghg(&self, tenant: Option<&TenantId>, query: &GhgExportQuery) -> Result<(Begun, Writing), AppError> {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
         let words = [query.cut.name(), query.scope3_category.name(), query.reporting_basis.name()];
         let mut plan = self.plan(&question("ghg", tenant, span, words.join(" "))).await?;
@@ -82,15 +98,16 @@ impl Exports {
         let options = ghg_options(query, &plan.slice, plan.zone);
         let (begun, sender) = plan.begin_as("csv", CSV);
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
-        aside(permit, async move {
+        let writing = async move {
             let writer = GhgWriter::new(options, book);
             let ended = match snapshot.transfers(&slice).await {
                 Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
                 Err(error) => Err(error.into()),
             };
             end(ended, sender, snapshot).await;
-        })?;
-        Ok(begun)
+            drop(permit);
+        };
+        Ok((begun, Box::pin(writing)))
     }
 
     /// Begins an export of intensities.
@@ -98,6 +115,11 @@ impl Exports {
     /// # Errors
     /// Names the field that is wrong; [`AppError::TooManyExports`]; when the database does not answer.
     pub async fn sci(&self, tenant: Option<&TenantId>, query: &SciExportQuery) -> Result<Begun, AppError> {
+        let (exports, tenant, query) = (self.clone(), tenant.cloned(), query.clone());
+        aside(async move { exports.begin_sci(tenant.as_ref(), &query).await }).await
+    }
+
+    async fn begin_sci(&self, tenant: Option<&TenantId>, query: &SciExportQuery) -> Result<(Begun, Writing), AppError> {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
         let mut plan = self.plan(&question("sci", tenant, span, query.format.name().to_owned())).await?;
         let book = Arc::new(load_factors(plan.snapshot.connection()).await?);
@@ -108,15 +130,16 @@ impl Exports {
         let period = SciPeriod { start: plan.slice.from, end: plan.slice.to };
         let (begun, sender) = plan.begin_as(extension, media_type);
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
-        aside(permit, async move {
+        let writing = async move {
             let writer = SciWriter::new(format, period, book);
             let ended = match snapshot.transfers(&slice).await {
                 Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
                 Err(error) => Err(error.into()),
             };
             end(ended, sender, snapshot).await;
-        })?;
-        Ok(begun)
+            drop(permit);
+        };
+        Ok((begun, Box::pin(writing)))
     }
 }
 
