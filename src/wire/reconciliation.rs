@@ -19,6 +19,7 @@ use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{FeatureId, LabelKey, LabelValue, ProviderId, TenantId, TransferId};
 use crate::domain::ledger::command::{Adjust, Adjustment};
 use crate::domain::ledger::transfer::Direction;
+use crate::domain::tariff::Flags;
 use crate::domain::usage::{Bucket, Usage};
 use crate::reconcile::compare::{Line, Mapping, Owner};
 use crate::reconcile::propose::TrueUp;
@@ -407,7 +408,10 @@ impl TrueUpBody {
             call,
             priority: priority.ok_or_else(|| wrong("priority"))?,
             consumption: Consumption { requests: self.requests, usage, amounts },
+            factors: None,
+            assumed: Flags::NONE,
             occurred_at: self.occurred_at,
+            counts_at: self.occurred_at,
         })
     }
 }

@@ -169,6 +169,7 @@ impl Model {
             Action::Extend(extend) => self.extend(extend, at),
             Action::PostUsage(post) => self.post(post, at),
             Action::Adjust(adjust) => self.adjust(adjust, at),
+            Action::Restate(_) => unreachable!("it is two adjustments"),
         };
         match said {
             Ok(said) => {
