@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::amounts::{Amounts, BadAmount, Tokens};
 use super::budget::measure::Consumption;
 use super::carbon::{
-    CarbonInputs, Fallbacks, FactorBook, FactorId, GridFallback, Profile, RecordedFactors, RegionFallback,
+    CarbonInputs, FactorBook, FactorId, Fallbacks, GridFallback, Profile, RecordedFactors, RegionFallback,
 };
 use super::id::{ModelId, ProviderId, RegionId};
 use super::price::book::{Found, PriceBook};

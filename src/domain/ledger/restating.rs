@@ -136,6 +136,23 @@ fn carry(posted: Grams, then: Grams, fresh: Grams) -> Result<Grams, BadAmount> {
 }
 
 impl Stated {
+    /// The row with the grams and the factors that it is stated with now.
+    #[must_use]
+    pub fn as_stated(self) -> Transfer {
+        let Self { mut row, now } = self;
+        let amounts = &mut row.priced.consumption.amounts;
+        amounts.gco2e_usage_location = now.grams.usage_location;
+        amounts.gco2e_usage_market = now.grams.usage_market;
+        amounts.gco2e_embodied = now.grams.embodied;
+        let provenance = &mut row.priced.provenance;
+        provenance.profile = now.factors.profile;
+        provenance.model_factor = now.factors.model;
+        provenance.grid_factor = now.factors.grid;
+        provenance.market_factor = now.factors.market;
+        row.priced.flags = row.priced.flags.without(Flags::FACTOR_FALLBACKS).with(now.assumed);
+        row
+    }
+
     /// The command that makes the journal say `to`. The ids are those of the reversal and of the posting.
     #[must_use]
     pub fn command(&self, to: &Statement, (reversal, posting): (TransferId, TransferId)) -> Action {
@@ -208,6 +225,16 @@ pub struct Change {
 }
 
 impl Change {
+    fn join(&mut self, other: &Self) -> Result<(), BadAmount> {
+        self.rows = self.rows.saturating_add(other.rows);
+        for (sums, more) in [(&mut self.before, other.before), (&mut self.after, other.after)] {
+            for (sum, grams) in sums.iter_mut().zip(more) {
+                *sum = sum.checked_add(grams).ok_or(BadAmount::TooLarge)?;
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, sign: Decimal, from: &Statement, to: &Statement) -> Result<(), BadAmount> {
         self.rows = self.rows.saturating_add(1);
         for (sums, statement) in [(&mut self.before, from), (&mut self.after, to)] {
@@ -245,6 +272,18 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Adds another part of the same period.
+    ///
+    /// # Errors
+    /// [`BadAmount::TooLarge`] when a sum has more digits than can be kept.
+    pub fn join(&mut self, part: &Self) -> Result<(), BadAmount> {
+        self.examined = self.examined.saturating_add(part.examined);
+        self.unnamed = self.unnamed.saturating_add(part.unnamed);
+        self.closed = self.closed.saturating_add(part.closed);
+        self.total.join(&part.total)?;
+        part.sets.iter().try_for_each(|(sets, change)| self.sets.entry(sets.clone()).or_default().join(change))
+    }
+
     /// Adds a row.
     ///
     /// # Errors
