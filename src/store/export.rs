@@ -228,7 +228,7 @@ pub struct ChargeRow {
 /// A charge that others correct. Whose, what about and for whom is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorrectedCharge {
-    /// Which charge period, from zero; none if it is outside of those that were asked for.
+    /// Which charge period, from zero; none if it is outside of those that were asked for, or itself corrects another charge.
     pub slot: Option<usize>,
     /// Why its transfers were made.
     pub kind: TransferKind,

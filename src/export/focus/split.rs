@@ -324,7 +324,7 @@ mod tests {
             per_million in prop::array::uniform6(0..100_000_000_000_000_i128),
         ) {
             let prices = UnitPrices { per_million, per_request: 0 };
-            let mut charge = Charge { transfers: 0, requests: 0, ..self::charge([0; 6], 0) };
+            let mut charge = Charge { transfers: 0, requests: 0, ..charge([0; 6], 0) };
             for call in &calls {
                 let exact: i128 = call.iter().zip(per_million).map(|(tokens, price)| i128::from(*tokens) * price).sum();
                 charge.usd += divide_half_even(exact, PER_MILLION);

@@ -17,9 +17,10 @@ with charges as materialized (
         transfers.grid_factor,
         transfers.market_factor,
         transfers.flags & $13::integer as flags,
-        -- The charge that a correction is about, so that it can be named: its period if it is in this export.
+        -- The charge that a correction is about, so that it can be named: its period if it is in this export, and if it is none
+        -- that corrects another.
         case
-            when original.period_at >= $2 and original.period_at < $3
+            when original.corrects is null and original.period_at >= $2 and original.period_at < $3
                 then width_bucket(original.period_at, $12::timestamptz[])
         end as of_slot,
         original.kind as of_kind,

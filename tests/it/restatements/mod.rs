@@ -2,6 +2,7 @@
 
 mod command;
 
+use chrono::TimeDelta;
 use counterfoil::auth::Scope;
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
@@ -12,7 +13,8 @@ use crate::support::service::TestService;
 
 /// Tenants, budgets of carbon, and calls on two grids in May and June.
 async fn world() -> TestService {
-    let service = TestService::start().await;
+    // Budgets count from the period in which they are made.
+    let service = TestService::start_at("2026-05-20T12:00:00Z").await;
     for tenant in ["acme", "bolt"] {
         service.call("PUT", &format!("/v1/tenants/{tenant}"), json!({"timezone": "Asia/Tokyo"})).await.ok();
     }
@@ -24,6 +26,7 @@ async fn world() -> TestService {
         let budget = json!({"scope": scope, "measure": measure, "limit": "100000000", "period": {"kind": "month"}, "timezone": "Etc/UTC", "enforcement": "hard"});
         service.call("PUT", &format!("/v1/budgets/{id}"), budget).await.ok();
     }
+    service.advance(TimeDelta::days(21));
     for (tenant, at, region) in [
         ("acme", "2026-05-30T10:00:00Z", "DEU"),
         ("acme", "2026-05-31T20:00:00Z", "DEU"),
