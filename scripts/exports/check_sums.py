@@ -51,8 +51,8 @@ COMMODITIES = {
     "GCO2E.EMB": "gco2e_embodied",
 }
 ASSERTION = re.compile(
-    r"(?:^    (?P<a>liabilities:supply:\S+)  0 \S+ = (?P<x>\S+) \"?(?P<u>[A-Z0-9.]+)\"?$)"
-    r"|(?:^\S+ balance (?P<b>Liabilities:Supply:\S+)  (?P<y>\S+) ~ 0 (?P<v>[A-Z0-9.]+)$)",
+    r"(?:^    (?P<a>(?:expenses|equity|liabilities):\S+)  0 \S+ = (?P<x>\S+) \"?(?P<u>[A-Z0-9.]+)\"?$)"
+    r"|(?:^\S+ balance (?P<b>(?:Expenses|Equity|Liabilities):\S+)  (?P<y>\S+) ~ 0 (?P<v>[A-Z0-9.]+)$)",
     re.MULTILINE,
 )
 
@@ -84,11 +84,19 @@ def main(path):
                 ).fetchone()[0]
                 add_up(file.name, unit, total * SCALE.get(kind, 1), balance if kind == "transfers" else supplied)
         if file.suffix in (".journal", ".ledger", ".beancount"):
-            totals = dict.fromkeys(COMMODITIES.values(), Decimal(0))
+            consumed = dict.fromkeys(COMMODITIES.values(), Decimal(0))
+            supply = dict(consumed)
             for found in ASSERTION.finditer(file.read_text()):
-                totals[COMMODITIES[found["u"] or found["v"]]] -= Decimal(found["x"] or found["y"])
-            for unit, total in totals.items():
-                add_up(file.name, unit, total)
+                supplies = (found["a"] or found["b"]).lower().startswith("liabilities:supply:")
+                amount = Decimal(found["x"] or found["y"])
+                unit = COMMODITIES[found["u"] or found["v"]]
+                if supplies:
+                    supply[unit] -= amount
+                else:
+                    consumed[unit] += amount
+            for unit in COMMODITIES.values():
+                add_up(f"{file.name}, suppliers", unit, supply[unit])
+                add_up(f"{file.name}, consumers", unit, consumed[unit])
     print("\n".join(wrong))
     return 1 if wrong or not compared else 0
 
