@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the demo on books of its own and takes out every export, for scripts/validate_exports.sh.
+# Runs the demo on books of its own, corrects them (a provider's invoice, new emission factors), and takes out every export,
+# for scripts/validate_exports.sh.
 #
 #   scripts/export_demo.sh FOLDER [PROGRAM]
 #
@@ -12,24 +13,54 @@ FOLDER=$(cd "$1" && pwd)
 PROGRAM=${2:-$ROOT/target/debug/counterfoil}
 readonly ROOT FOLDER PROGRAM
 # Only what an earlier run left; the folder may hold something else.
-rm -rf "$FOLDER/books" "$FOLDER"/{focus_*,transfers*,books_*.journal,books_*.ledger,books_*.beancount,ghg*,sci*,*.json}
+rm -rf "$FOLDER/books" "$FOLDER"/{focus_*,transfers*,books_*.journal,books_*.ledger,books_*.beancount,ghg*,sci*,*.json,invoice_*.csv}
 
 "$PROGRAM" demo --exit --json --listen 127.0.0.1:0 --data-dir "$FOLDER/books" >"$FOLDER/demo.json" 2>"$FOLDER/demo.log" \
     || { tail -5 "$FOLDER/demo.log" >&2; exit 1; }
 
-# What the ledger itself says; an instant in the middle of the trace, at which something stands on most accounts; and days
+# An instant in the middle of the trace, at which something stands on most accounts; and days
 # that hold all of it: the demo's past has months of its own, and it may be run anywhere in one.
-read -r MIDDLE FIRST LAST < <(python3 - "$FOLDER" <<'PYTHON'
+read -r MIDDLE FIRST RESTATED BEFORE LAST < <(python3 - "$FOLDER" <<'PYTHON'
 import datetime, json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
 demo = json.loads((folder / "demo.json").read_text())
-(folder / "trial_balance.json").write_text(json.dumps({"units": demo["trial_balance"]}))
 ended = datetime.datetime.fromisoformat(demo["at"].replace("Z", "+00:00"))
 middle = ended - datetime.timedelta(milliseconds=demo["speed"]["replay_ms"] / 2)
 day = datetime.timedelta(days=1)
-print(middle.strftime("%Y-%m-%dT%H:%M:%SZ"), (ended - 400 * day).date(), (ended + 2 * day).date())
+invoiced = (ended - 3 * day).date()
+# Less input and more output than the books have; and a model they have nothing of on that day, so that nobody knows whose it is.
+invoice = "day,model,bucket,quantity,usd\n"
+model = f"{invoiced},mistral-small-latest"
+(folder / "invoice_mistral.csv").write_text(f"{invoice}{model},input,1000,\n{model},output,900000000,\n")
+(folder / "invoice_openai.csv").write_text(f"{invoice}{invoiced},gpt-5-mini,output,9000000,\n")
+# The grids of this year, published anew, and a contract.
+def grid(zone, value, **more):
+    source = {"set": "audit", "title": "Grid audit", "publisher": "Example AB", "licence": "private", "tier": 2}
+    row = {"kind": "grid", "zone": zone, "g_per_kwh": value, "basis": "lifecycle", "accounting": "location"}
+    return row | {"valid_from": "2025-01-01T00:00:00Z", "source": source} | more
+grids = [grid("SWE", 41.5), grid("USA", 350.5), grid("WOR", 24.5, accounting="market_contract", provider="mistral")]
+(folder / "factors.json").write_text(json.dumps(grids))
+days = [(ended + days * day).date() for days in (-400, -9, -1, 2)]
+print(middle.strftime("%Y-%m-%dT%H:%M:%SZ"), *days)
 PYTHON
 )
+
+# correct WHAT ARGUMENT...: the last transactions of the journals stay calls, because the corrections are of days before.
+correct() {
+    "$PROGRAM" "$@" --data-dir "$FOLDER/books" >"$FOLDER/export.log" 2>&1 || { head -5 "$FOLDER/export.log" >&2; exit 1; }
+}
+for provider in mistral openai; do
+    correct reconcile "$FOLDER/invoice_$provider.csv" --provider "$provider" --approve
+done
+correct import factors "$FOLDER/factors.json" --apply
+correct restate --from "$RESTATED" --to "$BEFORE" --apply
+grep -q '^Posted' "$FOLDER/export.log" || { echo 'nothing was restated' >&2; exit 1; }
+
+# What the ledger itself says, once it has found no difference in its books.
+"$PROGRAM" verify --data-dir "$FOLDER/books" --json >"$FOLDER/verify.json" 2>"$FOLDER/export.log" \
+    || { head -20 "$FOLDER/verify.json" "$FOLDER/export.log" >&2; exit 1; }
+python3 -c 'import json, sys; json.dump({"units": json.load(sys.stdin)["trial_balance"]}, sys.stdout)' \
+    <"$FOLDER/verify.json" >"$FOLDER/trial_balance.json"
 
 # take WHAT FILE OPTION...
 take() {

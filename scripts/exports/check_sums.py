@@ -4,8 +4,9 @@
 
 The file has the ledger's own trial balance: `{"units": [{"unit": "usd", "debit": "12.5"}, ...]}`. In its folder every table
 that is there both as CSV and as Parquet must have the same rows, as often; and every export must add up to the balance, to
-the last digit, in each unit that it has. Exports named `*_part*` are of part of the books, and are only compared with their
-own Parquet.
+the last digit, in each unit that it has. The transfers add up to the debit side; the others count down what corrections took
+back, and add up to what the transfers say the suppliers gave. Exports named `*_part*` are of part of the books, and are only
+compared with their own Parquet.
 """
 
 import json
@@ -27,6 +28,7 @@ COLUMNS = {
         "gco2e_embodied": "gco2e_embodied",
     },
     "focus": {
+        "tokens": "x_Tokens",
         "usd": "BilledCost",
         "gco2e_usage_location": "x_UsageLocationBasedGrams",
         "gco2e_usage_market": "x_UsageMarketBasedGrams",
@@ -49,8 +51,8 @@ COMMODITIES = {
     "GCO2E.EMB": "gco2e_embodied",
 }
 ASSERTION = re.compile(
-    r"(?:^    (?P<a>expenses:usage:\S+)  0 \S+ = (?P<x>\S+) \"?(?P<u>[A-Z0-9.]+)\"?$)"
-    r"|(?:^\S+ balance (?P<b>Expenses:Usage:\S+)  (?P<y>\S+) ~ 0 (?P<v>[A-Z0-9.]+)$)",
+    r"(?:^    (?P<a>(?:expenses|equity|liabilities):\S+)  0 \S+ = (?P<x>\S+) \"?(?P<u>[A-Z0-9.]+)\"?$)"
+    r"|(?:^\S+ balance (?P<b>(?:Expenses|Equity|Liabilities):\S+)  (?P<y>\S+) ~ 0 (?P<v>[A-Z0-9.]+)$)",
     re.MULTILINE,
 )
 
@@ -60,12 +62,13 @@ def main(path):
     balance = {unit["unit"]: Decimal(unit["debit"]) for unit in json.loads(path.read_text())["units"]}
     wrong, compared = [], 0
     database = duckdb.connect()
+    supplied = {**balance, **net(database, path.with_name("transfers.csv"))}
 
-    def add_up(name, unit, found):
+    def add_up(name, unit, found, expected=supplied):
         nonlocal compared
         compared += 1
-        if found != balance[unit]:
-            wrong.append(f"{name}: {found} {unit}, and the ledger has {balance[unit]}")
+        if found != expected[unit]:
+            wrong.append(f"{name}: {found} {unit}, and the ledger has {expected[unit]}")
 
     for file in sorted(path.parent.iterdir()):
         kind = file.name.split("_")[0].split(".")[0]
@@ -79,20 +82,32 @@ def main(path):
                 total = database.execute(
                     f"select coalesce(sum(cast({column} as {EXACT})), 0) from {table(file)} where {WHERE.get(kind, 'true')}"
                 ).fetchone()[0]
-                add_up(file.name, unit, total * SCALE.get(kind, 1))
-        if kind == "focus" and file.suffix == ".csv":
-            tokens = database.execute(
-                f"select coalesce(sum(cast(ConsumedQuantity as {EXACT})), 0) from {table(file)} where ConsumedUnit = 'Tokens'"
-            ).fetchone()[0]
-            add_up(file.name, "tokens", tokens)
+                add_up(file.name, unit, total * SCALE.get(kind, 1), balance if kind == "transfers" else supplied)
         if file.suffix in (".journal", ".ledger", ".beancount"):
-            totals = dict.fromkeys(COMMODITIES.values(), Decimal(0))
+            consumed = dict.fromkeys(COMMODITIES.values(), Decimal(0))
+            supply = dict(consumed)
             for found in ASSERTION.finditer(file.read_text()):
-                totals[COMMODITIES[found["u"] or found["v"]]] += Decimal(found["x"] or found["y"])
-            for unit, total in totals.items():
-                add_up(file.name, unit, total)
+                supplies = (found["a"] or found["b"]).lower().startswith("liabilities:supply:")
+                amount = Decimal(found["x"] or found["y"])
+                unit = COMMODITIES[found["u"] or found["v"]]
+                if supplies:
+                    supply[unit] -= amount
+                else:
+                    consumed[unit] += amount
+            for unit in COMMODITIES.values():
+                add_up(f"{file.name}, suppliers", unit, supply[unit])
+                add_up(f"{file.name}, consumers", unit, consumed[unit])
     print("\n".join(wrong))
     return 1 if wrong or not compared else 0
+
+
+def net(database, transfers):
+    """What suppliers gave less what they got back, in each unit; nothing where there are no transfers."""
+    if not transfers.exists():
+        return {}
+    sign = "case when starts_with(debit_account, 'supply:') then -1 else 1 end"
+    sums = ", ".join(f"coalesce(sum({sign} * cast({column} as {EXACT})), 0)" for column in COLUMNS["transfers"].values())
+    return dict(zip(COLUMNS["transfers"], database.execute(f"select {sums} from {table(transfers)}").fetchone()))
 
 
 def table(file):

@@ -17,6 +17,7 @@ use super::AppError;
 use super::usage::{bucket_starts, start_of_day};
 use crate::clock::Clock;
 use crate::domain::calendar::{PeriodSpec, Zone};
+use crate::domain::carbon::FactorBook;
 use crate::domain::id::TenantId;
 use crate::export::ExportError;
 use crate::export::csv_file::CsvFile;
@@ -180,7 +181,8 @@ impl Exports {
         let starts: Vec<DateTime<Utc>> = periods.iter().map(|period| period.start).collect();
         let (prices, factors) = plan.snapshot.rates().await?;
         let table = table(query.format, focus::columns::columns(query.version), skip)?;
-        let writer = FocusWriter::new(table, query.version, periods, Terms::new(&prices, &factors)?);
+        let terms = Terms::new(&prices, &factors)?;
+        let writer = FocusWriter::new(table, query.version, periods, terms, Arc::new(FactorBook::new(factors)));
         let (begun, sender) = plan.begin(query.format);
         let Plan { mut snapshot, slice, balance, permit, .. } = plan;
         let writing = async move {
@@ -264,10 +266,10 @@ fn go_on(
 }
 
 /// The first instant of a span, and the first after it.
-type Ends = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+pub(super) type Ends = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 /// The instants of a span.
-fn span(asked: &SpanAsked, zone: Zone) -> Result<Ends, FieldError> {
+pub(super) fn span(asked: &SpanAsked, zone: Zone) -> Result<Ends, FieldError> {
     let instant = |field: &str, bound: Option<Bound>| match bound {
         None => Ok(None),
         Some(Bound::Instant(at)) => in_calendar(field, Some(at)),

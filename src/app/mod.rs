@@ -13,6 +13,7 @@
 //! | [`estimate`] | what a call would cost |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`reconcile`] | a provider's report against the books, true-ups, closed periods |
+//! | [`mod@restate`] | recorded grams, said anew by the factor book as it is now |
 //! | [`learned`] | what calls really use of what they ask for: learn, tell |
 //! | [`exports`] | whole periods, taken out |
 //! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
@@ -41,6 +42,7 @@ pub mod projection;
 pub mod rates;
 pub mod reconcile;
 pub mod reports;
+pub mod restate;
 pub mod runs;
 pub mod signals;
 pub mod start;

@@ -11,11 +11,13 @@
 //! | [`import`] | adds prices and factors from files |
 //! | [`verify`] | recomputes the books and compares |
 //! | [`mod@reconcile`] | compares a provider's report with the books, and trues them up |
+//! | [`mod@restate`] | says recorded grams anew by the factor book as it is now |
 //! | [`migrate`] | brings the tables up to date |
 //! | [`openapi`] | prints the document |
 
 pub mod backtest;
 pub mod bench;
+mod beside;
 pub mod boot;
 pub mod client;
 pub mod demo;
@@ -24,6 +26,7 @@ pub mod import;
 pub mod migrate;
 pub mod openapi;
 pub mod reconcile;
+pub mod restate;
 pub mod serve;
 pub mod table;
 pub mod token;
@@ -59,6 +62,7 @@ enum Command {
     // These are described by their arguments' own docs, which `--help` shows whole.
     Export(export::ExportArgs),
     Reconcile(reconcile::ReconcileArgs),
+    Restate(restate::RestateArgs),
     Verify(verify::VerifyArgs),
     Import(import::ImportArgs),
     Migrate(migrate::MigrateArgs),
@@ -80,6 +84,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(&args, &environment).await,
         Command::Verify(args) => verify::run(&args, &environment).await,
         Command::Reconcile(args) => reconcile::run(&args, &environment).await,
+        Command::Restate(args) => restate::run(&args, &environment).await,
         Command::Import(args) => import::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,
         Command::Openapi(args) => openapi::run(&args),

@@ -3,19 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::Value;
-use tokio_util::task::TaskTracker;
 
+use super::beside::Beside;
 use super::table::Look;
-use crate::app::{App, start};
-use crate::auth::{GrantKey, GrantSigner, LocalKey, SealKey, TokenRules, TrustedKeys, Verifier};
-use crate::clock::Clock;
-use crate::config::{AuthArgs, Environment, StoreArgs, StoreChoice};
-use crate::store::embedded::Ownership;
-use crate::store::open::open_store;
+use crate::app::App;
+use crate::config::{AuthArgs, Environment, StoreArgs};
 use crate::wire::reconciliation::{ReconciliationBody, ReconciliationRequest, ReconciliationState};
 
 /// Who sends reports from the command line.
@@ -91,29 +86,9 @@ fn request(args: &ReconcileArgs) -> anyhow::Result<ReconciliationRequest> {
 
 pub(super) async fn run(args: &ReconcileArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     let request = request(args)?;
-    if let StoreChoice::Private { data_dir } = args.store.choose(environment)? {
-        anyhow::ensure!(data_dir.is_dir(), "there is no folder {}: name the one that `serve` uses", data_dir.display());
-    }
-    let opened = open_store(&args.store, environment, Ownership::Beside, Arc::new(|_: &str| {})).await?;
-    let clock = Clock::system();
-    let options = opened.connect_options();
-    start::prepare(&options, &clock).await?;
-    // Nobody asks for tokens or grants here; the keys are those of the service.
-    let keys_dir = args.auth.keys_dir(&args.store, environment)?;
-    let keys = TrustedKeys::none().with_local(&LocalKey::load_or_create(&keys_dir)?);
-    let verifier = Arc::new(Verifier::new(TokenRules::local(), keys));
-    let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
-    let seals = Arc::new(SealKey::load_or_create(&keys_dir)?);
-    let tasks = TaskTracker::new();
-    let app = start::start(&options, clock, verifier, grants, seals, &tasks).await?;
-    let pool = app.pool.clone();
-    let answer = reconcile(&app, &request, args.approve).await;
-    // The lane ends when its last sender is gone.
-    drop(app);
-    tasks.close();
-    tasks.wait().await;
-    pool.close().await;
-    opened.stop().await?;
+    let beside = Beside::start(&args.store, &args.auth, environment).await?;
+    let answer = reconcile(&beside.app, &request, args.approve).await;
+    beside.stop().await?;
     let answer = answer?;
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -103,7 +103,7 @@ fn always() -> Validity {
     Validity::new(at("2020-01-01T00:00:00Z"), None).unwrap()
 }
 
-fn model_factor(id: i64, provider: &str, model: &str, billions: f64) -> Factor {
+pub(crate) fn model_factor(id: i64, provider: &str, model: &str, billions: f64) -> Factor {
     let size = ModelSize {
         active_params_b: Interval::point(billions),
         total_params_b: Interval::point(billions),
@@ -122,7 +122,7 @@ fn model_factor(id: i64, provider: &str, model: &str, billions: f64) -> Factor {
     })
 }
 
-fn grid_factor(id: i64, zone: &str, g_per_kwh: f64, contract_of: Option<&str>) -> Factor {
+pub(crate) fn grid_factor(id: i64, zone: &str, g_per_kwh: f64, contract_of: Option<&str>) -> Factor {
     Factor::Grid(GridFactor {
         id: FactorId(id),
         zone: GridZone::parse(zone).unwrap(),
@@ -158,8 +158,8 @@ fn region_factor(id: i64, region: &str, zone: &str) -> Factor {
     })
 }
 
-fn factors() -> FactorBook {
-    FactorBook::new([
+fn factors() -> [Factor; 17] {
+    [
         model_factor(1, "openai", "gpt-4o", 88.0),
         model_factor(2, "openai", "gpt-4o-mini", 8.0),
         model_factor(3, "anthropic", "claude-sonnet-4-5", 120.0),
@@ -177,13 +177,19 @@ fn factors() -> FactorBook {
         serving_factor(23, "unit"),
         region_factor(30, "us-east", "USA"),
         region_factor(31, "eu-central", "DEU"),
-    ])
+    ]
+}
+
+/// The rates of [`rates`], and more factors beside them.
+pub(crate) fn rates_with(more: impl IntoIterator<Item = Factor>) -> Arc<RateBooks> {
+    let factors = FactorBook::new(factors().into_iter().chain(more)).into();
+    Arc::new(RateBooks { factors, ..RateBooks::clone(&rates()) })
 }
 
 /// `unit/one` costs a dollar a token, whatever the bucket, and `unit/two` half of that.
 pub(crate) fn rates() -> Arc<RateBooks> {
     static RATES: LazyLock<Arc<RateBooks>> = LazyLock::new(|| {
-        let (prices, factors) = (Arc::new(prices()), Arc::new(factors()));
+        let (prices, factors) = (Arc::new(prices()), Arc::new(FactorBook::new(factors())));
         Arc::new(RateBooks { prices, factors, profile: Profile::Extended1 })
     });
     Arc::clone(&RATES)

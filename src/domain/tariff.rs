@@ -10,7 +10,9 @@ use chrono::{DateTime, Utc};
 
 use super::amounts::{Amounts, BadAmount, Tokens};
 use super::budget::measure::Consumption;
-use super::carbon::{CarbonInputs, FactorBook, FactorId, GridFallback, Profile, RegionFallback};
+use super::carbon::{
+    CarbonInputs, FactorBook, FactorId, Fallbacks, GridFallback, Profile, RecordedFactors, RegionFallback,
+};
 use super::id::{ModelId, ProviderId, RegionId};
 use super::price::book::{Found, PriceBook};
 use super::price::{PriceError, PriceId, ServiceTier, price_calls};
@@ -42,6 +44,9 @@ impl Flags {
     /// More was used than a budget held by a learned rule. The bits between are for others.
     pub const LEARNED_OVERRUN: Self = Self(1 << 10);
 
+    /// A declared fallback stood in for an emission factor.
+    pub const FACTOR_FALLBACKS: Self = Self::MODEL_FACTOR_FALLBACK.with(Self::GRID_FACTOR_FALLBACK);
+
     const NAMES: [(Self, &'static str); 9] = [
         (Self::UNPRICED, "unpriced_model"),
         (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
@@ -64,6 +69,27 @@ impl Flags {
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// Those that are set in both.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What had to be assumed to find emission factors.
+    #[must_use]
+    pub const fn assumed(fallbacks: &Fallbacks) -> Self {
+        let mut flags = Self::NONE;
+        if fallbacks.model.is_some() {
+            flags = flags.with(Self::MODEL_FACTOR_FALLBACK);
+        }
+        if matches!(fallbacks.grid, Some(GridFallback::WorldAverage))
+            || matches!(fallbacks.region, Some(RegionFallback::Unknown | RegionFallback::NotGiven))
+        {
+            flags = flags.with(Self::GRID_FACTOR_FALLBACK);
+        }
+        flags
     }
 
     /// Whether all of those are set.
@@ -111,6 +137,15 @@ pub struct Provenance {
     pub grid_factor: Option<FactorId>,
     /// The row of the market-based intensity, if a contract is known.
     pub market_factor: Option<FactorId>,
+}
+
+impl Provenance {
+    /// The rows of the factor book.
+    #[must_use]
+    pub const fn factors(&self) -> RecordedFactors {
+        let Self { profile, model_factor: model, grid_factor: grid, market_factor: market, .. } = *self;
+        RecordedFactors { profile, model, grid, market }
+    }
 }
 
 /// What a call costs, and on which rows that stands.
@@ -204,15 +239,8 @@ impl Tariff<'_> {
         };
         // The duration of one call says nothing about the sum of several.
         let grams = self.carbon.grams(usage, latency.filter(|_| requests == 1))?;
-        let resolved = &self.carbon.resolved;
-        if resolved.fallbacks.model.is_some() {
-            flags = flags.with(Flags::MODEL_FACTOR_FALLBACK);
-        }
-        if matches!(resolved.fallbacks.grid, Some(GridFallback::WorldAverage))
-            || matches!(resolved.fallbacks.region, Some(RegionFallback::Unknown | RegionFallback::NotGiven))
-        {
-            flags = flags.with(Flags::GRID_FACTOR_FALLBACK);
-        }
+        flags = flags.with(Flags::assumed(&self.carbon.resolved.fallbacks));
+        let factors = self.carbon.factors();
         let amounts = Amounts {
             tokens: usage.total()?,
             usd: priced.usd,
@@ -223,10 +251,10 @@ impl Tariff<'_> {
         let provenance = Provenance {
             price: Some(row),
             tier_from: priced.tier_from,
-            profile: self.carbon.profile,
-            model_factor: resolved.model.as_ref().map(|factor| factor.id),
-            grid_factor: resolved.grid.as_ref().map(|factor| factor.id),
-            market_factor: resolved.market.as_ref().map(|factor| factor.id),
+            profile: factors.profile,
+            model_factor: factors.model,
+            grid_factor: factors.grid,
+            market_factor: factors.market,
         };
         Ok(Priced { consumption: Consumption { requests, usage: *usage, amounts }, provenance, flags })
     }

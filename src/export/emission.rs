@@ -13,7 +13,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::amounts::{BadAmount, Grams};
 use crate::domain::carbon::recorded::Bounds;
-use crate::domain::carbon::{CarbonGrams, CarbonInputs, FactorBook, RecordedCarbon, RecordedFactors};
+use crate::domain::carbon::{CarbonGrams, CarbonInputs, FactorBook, Profile, RecordedCarbon, RecordedFactors};
 use crate::domain::id::{FeatureId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::ledger::transfer::TransferKind;
 use crate::domain::tariff::Flags;
@@ -105,7 +105,9 @@ pub struct Emission {
     pub requests: u32,
     /// Its tokens.
     pub usage: Usage,
-    /// How long it took, if that was taken into account: not for sums of several calls, nor for estimates.
+    /// The tokens that its grams were computed from: its own, but for a correction of grams alone, which has none.
+    pub basis: Usage,
+    /// How long that took, if that was taken into account: not for sums of several calls, nor for estimates.
     pub latency: Option<Duration>,
     /// The rows it was posted with.
     pub factors: RecordedFactors,
@@ -113,6 +115,8 @@ pub struct Emission {
     pub posted: CarbonGrams,
     /// What is remarkable about it.
     pub flags: Flags,
+    /// When it happened: the instant whose factors hold for it.
+    pub occurred_at: DateTime<Utc>,
     /// The instant it is counted at.
     pub at: DateTime<Utc>,
 }
@@ -122,8 +126,7 @@ impl Emission {
     /// that hold for its calls by their date.
     #[must_use]
     pub fn names_no_rows(&self) -> bool {
-        let RecordedFactors { model, grid, market, .. } = self.factors;
-        self.entry != Entry::Activity && model.is_none() && grid.is_none() && market.is_none()
+        self.entry != Entry::Activity && self.factors.is_empty()
     }
 }
 
@@ -167,7 +170,7 @@ pub fn decimals(bounds: Bounds<Grams>) -> Bounds<Decimal> {
 }
 
 /// What calls must have in common to stand on the same rows.
-type Kind = (RecordedFactors, ProviderId, ModelId, Option<RegionId>, i64, bool);
+type Kind = (Result<RecordedFactors, Profile>, ProviderId, ModelId, Option<RegionId>, i64);
 
 /// Makes ranges again.
 #[derive(Debug)]
@@ -188,26 +191,37 @@ impl Recaller {
     /// # Errors
     /// [`BadAmount::TooLarge`] when a figure cannot be kept.
     pub fn recall(&mut self, emission: &Emission) -> Result<(RecordedCarbon, Arc<CarbonInputs>), BadAmount> {
-        let Emission { factors, provider, model, region, at, .. } = emission;
-        let hour = at.timestamp().div_euclid(HOUR_S);
-        let kind = (*factors, provider.clone(), model.clone(), region.clone(), hour, emission.names_no_rows());
-        let inputs = if let Some(inputs) = self.known.get(&kind) {
-            Arc::clone(inputs)
-        } else {
-            if self.known.len() >= REMEMBERED_MAX {
-                self.known.clear();
-            }
-            let inputs = if emission.names_no_rows() {
-                self.book.resolve(factors.profile, provider, model, region.as_ref(), None, *at)
-            } else {
-                self.book.recall(*factors, provider, model, region.as_ref(), *at)
-            };
-            let inputs = Arc::new(inputs);
-            self.known.insert(kind, Arc::clone(&inputs));
-            inputs
-        };
-        let carbon = inputs.recorded(&emission.usage, emission.latency, emission.posted)?;
+        let Emission { factors, provider, model, region, occurred_at, .. } = emission;
+        let named = Some(*factors).filter(|_| !emission.names_no_rows()).ok_or(factors.profile);
+        let inputs = self.inputs(named, provider, model, region.as_ref(), *occurred_at);
+        let carbon = inputs.recorded(&emission.basis, emission.latency, emission.posted)?;
         Ok((carbon, inputs))
+    }
+
+    /// The inputs of calls by the rows that they name; of those that name none by the rows that hold for them.
+    pub fn inputs(
+        &mut self,
+        named: Result<RecordedFactors, Profile>,
+        provider: &ProviderId,
+        model: &ModelId,
+        region: Option<&RegionId>,
+        at: DateTime<Utc>,
+    ) -> Arc<CarbonInputs> {
+        let hour = at.timestamp().div_euclid(HOUR_S);
+        let kind = (named, provider.clone(), model.clone(), region.cloned(), hour);
+        if let Some(inputs) = self.known.get(&kind) {
+            return Arc::clone(inputs);
+        }
+        if self.known.len() >= REMEMBERED_MAX {
+            self.known.clear();
+        }
+        let inputs = match named {
+            Ok(factors) => self.book.recall(factors, provider, model, region, at),
+            Err(profile) => self.book.resolve(profile, provider, model, region, None, at),
+        };
+        let inputs = Arc::new(inputs);
+        self.known.insert(kind, Arc::clone(&inputs));
+        inputs
     }
 }
 
@@ -216,7 +230,6 @@ pub(crate) mod tests {
     use rust_decimal::dec;
 
     use super::*;
-    use crate::domain::carbon::Profile;
     use crate::domain::fixtures::{at, call, rates, usage};
 
     /// A call as it would have been posted: the fixtures' books priced it.
@@ -233,15 +246,12 @@ pub(crate) mod tests {
             region: call.region,
             requests: 1,
             usage,
+            basis: usage,
             latency: None,
-            factors: RecordedFactors {
-                profile: Profile::Extended1,
-                model: inputs.resolved.model.as_ref().map(|row| row.id),
-                grid: inputs.resolved.grid.as_ref().map(|row| row.id),
-                market: inputs.resolved.market.as_ref().map(|row| row.id),
-            },
+            factors: inputs.factors(),
             posted: inputs.grams(&usage, None).unwrap(),
             flags: Flags::NONE,
+            occurred_at: at,
             at,
         }
     }
@@ -277,7 +287,7 @@ pub(crate) mod tests {
         let mut recaller = Recaller::new(Arc::clone(&rates().factors));
         let mut emission = posted("a/b openai/gpt-4o", [1, 0, 0, 0, 1, 0], "2026-01-01T00:00:00Z");
         for hour in 0..5_000 {
-            emission.at = at("2026-01-01T00:00:00Z") + chrono::TimeDelta::hours(hour);
+            emission.occurred_at = at("2026-01-01T00:00:00Z") + chrono::TimeDelta::hours(hour);
             recaller.recall(&emission).unwrap();
         }
         assert!(recaller.known.len() <= REMEMBERED_MAX);

@@ -127,7 +127,25 @@ fn labels(row: &JournalRow) -> Result<Option<String>, StoreError> {
 }
 
 fn flags(row: &JournalRow) -> Result<Flags, StoreError> {
-    u32::try_from(row.flags).map(Flags::from_bits).map_err(|_| bad("flags"))
+    flags_of(row.flags)
+}
+
+fn flags_of(bits: i32) -> Result<Flags, StoreError> {
+    u32::try_from(bits).map(Flags::from_bits).map_err(|_| bad("flags"))
+}
+
+fn tokens_of(buckets: [i64; 6]) -> Result<Usage, StoreError> {
+    let tokens =
+        |count: i64| u64::try_from(count).ok().and_then(|count| Tokens::new(count).ok()).ok_or_else(|| bad("tokens"));
+    let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = buckets.map(tokens);
+    Ok(Usage {
+        input: input?,
+        cache_read: cache_read?,
+        cache_write_5m: cache_write_5m?,
+        cache_write_1h: cache_write_1h?,
+        output: output?,
+        reasoning: reasoning?,
+    })
 }
 
 fn bad(column: &str) -> StoreError {
@@ -139,15 +157,18 @@ fn bad(column: &str) -> StoreError {
 /// # Errors
 /// When a column holds what was never written.
 pub fn emission(row: &JournalRow) -> Result<Emission, StoreError> {
-    let tokens =
-        |count: i64| u64::try_from(count).ok().and_then(|count| Tokens::new(count).ok()).ok_or_else(|| bad("tokens"));
-    let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = row.buckets.map(tokens);
     let grams = |grams: Decimal| Grams::new(grams).map_err(StoreError::Unkeepable);
     let factor = |id: Option<i64>| id.map(FactorId);
     let flags = flags(row)?;
+    let usage = tokens_of(row.buckets)?;
+    // The grams of a correction of grams alone are those of the call it corrects, of whose tokens it has none.
+    let (basis, requests, priced_with, latency_ms) = match &row.of {
+        Some(of) => (tokens_of(of.buckets)?, of.requests, flags_of(of.flags)?, of.latency_ms),
+        None => (usage, row.requests, flags, row.latency_ms),
+    };
     // As it was priced: neither the duration of a call whose tokens are an estimate, nor that of several calls, was used.
-    let timed = row.requests == 1 && !flags.contains(Flags::UNCONFIRMED);
-    let latency = row.latency_ms.filter(|_| timed).and_then(|ms| u64::try_from(ms).ok());
+    let timed = requests == 1 && !priced_with.contains(Flags::UNCONFIRMED);
+    let latency = latency_ms.filter(|_| timed).and_then(|ms| u64::try_from(ms).ok());
     Ok(Emission {
         entry: Entry::of(row.kind, gives_back(row)),
         tenant: TenantId::stored(&row.tenant).map_err(|_| bad("tenant"))?,
@@ -156,14 +177,8 @@ pub fn emission(row: &JournalRow) -> Result<Emission, StoreError> {
         model: row.model.parse().map_err(|_| bad("model"))?,
         region: row.region.as_deref().map(str::parse).transpose().map_err(|_| bad("region"))?,
         requests: u32::try_from(row.requests).map_err(|_| bad("requests"))?,
-        usage: Usage {
-            input: input?,
-            cache_read: cache_read?,
-            cache_write_5m: cache_write_5m?,
-            cache_write_1h: cache_write_1h?,
-            output: output?,
-            reasoning: reasoning?,
-        },
+        usage,
+        basis,
         latency: latency.map(Duration::from_millis),
         factors: RecordedFactors {
             profile: Profile::parse(&row.carbon_profile).map_err(|_| bad("carbon_profile"))?,
@@ -177,6 +192,7 @@ pub fn emission(row: &JournalRow) -> Result<Emission, StoreError> {
             embodied: grams(row.sums.gco2e_embodied)?,
         },
         flags,
+        occurred_at: row.occurred_at,
         at: row.period_at,
     })
 }

@@ -32,6 +32,7 @@ const CONTRACT: Contract = Contract {
         ("factors", "The factor book: dated, sourced, append-only."),
         ("estimate", "What a call would cost, and why."),
         ("reconciliations", "A provider's report against the books, and its true-ups."),
+        ("restatements", "Recorded grams, said anew by the factor book as it is now."),
         ("periods", "What is closed."),
         ("calendar", "Which period holds an instant."),
         ("exports", "Whole periods, taken out as files that tie to the trial balance."),

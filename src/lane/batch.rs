@@ -467,10 +467,12 @@ fn call_of<'a>(books: &'a Books, command: &'a Command) -> Option<&'a Dimensions>
         return None;
     }
     let of_known_tenant = |call: &&Dimensions| books.catalogue.tenant(&call.tenant).is_some();
+    let of_known_or_nobody = |call: &&Dimensions| call.tenant.is_nobody() || of_known_tenant(call);
     match &command.action {
         Action::Reserve(reserve) => Some(&reserve.call).filter(of_known_tenant),
         Action::PostUsage(post) => Some(&post.call).filter(of_known_tenant),
-        Action::Adjust(adjust) => Some(&adjust.call).filter(|call| call.tenant.is_nobody() || of_known_tenant(call)),
+        Action::Adjust(adjust) => Some(&adjust.call).filter(of_known_or_nobody),
+        Action::Restate(restate) => Some(&restate.reversal.call).filter(of_known_or_nobody),
         Action::Settle(_) | Action::Release(_) | Action::Extend(_) => {
             let id = command.action.reservation()?;
             books.reservations.get(&id).map(|reservation| &reservation.call)

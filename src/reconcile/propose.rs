@@ -22,10 +22,11 @@ use crate::domain::amounts::{Amounts, BadAmount, Grams, Tokens, Usd};
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
+use crate::domain::carbon::RecordedFactors;
 use crate::domain::id::{FeatureId, ProviderId, TenantId, TransferId};
 use crate::domain::ledger::transfer::{Direction, Transfer};
 use crate::domain::price::ServiceTier;
-use crate::domain::tariff::{RateBooks, TariffError};
+use crate::domain::tariff::{Flags, Priced, RateBooks, TariffError};
 use crate::domain::usage::{Bucket, Usage};
 
 /// When on its day a true-up of no single call occurs: at noon, which is that day in the zones of most people.
@@ -44,6 +45,10 @@ pub struct TrueUp {
     pub priority: Priority,
     /// What moves.
     pub consumption: Consumption,
+    /// The factor rows that its grams stand on; none where there are no tokens.
+    pub factors: Option<RecordedFactors>,
+    /// What these had to assume.
+    pub assumed: Flags,
     /// The unconfirmed call it replaces, if one.
     pub corrects: Option<TransferId>,
     /// When it counts.
@@ -78,6 +83,9 @@ pub fn propose(
     }
     Ok(made)
 }
+
+/// What moves, and how its tokens were priced if there are any.
+type Moved = (Consumption, Option<Priced>);
 
 /// What a line still lacks or has too much, while its true-ups are made.
 struct Rest<'a> {
@@ -148,19 +156,21 @@ impl<'a> Rest<'a> {
         };
         let noon = NaiveTime::from_hms_opt(NOON_HOUR, 0, 0).unwrap_or(NaiveTime::MIN);
         let occurred_at = self.line.day.and_time(noon).and_utc();
-        let row = |direction, consumption| TrueUp {
+        let row = |direction, (consumption, priced): Moved| TrueUp {
             direction,
             call: call.clone(),
             priority: Priority::Standard,
             consumption,
+            factors: priced.map(|priced| priced.provenance.factors()),
+            assumed: priced.map_or(Flags::NONE, |priced| priced.flags.common(Flags::FACTOR_FALLBACKS)),
             corrects: None,
             occurred_at,
         };
         let forward = self.forward(&call, occurred_at, rates)?;
         let reverse = self.reverse(&call, occurred_at, rates)?;
-        let moves = |consumption: &Consumption| *consumption != Consumption::default();
-        made.extend(Some(reverse).filter(moves).map(|consumption| row(Direction::Reverse, consumption)));
-        made.extend(Some(forward).filter(moves).map(|consumption| row(Direction::Forward, consumption)));
+        let moves = |(consumption, _): &Moved| *consumption != Consumption::default();
+        made.extend(Some(reverse).filter(moves).map(|moved| row(Direction::Reverse, moved)));
+        made.extend(Some(forward).filter(moves).map(|moved| row(Direction::Forward, moved)));
         Ok(())
     }
 
@@ -186,18 +196,19 @@ impl<'a> Rest<'a> {
             return Ok(None);
         }
         let usage = usage(&taken)?;
-        let amounts = if usage == whole.usage {
-            whole.amounts
+        let (amounts, priced) = if usage == whole.usage {
+            (whole.amounts, call.priced)
         } else {
             let priced = self.price(&call.call, call.occurred_at, &usage, whole.requests, rates)?;
             let (part, all) = (priced.consumption.amounts, whole.amounts);
-            Amounts {
+            let amounts = Amounts {
                 tokens: usage.total()?,
                 usd: part.usd.min(all.usd),
                 gco2e_usage_location: part.gco2e_usage_location.min(all.gco2e_usage_location),
                 gco2e_usage_market: part.gco2e_usage_market.min(all.gco2e_usage_market),
                 gco2e_embodied: part.gco2e_embodied.min(all.gco2e_embodied),
-            }
+            };
+            (amounts, priced)
         };
         // A call that was never billed is one request less, where the report counts requests.
         let gone = usage == whole.usage && self.requests <= i64::from(whole.requests).saturating_neg();
@@ -216,6 +227,8 @@ impl<'a> Rest<'a> {
             call: call.call.clone(),
             priority: call.priority,
             consumption: Consumption { requests, usage, amounts },
+            factors: Some(priced.provenance.factors()),
+            assumed: priced.flags.common(Flags::FACTOR_FALLBACKS),
             corrects: Some(call.id),
             occurred_at: call.occurred_at,
         }))
@@ -228,7 +241,7 @@ impl<'a> Rest<'a> {
         usage: &Usage,
         requests: u32,
         rates: &RateBooks,
-    ) -> Result<crate::domain::tariff::Priced, CannotPropose> {
+    ) -> Result<Priced, CannotPropose> {
         let region = call.region.as_ref();
         let tariff = rates.tariff(&call.provider, &call.model, ServiceTier::Standard, region, at);
         // How many calls a sum is of chooses its context tier: as told, else by the mean of the day's own calls.
@@ -244,25 +257,26 @@ impl<'a> Rest<'a> {
     }
 
     /// What the books lack.
-    fn forward(&self, call: &Dimensions, at: DateTime<Utc>, rates: &RateBooks) -> Result<Consumption, CannotPropose> {
+    fn forward(&self, call: &Dimensions, at: DateTime<Utc>, rates: &RateBooks) -> Result<Moved, CannotPropose> {
         let mut lacking = Counts::default();
         for (bucket, count) in &self.more {
             lacking.add(*bucket, *count).ok_or_else(beyond)?;
         }
         let requests = u32::try_from(self.requests.max(0)).map_err(too_large)?;
         let usage = usage(&lacking)?;
-        let mut amounts = Amounts::default();
+        let mut priced = None;
         if !lacking.is_zero() {
-            amounts = self.price(call, at, &usage, requests, rates)?.consumption.amounts;
+            priced = Some(self.price(call, at, &usage, requests, rates)?);
         }
+        let mut amounts = priced.map_or_else(Amounts::default, |priced| priced.consumption.amounts);
         if let Some(usd) = self.usd {
             amounts.usd = Usd::new(usd.max(Decimal::ZERO))?;
         }
-        Ok(Consumption { requests, usage, amounts })
+        Ok((Consumption { requests, usage, amounts }, priced))
     }
 
     /// What they have too much.
-    fn reverse(&self, call: &Dimensions, at: DateTime<Utc>, rates: &RateBooks) -> Result<Consumption, CannotPropose> {
+    fn reverse(&self, call: &Dimensions, at: DateTime<Utc>, rates: &RateBooks) -> Result<Moved, CannotPropose> {
         let mut taken = Counts::default();
         for (folded, count) in &self.less {
             let mut left = *count;
@@ -275,9 +289,9 @@ impl<'a> Rest<'a> {
         }
         let requests = u32::try_from(self.requests.saturating_neg().max(0)).map_err(too_large)?;
         let usage = usage(&taken)?;
-        let mut amounts = Amounts::default();
+        let (mut amounts, mut by) = (Amounts::default(), None);
         if !taken.is_zero() {
-            let priced = self.price(call, at, &usage, requests, rates)?.consumption.amounts;
+            let priced = by.insert(self.price(call, at, &usage, requests, rates)?).consumption.amounts;
             let all_of_it =
                 taken == self.ours.tokens || self.ours.tokens.less(&taken).is_some_and(|rest| rest.is_zero());
             // What is taken back whole takes everything along; otherwise never more than there is.
@@ -297,7 +311,7 @@ impl<'a> Rest<'a> {
         if let Some(usd) = self.usd {
             amounts.usd = Usd::new(usd.min(Decimal::ZERO).abs())?;
         }
-        Ok(Consumption { requests, usage, amounts })
+        Ok((Consumption { requests, usage, amounts }, by))
     }
 }
 

@@ -126,7 +126,7 @@ fn open_counter(row: &PgRow) -> Result<OpenCounter, StoreError> {
         id,
         counter,
         end: row.try_get("period_end")?,
-        tenant: tenant.map(|tenant| TenantId::parse(tenant).map_err(StoreError::name("tenant"))).transpose()?,
+        tenant: tenant.map(|tenant| TenantId::stored(tenant).map_err(StoreError::name("tenant"))).transpose()?,
     })
 }
 
@@ -214,7 +214,7 @@ pub async fn open(connection: &mut PgConnection) -> Result<BTreeMap<Cause, OpenF
         };
         let key: Option<String> = row.try_get("key")?;
         let tenant: Option<&str> = row.try_get("tenant")?;
-        let tenant = tenant.map(|tenant| TenantId::parse(tenant).map_err(StoreError::name("tenant"))).transpose()?;
+        let tenant = tenant.map(|tenant| TenantId::stored(tenant).map_err(StoreError::name("tenant"))).transpose()?;
         let budget = row.try_get("budget")?;
         let one = OpenFound { open, tenant, budget, key: key.unwrap_or_default() };
         found.insert(Cause::stored(row.try_get("cause")?), one);

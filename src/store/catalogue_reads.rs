@@ -264,7 +264,7 @@ pub async fn open_counters(
         let (CounterId { key, start, .. }, counter) = super::lane::counter_from_row(row)?;
         let tenant: Option<&str> = row.try_get("tenant")?;
         let open = found.entry(key).or_default();
-        open.tenant = tenant.map(|tenant| TenantId::parse(tenant).map_err(StoreError::name("tenant"))).transpose()?;
+        open.tenant = tenant.map(|tenant| TenantId::stored(tenant).map_err(StoreError::name("tenant"))).transpose()?;
         open.counters.insert(start, counter);
     }
     Ok(found)

@@ -157,6 +157,19 @@ pub struct JournalRow {
     pub period_at: DateTime<Utc>,
     pub reservation: Option<Uuid>,
     pub corrects: Option<Uuid>,
+    /// The call whose grams it corrects, if it moves grams alone.
+    pub of: Option<CorrectedCall>,
+}
+
+/// What grams are computed from, of a call whose grams are corrected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the journal's columns")]
+pub struct CorrectedCall {
+    pub requests: i32,
+    /// In the order of [`crate::domain::usage::Bucket::ALL`].
+    pub buckets: [i64; 6],
+    pub latency_ms: Option<i32>,
+    pub flags: i32,
 }
 
 /// Transfers of one charge period, account, price and set of factors, added up.
@@ -206,6 +219,37 @@ pub struct ChargeRow {
     pub usd: Decimal,
     /// Grams: location-based, market-based, embodied.
     pub grams: [Decimal; 3],
+    /// The charge that they correct, if they correct one.
+    pub of: Option<CorrectedCharge>,
+    /// The one transfer that all of them correct, if it is one.
+    pub corrects: Option<String>,
+}
+
+/// A charge that others correct. Whose, what about and for whom is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorrectedCharge {
+    /// Which charge period, from zero; none if it is outside of those that were asked for, or itself corrects another charge.
+    pub slot: Option<usize>,
+    /// Why its transfers were made.
+    pub kind: TransferKind,
+    /// Whether they went back.
+    pub returned: bool,
+    /// The price row.
+    pub price: Option<PriceId>,
+    /// The tier of that row.
+    pub price_tier_from: u64,
+    /// The carbon method.
+    pub carbon_profile: Profile,
+    /// The row of the model's parameters.
+    pub model_factor: Option<FactorId>,
+    /// The row of the grid.
+    pub grid_factor: Option<FactorId>,
+    /// The row of contracts.
+    pub market_factor: Option<FactorId>,
+    /// What is remarkable, of the flags that were asked for.
+    pub flags: Flags,
+    /// Tokens of the transfers that are corrected, in the order of [`crate::domain::usage::Bucket::ALL`].
+    pub buckets: [u64; 6],
 }
 
 /// One snapshot of the books, for one export. Confined to a tenant's rows if it is opened for one.
@@ -397,24 +441,75 @@ pub(super) fn journal_row(row: &PgRow) -> Result<JournalRow, StoreError> {
         period_at: row.try_get(38)?,
         reservation: row.try_get(39)?,
         corrects: row.try_get(40)?,
+        of: row.try_get::<Option<Vec<Option<i64>>>, _>(42)?.map(|figures| corrected_call(&figures)).transpose()?,
     })
 }
 
-fn charge_row(row: &PgRow) -> Result<ChargeRow, StoreError> {
-    let count = |place: usize, column: &str| {
-        let count: i64 = row.try_get(place)?;
-        u64::try_from(count).map_err(|_| StoreError::Row(column.to_owned()))
-    };
+/// From requests, buckets, flags and latency.
+fn corrected_call(figures: &[Option<i64>]) -> Result<CorrectedCall, StoreError> {
+    let bad = || StoreError::Row("corrects".to_owned());
+    let [Some(requests), buckets @ .., Some(flags), latency_ms] = figures else { return Err(bad()) };
+    let int = |figure: i64| i32::try_from(figure).map_err(|_| bad());
+    let buckets = buckets.iter().copied().collect::<Option<Vec<i64>>>().ok_or_else(bad)?;
+    Ok(CorrectedCall {
+        requests: int(*requests)?,
+        buckets: buckets.try_into().map_err(|_| bad())?,
+        latency_ms: latency_ms.map(int).transpose()?,
+        flags: int(*flags)?,
+    })
+}
+
+fn count(row: &PgRow, place: usize, column: &str) -> Result<u64, StoreError> {
+    let count: i64 = row.try_get(place)?;
+    u64::try_from(count).map_err(|_| StoreError::Row(column.to_owned()))
+}
+
+/// `width_bucket` counts from one.
+fn slot(place: i32) -> Result<usize, StoreError> {
+    usize::try_from(place.saturating_sub(1)).map_err(|_| StoreError::Row("period_at".to_owned()))
+}
+
+fn buckets(row: &PgRow, first: usize) -> Result<[u64; 6], StoreError> {
     let mut buckets = [0; 6];
-    for (place, bucket) in (19..).zip(&mut buckets) {
-        *bucket = count(place, "tokens")?;
+    for (place, bucket) in (first..).zip(&mut buckets) {
+        *bucket = count(row, place, "tokens")?;
     }
-    let slot: i32 = row.try_get(0)?;
-    let flags: i32 = row.try_get(16)?;
-    let profile: &str = row.try_get(12)?;
+    Ok(buckets)
+}
+
+fn profile(row: &PgRow, place: usize) -> Result<Profile, StoreError> {
+    Profile::parse(row.try_get(place)?).map_err(|_| StoreError::Row("carbon_profile".to_owned()))
+}
+
+fn flags(row: &PgRow, place: usize) -> Result<Flags, StoreError> {
+    let flags: i32 = row.try_get(place)?;
+    Ok(Flags::from_bits(u32::try_from(flags).map_err(|_| StoreError::Row("flags".to_owned()))?))
+}
+
+fn factor(row: &PgRow, place: usize) -> Result<Option<FactorId>, StoreError> {
+    Ok(row.try_get::<Option<i64>, _>(place)?.map(FactorId))
+}
+
+fn corrected_charge(row: &PgRow) -> Result<Option<CorrectedCharge>, StoreError> {
+    let Some(of_kind) = row.try_get::<Option<&str>, _>(30)? else { return Ok(None) };
+    Ok(Some(CorrectedCharge {
+        slot: row.try_get::<Option<i32>, _>(29)?.map(slot).transpose()?,
+        kind: kind(of_kind)?,
+        returned: row.try_get(31)?,
+        price: row.try_get::<Option<i64>, _>(32)?.map(PriceId),
+        price_tier_from: count(row, 33, "price_tier_from")?,
+        carbon_profile: profile(row, 34)?,
+        model_factor: factor(row, 35)?,
+        grid_factor: factor(row, 36)?,
+        market_factor: factor(row, 37)?,
+        flags: flags(row, 38)?,
+        buckets: buckets(row, 39)?,
+    }))
+}
+
+fn charge_row(row: &PgRow) -> Result<ChargeRow, StoreError> {
     Ok(ChargeRow {
-        // `width_bucket` counts from one.
-        slot: usize::try_from(slot.saturating_sub(1)).map_err(|_| StoreError::Row("period_at".to_owned()))?,
+        slot: slot(row.try_get(0)?)?,
         tenant: row.try_get(1)?,
         tenant_name: row.try_get(2)?,
         feature: row.try_get(3)?,
@@ -425,16 +520,18 @@ fn charge_row(row: &PgRow) -> Result<ChargeRow, StoreError> {
         kind: kind(row.try_get(8)?)?,
         returned: row.try_get(9)?,
         price: row.try_get::<Option<i64>, _>(10)?.map(PriceId),
-        price_tier_from: count(11, "price_tier_from")?,
-        carbon_profile: Profile::parse(profile).map_err(|_| StoreError::Row("carbon_profile".to_owned()))?,
-        model_factor: row.try_get::<Option<i64>, _>(13)?.map(FactorId),
-        grid_factor: row.try_get::<Option<i64>, _>(14)?.map(FactorId),
-        market_factor: row.try_get::<Option<i64>, _>(15)?.map(FactorId),
-        flags: Flags::from_bits(u32::try_from(flags).map_err(|_| StoreError::Row("flags".to_owned()))?),
-        transfers: count(17, "transfers")?,
-        requests: count(18, "requests")?,
-        buckets,
+        price_tier_from: count(row, 11, "price_tier_from")?,
+        carbon_profile: profile(row, 12)?,
+        model_factor: factor(row, 13)?,
+        grid_factor: factor(row, 14)?,
+        market_factor: factor(row, 15)?,
+        flags: flags(row, 16)?,
+        transfers: count(row, 17, "transfers")?,
+        requests: count(row, 18, "requests")?,
+        buckets: buckets(row, 19)?,
         usd: row.try_get(25)?,
         grams: [row.try_get(26)?, row.try_get(27)?, row.try_get(28)?],
+        of: corrected_charge(row)?,
+        corrects: row.try_get(45)?,
     })
 }

@@ -8,6 +8,7 @@
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
 //! | [`catalogue_reads`] | tenants and budgets, to be looked at |
 //! | [`reconciliations`] | the journal of a report's days, and what was reconciled |
+//! | [`restatements`] | rows of the journal with what is said of their grams now |
 //! | [`reservations`] | reservations, to be looked at |
 //! | [`housekeeping`] | what may be forgotten |
 //! | [`paces`] | how far counters may be taken by calls that can wait |
@@ -56,6 +57,7 @@ pub mod projections;
 pub mod rates;
 pub mod reconciliations;
 pub mod reservations;
+pub mod restatements;
 mod rows;
 pub mod runs;
 pub mod scratch;

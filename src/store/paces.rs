@@ -77,7 +77,7 @@ pub async fn counters(
     let open = |row: &PgRow| {
         let (id, counter) = counter_from_row(row)?;
         let tenant: Option<&str> = row.try_get("tenant")?;
-        let tenant = tenant.map(TenantId::parse).transpose().map_err(StoreError::name("tenant"))?;
+        let tenant = tenant.map(TenantId::stored).transpose().map_err(StoreError::name("tenant"))?;
         Ok(OpenCounter { id, counter, tenant })
     };
     rows.iter().map(open).collect()
@@ -121,7 +121,7 @@ pub async fn taken_since(connection: &mut PgConnection, asked: &SeriesAsked<'_>)
         let priority: &str = row.try_get("priority")?;
         Ok(Taken {
             key: CounterKey::stored(row.try_get("key")?),
-            tenant: TenantId::parse(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?,
+            tenant: TenantId::stored(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?,
             priority: Priority::ALL
                 .into_iter()
                 .find(|known| known.name() == priority)

@@ -351,7 +351,7 @@ pub async fn open_counters(
     for row in &rows {
         let (id, counter) = super::lane::counter_from_row(row)?;
         let tenant: Option<&str> = row.try_get("tenant")?;
-        let tenant = tenant.map(|tenant| TenantId::parse(tenant).map_err(StoreError::name("tenant"))).transpose()?;
+        let tenant = tenant.map(|tenant| TenantId::stored(tenant).map_err(StoreError::name("tenant"))).transpose()?;
         let period = Period { start: id.start, end: row.try_get("period_end")? };
         found.entry(id.budget).or_default().push(OpenCounter { id, period, tenant, counter });
     }
@@ -386,7 +386,7 @@ fn projection_from_row(row: &PgRow) -> Result<StoredProjection, StoreError> {
         id: row.try_get("id")?,
         budget: BudgetNumber(row.try_get("budget")?),
         key: CounterKey::stored(row.try_get("counter_key")?),
-        tenant: tenant.map(|tenant| TenantId::parse(tenant).map_err(StoreError::name("tenant"))).transpose()?,
+        tenant: tenant.map(|tenant| TenantId::stored(tenant).map_err(StoreError::name("tenant"))).transpose()?,
         class: row.try_get("class")?,
         made_at: row.try_get("made_at")?,
         watermark: row.try_get("watermark")?,

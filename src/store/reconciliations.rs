@@ -13,7 +13,7 @@ use sqlx::{Connection, Row};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::rows::transfer_from_row;
+use super::restatements::stated_from_row;
 use crate::domain::id::{FeatureId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::price::PriceId;
 use crate::domain::tariff::Flags;
@@ -69,23 +69,32 @@ pub async fn journal(
     .fetch_all(&mut *snapshot)
     .await?;
     let rows = rows.iter().map(|row| journal_row(row, days)).collect::<Result<_, _>>()?;
-    let unconfirmed = sqlx::query(
-        "select *
-        from transfers as call
-        where
-            provider = $1 and occurred_at >= $2 and occurred_at < $3 and flags & $4 <> 0
+    // A restatement moves grams alone: the call is as unconfirmed as it was.
+    let unconfirmed = sqlx::query(concat!(
+        include_str!("sql/stated_rows.sql"),
+        "where
+            transfers.kind in ('settlement', 'usage')
+            and transfers.provider = $1
+            and transfers.occurred_at >= $2
+            and transfers.occurred_at < $3
+            and transfers.flags & $4 <> 0
             and not exists (
-                select from transfers as later where later.kind in ('true_up', 'correction') and later.corrects = call.id
+                select from transfers as later
+                where
+                    later.corrects = transfers.id
+                    and later.kind in ('true_up', 'correction')
+                    and (later.tokens > 0 or later.requests > 0 or later.usd > 0)
             )
-        order by id",
-    )
+        order by transfers.id"
+    ))
     .bind(provider.as_str())
     .bind(starts.first().copied().unwrap_or(end))
     .bind(end)
     .bind(i32::try_from(Flags::UNCONFIRMED.bits()).unwrap_or(i32::MAX))
     .fetch_all(&mut *snapshot)
     .await?;
-    let unconfirmed = unconfirmed.iter().map(transfer_from_row).collect::<Result<_, _>>()?;
+    let unconfirmed = unconfirmed.iter().map(|row| Ok(stated_from_row(row)?.as_stated()));
+    let unconfirmed = unconfirmed.collect::<Result<_, StoreError>>()?;
     snapshot.rollback().await?;
     Ok(Journal { rows, unconfirmed })
 }

@@ -211,8 +211,8 @@ fn series_from_row(row: &PgRow) -> Result<SeriesFound, StoreError> {
     let (hours, values) = by_hour(row.try_get("hours")?, row.try_get("values")?);
     Ok(SeriesFound {
         key: CounterKey::stored(row.try_get("key")?),
-        tenant: TenantId::parse(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?,
-        feature: FeatureId::parse(row.try_get("feature")?).map_err(StoreError::name("feature"))?,
+        tenant: TenantId::stored(row.try_get("tenant")?).map_err(StoreError::name("tenant"))?,
+        feature: FeatureId::stored(row.try_get("feature")?).map_err(StoreError::name("feature"))?,
         hours,
         values,
     })

@@ -12,6 +12,7 @@
 //! | [`kept`] | answers as they are kept under an idempotency key |
 //! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
 //! | [`reconciliation`] | a provider's report, its lines and true-ups |
+//! | [`restatement`] | rows that are said anew, and what that comes to |
 //! | [`reservation`] | a reservation |
 //! | [`catalogue`] | tenants and budgets as they are kept, and how a budget stands |
 //! | [`estimate`] | what a call would cost, and why |
@@ -57,6 +58,7 @@ pub mod projection;
 pub mod rates;
 pub mod reconciliation;
 pub mod reservation;
+pub mod restatement;
 pub mod run;
 pub mod signal;
 pub mod usage;

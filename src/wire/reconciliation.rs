@@ -16,9 +16,11 @@ use crate::domain::amounts::{Amounts, Grams, Tokens, Usd};
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
+use crate::domain::carbon::{FactorId, Profile, RecordedFactors};
 use crate::domain::id::{FeatureId, LabelKey, LabelValue, ProviderId, TenantId, TransferId};
 use crate::domain::ledger::command::{Adjust, Adjustment};
 use crate::domain::ledger::transfer::Direction;
+use crate::domain::tariff::Flags;
 use crate::domain::usage::{Bucket, Usage};
 use crate::reconcile::compare::{Line, Mapping, Owner};
 use crate::reconcile::propose::TrueUp;
@@ -231,8 +233,49 @@ pub struct TrueUpBody {
     pub usage: UsageBuckets,
     /// What moves.
     pub amounts: AmountsBody,
+    /// What its grams stand on; null where it has no tokens.
+    #[serde(default)]
+    pub factors: Option<FactorRowsBody>,
     /// The instant whose day it belongs to.
     pub occurred_at: DateTime<Utc>,
+}
+
+/// The method and the rows of the factor book that grams stand on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FactorRowsBody {
+    /// The carbon method.
+    #[schema(example = "extended-1")]
+    pub profile: String,
+    /// The row of the model's parameters.
+    pub model: Option<i64>,
+    /// The row of the grid.
+    pub grid: Option<i64>,
+    /// The row of a contract.
+    pub market: Option<i64>,
+    /// What had to be assumed: `model_factor_fallback`, `grid_factor_fallback`.
+    pub assumed: Vec<String>,
+}
+
+impl FactorRowsBody {
+    fn of(factors: RecordedFactors, assumed: Flags) -> Self {
+        let id = |id: Option<FactorId>| id.map(|id| id.0);
+        Self {
+            profile: factors.profile.name().to_owned(),
+            model: id(factors.model),
+            grid: id(factors.grid),
+            market: id(factors.market),
+            assumed: assumed.names().map(str::to_owned).collect(),
+        }
+    }
+
+    fn read(&self) -> Result<(RecordedFactors, Flags), FieldError> {
+        let profile = Profile::parse(&self.profile).map_err(|error| FieldError::new("factors.profile", error))?;
+        let [model, grid, market] = [self.model, self.grid, self.market].map(|id| id.map(FactorId));
+        let all = [Flags::MODEL_FACTOR_FALLBACK, Flags::GRID_FACTOR_FALLBACK];
+        let named = |flag: &Flags| flag.names().any(|name| self.assumed.iter().any(|one| one == name));
+        let assumed = all.into_iter().filter(named).fold(Flags::NONE, Flags::with);
+        Ok((RecordedFactors { profile, model, grid, market }, assumed))
+    }
 }
 
 /// A reconciliation.
@@ -339,7 +382,7 @@ impl TrueUpBody {
     /// A true-up as JSON, with the id of its transfer once it is to be posted.
     #[must_use]
     pub fn of(true_up: &TrueUp, transfer: Option<Uuid>) -> Self {
-        let TrueUp { direction, call, priority, consumption, corrects, occurred_at } = true_up;
+        let TrueUp { direction, call, priority, consumption, factors, assumed, corrects, occurred_at } = true_up;
         let labels = call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         Self {
             transfer,
@@ -357,6 +400,7 @@ impl TrueUpBody {
             requests: consumption.requests,
             usage: UsageBuckets::from(consumption.usage),
             amounts: AmountsBody::from(&consumption.amounts),
+            factors: factors.map(|factors| FactorRowsBody::of(factors, *assumed)),
             occurred_at: *occurred_at,
         }
     }
@@ -398,6 +442,7 @@ impl TrueUpBody {
             agent: optional("agent", self.agent.as_deref())?,
             labels: Arc::new(labels),
         };
+        let factors = self.factors.as_ref().map(FactorRowsBody::read).transpose()?;
         let direction = Direction::ALL.into_iter().find(|direction| direction_name(*direction) == self.direction);
         let priority = Priority::ALL.into_iter().find(|priority| priority.name() == self.priority);
         Ok(Adjust {
@@ -407,7 +452,10 @@ impl TrueUpBody {
             call,
             priority: priority.ok_or_else(|| wrong("priority"))?,
             consumption: Consumption { requests: self.requests, usage, amounts },
+            factors: factors.map(|(factors, _)| factors),
+            assumed: factors.map_or(Flags::NONE, |(_, assumed)| assumed),
             occurred_at: self.occurred_at,
+            counts_at: self.occurred_at,
         })
     }
 }

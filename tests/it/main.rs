@@ -28,6 +28,7 @@ mod pains;
 mod preflight;
 mod projections;
 mod reconcile;
+mod restatements;
 mod runs;
 mod signals;
 mod support;

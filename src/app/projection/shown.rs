@@ -255,5 +255,6 @@ pub(super) fn fair_shares(asked: &Asked, projection: &Projection) -> Vec<FairSha
         used: figure(share.used),
         demand: figure(share.demand),
     };
-    split.into_iter().map(one).collect()
+    // What belongs to no tenant, a true-up with a provider as a whole, has no budget of its own.
+    split.into_iter().filter(|share| !share.tenant.is_nobody()).map(one).collect()
 }

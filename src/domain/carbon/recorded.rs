@@ -116,12 +116,7 @@ impl FactorBook {
         at: DateTime<Utc>,
     ) -> CarbonInputs {
         let inputs = self.resolve(named.profile, provider, model, region, None, at);
-        let found = &inputs.resolved;
-        let id_of = |row: &Option<Arc<GridFactor>>| row.as_ref().map(|row| row.id);
-        let same = found.model.as_ref().map(|row| row.id) == named.model
-            && id_of(&found.grid) == named.grid
-            && id_of(&found.market) == named.market;
-        if same {
+        if inputs.factors() == named {
             return inputs;
         }
         let mut resolved: Resolved = inputs.resolved;
@@ -162,9 +157,37 @@ impl FactorBook {
         }
         CarbonInputs::new(named.profile, resolved)
     }
+
+    /// The set that a row belongs to which a transfer can name; none if the book has no such row.
+    #[must_use]
+    pub fn set_of(&self, id: FactorId) -> Option<&str> {
+        let model = self.recorded.models.get(&id).map(|row| &row.source);
+        let source = model.or_else(|| self.recorded.grids.get(&id).map(|row| &row.source));
+        source.map(|source| source.set.as_str())
+    }
+}
+
+impl RecordedFactors {
+    /// Whether it names no row at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.model.is_none() && self.grid.is_none() && self.market.is_none()
+    }
 }
 
 impl CarbonInputs {
+    /// The rows that a transfer names which is priced by these.
+    #[must_use]
+    pub fn factors(&self) -> RecordedFactors {
+        let id_of = |row: &Option<Arc<GridFactor>>| row.as_ref().map(|row| row.id);
+        RecordedFactors {
+            profile: self.profile,
+            model: self.resolved.model.as_ref().map(|row| row.id),
+            grid: id_of(&self.resolved.grid),
+            market: id_of(&self.resolved.market),
+        }
+    }
+
     /// The ranges around what was posted for a call.
     ///
     /// `latency` is what it was posted with: none for a call whose duration was not taken into account.
@@ -229,22 +252,13 @@ mod tests {
     use super::*;
     use crate::domain::fixtures::{at, call, rates, usage};
 
-    fn named(inputs: &CarbonInputs) -> RecordedFactors {
-        RecordedFactors {
-            profile: inputs.profile,
-            model: inputs.resolved.model.as_ref().map(|row| row.id),
-            grid: inputs.resolved.grid.as_ref().map(|row| row.id),
-            market: inputs.resolved.market.as_ref().map(|row| row.id),
-        }
-    }
-
     /// The inputs by today's rows and those recalled by the rows `of` a call.
     fn recalled(today: &str, of: &str) -> CarbonInputs {
         let (today, of) = (call(today), call(of));
         let book = &rates().factors;
         let at = at("2026-01-01T00:00:00Z");
         let posted = book.resolve(Profile::Extended1, &of.provider, &of.model, of.region.as_ref(), None, at);
-        book.recall(named(&posted), &today.provider, &today.model, today.region.as_ref(), at)
+        book.recall(posted.factors(), &today.provider, &today.model, today.region.as_ref(), at)
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub struct Books {
 struct Effects {
     counters: BTreeMap<CounterId, Counter>,
     reservation: Option<Reservation>,
-    transfer: Option<Transfer>,
+    transfers: Vec<Transfer>,
     refusal: Option<RefusedCall>,
 }
 
@@ -137,9 +137,8 @@ impl Books {
                 let at = self.catalogue.counted_at(post.occurred_at.unwrap_or(now), now);
                 self.catalogue.governing(&post.call, at)
             }
-            Action::Adjust(adjust) => {
-                self.catalogue.governing(&adjust.call, self.catalogue.counted_at(adjust.occurred_at, now))
-            }
+            Action::Adjust(adjust) => self.touched_by_adjust(adjust, now),
+            Action::Restate(restate) => self.touched_by_adjust(&restate.reversal, now),
             Action::Settle(settle) => {
                 let Some(reservation) = self.reservations.get(&settle.reservation) else { return Ok(Vec::new()) };
                 let mut touched = self.touched_by(reservation)?;
@@ -202,6 +201,7 @@ impl Books {
             Action::Extend(extend) => self.extend(extend, now)?,
             Action::PostUsage(post) => self.post_usage(post, now)?,
             Action::Adjust(adjust) => self.adjust(adjust, now)?,
+            Action::Restate(restate) => self.restate(restate, now)?,
         };
         if let Some(refusal) = &mut effects.refusal {
             refusal.key = command.idempotency.as_ref().map(|idempotency| idempotency.key.clone());
@@ -234,7 +234,7 @@ impl Books {
             }
             self.reservations.insert(reservation.id, reservation);
         }
-        self.changes.transfers.extend(effects.transfer);
+        self.changes.transfers.extend(effects.transfers);
         self.changes.refusals.extend(effects.refusal);
     }
 
@@ -347,7 +347,7 @@ impl Books {
         }
         self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
         let requested = Some(reservation.call.model.clone()).filter(|model| *model != call.model);
-        effects.transfer = Some(Transfer {
+        effects.transfers.push(Transfer {
             id: settle.transfer,
             kind: TransferKind::Settlement,
             direction: Direction::Forward,

@@ -7,8 +7,10 @@ use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
+use crate::domain::carbon::RecordedFactors;
 use crate::domain::id::{IdempotencyKey, ModelId, RegionId, ReservationId, TenantId, TransferId};
 use crate::domain::price::ServiceTier;
+use crate::domain::tariff::Flags;
 use crate::domain::usage::Usage;
 use crate::domain::usage::provider::RawUsage;
 
@@ -140,8 +142,25 @@ pub struct Adjust {
     /// How many calls, which tokens and which amounts, exactly. Of the amounts, tokens are not looked at: they are the sum
     /// of the usage.
     pub consumption: Consumption,
+    /// The rows of the factor book that its grams stand on, if they are known.
+    pub factors: Option<RecordedFactors>,
+    /// What those rows had to assume: the flags of fallbacks.
+    pub assumed: Flags,
     /// The day or the call it belongs to.
     pub occurred_at: DateTime<Utc>,
+    /// The instant whose period it counts in, unless that is closed. Of a row that was itself counted in a later period than
+    /// it occurred in this is the later one.
+    pub counts_at: DateTime<Utc>,
+}
+
+/// Says anew what a row said: what it said is taken back, and posted as it is now. Both or neither, at one instant. Both
+/// are about the same call and count in the same period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restate {
+    /// Takes back.
+    pub reversal: Adjust,
+    /// Says anew.
+    pub posting: Adjust,
 }
 
 /// Why there is an adjustment.
@@ -174,6 +193,8 @@ pub enum Action {
     PostUsage(Box<PostUsage>),
     /// Correct, or true up.
     Adjust(Box<Adjust>),
+    /// Take back and say anew.
+    Restate(Box<Restate>),
 }
 
 impl Action {
@@ -184,7 +205,7 @@ impl Action {
             Self::Settle(settle) => Some(settle.reservation),
             Self::Release(release) => Some(release.reservation),
             Self::Extend(extend) => Some(extend.reservation),
-            Self::Reserve(_) | Self::PostUsage(_) | Self::Adjust(_) => None,
+            Self::Reserve(_) | Self::PostUsage(_) | Self::Adjust(_) | Self::Restate(_) => None,
         }
     }
 }

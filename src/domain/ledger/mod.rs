@@ -7,6 +7,7 @@
 //! | [`reservation`] | the pending transfer and its ends |
 //! | [`command`] | what a caller asks of the ledger |
 //! | [`outcome`] | what the ledger answers |
+//! | [`restating`] | what a row would say by the factor book as it is now |
 //! | [`books`] | the working set of a batch, and how each command changes it |
 
 pub mod account;
@@ -14,6 +15,7 @@ pub mod books;
 pub mod command;
 pub mod outcome;
 pub mod reservation;
+pub mod restating;
 pub mod transfer;
 
 #[cfg(test)]

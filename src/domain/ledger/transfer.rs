@@ -12,7 +12,7 @@ use crate::domain::amounts::Usd;
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{ModelId, ReservationId, TransferId};
-use crate::domain::tariff::Priced;
+use crate::domain::tariff::{Flags, Priced};
 
 /// Why a transfer was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +148,14 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// How long the call took, if that was taken into account when it was priced: not for the sum of several calls, nor for
+    /// one whose tokens are an estimate.
+    #[must_use]
+    pub fn timed(&self) -> Option<Duration> {
+        let timed = self.priced.consumption.requests == 1 && !self.priced.flags.contains(Flags::UNCONFIRMED);
+        self.report.latency().filter(|_| timed)
+    }
+
     /// Where the amounts go.
     #[must_use]
     pub fn debit(&self) -> Account {

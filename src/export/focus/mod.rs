@@ -6,6 +6,8 @@
 //! | [`columns`] | the columns, by version |
 //! | [`mod@split`] | one charge into lines: dollars by unit price, grams by token weight |
 //! | [`terms`] | what rows of the books mean to a charge: unit prices, factor sets |
+//! | [`ranges`] | the least and the most that a charge may have emitted |
+//! | [`key`] | what names a row, and the row that a correction is about |
 //! | this one | a line as a row |
 //!
 //! A charge is what the transfers of one charge period (a local day, or an hour), tenant, feature, provider, model, region,
@@ -15,21 +17,25 @@
 //! Invariant: `BilledCost` adds up to the dollars of the slice and each column of grams to its grams, to the last digit.
 
 pub mod columns;
+pub mod key;
+pub mod ranges;
 pub mod split;
 pub mod terms;
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use self::key::{corrected_key, key};
+use self::ranges::Ranges;
 use self::split::{Charge, Line, Meter, split};
 use self::terms::{PriceTerms, Terms};
 use super::stream::FileWriter;
 use super::table::{Cell, Table, pico};
 use super::{ExportError, Side, Totals};
+use crate::domain::carbon::FactorBook;
 use crate::domain::ledger::transfer::TransferKind;
 use crate::domain::tariff::Flags;
 use crate::domain::usage::Bucket;
@@ -38,7 +44,7 @@ use crate::wire::export::FocusVersion;
 
 /// The flags that tell charges apart. The others say how a call came about, not what it cost.
 pub const FLAGS: Flags =
-    Flags::UNPRICED.with(Flags::MODEL_FACTOR_FALLBACK).with(Flags::GRID_FACTOR_FALLBACK).with(Flags::UNCONFIRMED);
+    Flags::UNPRICED.with(Flags::FACTOR_FALLBACKS).with(Flags::UNCONFIRMED).with(Flags::PERIOD_CLOSED);
 
 /// 10⁻¹² in one 10⁻⁹.
 const PICO_PER_NANO: i128 = 1_000;
@@ -66,14 +72,21 @@ pub struct FocusWriter {
     version: FocusVersion,
     periods: Vec<ChargePeriod>,
     terms: Terms,
+    ranges: Ranges,
     totals: Totals,
 }
 
 impl FocusWriter {
-    /// Into this table, whose columns are those of the version.
+    /// Into this table, whose columns are those of the version. The book must have at least the rows that the charges name.
     #[must_use]
-    pub fn new(table: Table, version: FocusVersion, periods: Vec<ChargePeriod>, terms: Terms) -> Self {
-        Self { table, version, periods, terms, totals: Totals::default() }
+    pub fn new(
+        table: Table,
+        version: FocusVersion,
+        periods: Vec<ChargePeriod>,
+        terms: Terms,
+        book: Arc<FactorBook>,
+    ) -> Self {
+        Self { table, version, periods, terms, ranges: Ranges::new(book), totals: Totals::default() }
     }
 }
 
@@ -81,22 +94,29 @@ impl FileWriter<ChargeRow> for FocusWriter {
     fn row(&mut self, row: &ChargeRow) -> Result<(), ExportError> {
         let too_large = || ExportError::TooLarge { what: "a charge of", value: row.usd.to_string() };
         let nano = |what, grams| Ok::<_, ExportError>(pico(what, grams)?.checked_div(PICO_PER_NANO).unwrap_or(0));
-        let [location, market, embodied] = row.grams;
+        let period = self.periods.get(row.slot).copied().ok_or_else(too_large)?;
+        let bounds = self.ranges.of(row, period.start)?;
+        let three = |[location, market, embodied]: [Decimal; 3]| {
+            Ok::<_, ExportError>([nano("grams", location)?, nano("grams", market)?, nano("grams", embodied)?])
+        };
         let charge = Charge {
             transfers: row.transfers,
             requests: row.requests,
             buckets: row.buckets,
             usd: pico("usd", row.usd)?,
-            grams: [nano("grams", location)?, nano("grams", market)?, nano("grams", embodied)?],
+            grams: three(row.grams)?,
+            least: three(bounds.map(|bounds| bounds.min.decimal()))?,
+            most: three(bounds.map(|bounds| bounds.max.decimal()))?,
         };
         let price = self.terms.price(row.price, row.price_tier_from);
         let lines = split(&charge, price.map(|price| &price.units), row.carbon_profile).ok_or_else(too_large)?;
-        let period = self.periods.get(row.slot).copied().ok_or_else(too_large)?;
-        let shared = Shared::of(row);
+        let corrected = corrected_key(row, &self.periods, &self.terms);
+        let shared = Shared { corrected, ..Shared::of(row) };
         for (place, line) in lines.iter().enumerate() {
             // Calls and transfers are counted once, on the first row of the charge.
             let counted = if place == 0 { (row.requests, row.transfers) } else { (0, 0) };
-            let one = Row { row, line, period: &period, price, shared: &shared, counted };
+            let periods = self.periods.as_slice();
+            let one = Row { row, line, period: &period, periods, price, shared: &shared, counted };
             let written = one.write(&mut self.table, self.version, &self.terms)?;
             self.totals.add(counted.1, &written)?;
         }
@@ -137,6 +157,8 @@ struct Shared {
     flags: String,
     service: String,
     method: (String, String),
+    /// The key of the row that is corrected, if it is in the same file.
+    corrected: Option<String>,
 }
 
 impl Shared {
@@ -148,6 +170,7 @@ impl Shared {
             flags: row.flags.names().collect::<Vec<_>>().join(" "),
             service: format!("{} API", row.provider),
             method: (method.to_owned(), version.to_owned()),
+            corrected: None,
         }
     }
 }
@@ -157,6 +180,7 @@ struct Row<'a> {
     row: &'a ChargeRow,
     line: &'a Line,
     period: &'a ChargePeriod,
+    periods: &'a [ChargePeriod],
     price: Option<&'a PriceTerms>,
     shared: &'a Shared,
     counted: (u64, u64),
@@ -189,6 +213,8 @@ struct Figures {
     tokens: i64,
     unit_price: Option<i128>,
     grams: [i128; 3],
+    least: [i128; 3],
+    most: [i128; 3],
 }
 
 impl Row<'_> {
@@ -208,8 +234,10 @@ impl Row<'_> {
             Meter::Tokens(_) | Meter::Difference => i64::try_from(signed(i128::from(self.line.quantity))?),
             Meter::Requests => Ok(0),
         };
-        let [location, market, embodied] = self.line.grams;
-        let grams = |nano: i128| signed(nano.checked_mul(PICO_PER_NANO).ok_or_else(too_large)?);
+        let grams = |[location, market, embodied]: [i128; 3]| {
+            let one = |nano: i128| signed(nano.checked_mul(PICO_PER_NANO).ok_or_else(too_large)?);
+            Ok::<_, ExportError>([one(location)?, one(market)?, one(embodied)?])
+        };
         Ok(Figures {
             billed: signed(self.line.billed)?,
             list: signed(self.line.list)?,
@@ -217,7 +245,9 @@ impl Row<'_> {
             pricing_quantity,
             tokens: tokens.map_err(|_| too_large())?,
             unit_price: self.line.unit_price,
-            grams: [grams(location)?, grams(market)?, grams(embodied)?],
+            grams: grams(self.line.grams)?,
+            least: grams(self.line.least)?,
+            most: grams(self.line.most)?,
         })
     }
 
@@ -376,12 +406,19 @@ impl Row<'_> {
         let count = |count: u64| Cell::Integer(i64::try_from(count).unwrap_or(i64::MAX));
         let [location, market, embodied] = figures.grams;
         let grid = terms.grid(row.grid_factor);
-        let energy = grid.and_then(|grid| grid.energy_kwh(location));
+        // In proportion to the grams of this grid, at each bound.
+        let energy = |[location, ..]: [i128; 3]| {
+            grid.and_then(|grid| grid.energy_kwh(location)).map_or(Cell::Null, Cell::Decimal)
+        };
+        let ([least_lb, least_mb, least_emb], [most_lb, most_mb, most_emb]) = (figures.least, figures.most);
         let (method, version) = &shared.method;
-        let key = self.key();
+        let (_, part, _) = names(self.line.meter);
+        let key = key(row, self.periods, part);
         let estimated = row.flags.intersects(Flags::MODEL_FACTOR_FALLBACK.with(Flags::GRID_FACTOR_FALLBACK));
         let cells = [
             Cell::Text(&key),
+            Cell::optional(shared.corrected.as_deref()),
+            Cell::optional(row.corrects.as_deref()),
             Cell::Text(&shared.flags),
             yes(row.flags.contains(Flags::UNPRICED)),
             yes(row.flags.contains(Flags::UNCONFIRMED)),
@@ -389,10 +426,18 @@ impl Row<'_> {
             Cell::Integer(figures.tokens),
             count(requests),
             count(transfers),
-            energy.map_or(Cell::Null, Cell::Decimal),
+            energy(figures.grams),
+            energy(figures.least),
+            energy(figures.most),
             Cell::Decimal(location),
+            Cell::Decimal(least_lb),
+            Cell::Decimal(most_lb),
             Cell::Decimal(market),
+            Cell::Decimal(least_mb),
+            Cell::Decimal(most_mb),
             Cell::Decimal(embodied),
+            Cell::Decimal(least_emb),
+            Cell::Decimal(most_emb),
             Cell::Text(terms.market_method(row.market_factor)),
             Cell::Text(method),
             Cell::Text(version),
@@ -402,46 +447,4 @@ impl Row<'_> {
         ];
         cells.into_iter().try_for_each(|cell| table.cell(cell))
     }
-
-    /// The same for the same row of another export of the same books: what a correction will name.
-    fn key(&self) -> String {
-        let row = self.row;
-        let (_, part, _) = names(self.line.meter);
-        let mut digest = Sha256::new();
-        let mut put = |text: &str| {
-            digest.update(text.as_bytes());
-            digest.update([0]);
-        };
-        put(&self.period.start.to_rfc3339());
-        put(&self.period.end.to_rfc3339());
-        for text in [&row.tenant, &row.feature, &row.provider, &row.model] {
-            put(text);
-        }
-        put(row.region.as_deref().unwrap_or(""));
-        put(row.labels.as_deref().unwrap_or(""));
-        put(row.kind.name());
-        put(row.carbon_profile.name());
-        put(part);
-        let ids = [
-            row.price.map(|id| id.0),
-            i64::try_from(row.price_tier_from).ok(),
-            row.model_factor.map(|id| id.0),
-            row.grid_factor.map(|id| id.0),
-            row.market_factor.map(|id| id.0),
-            Some(i64::from(row.flags.bits())),
-            Some(i64::from(row.returned)),
-        ];
-        for id in ids {
-            put(&id.map_or(String::new(), |id| id.to_string()));
-        }
-        let bytes = digest.finalize();
-        bytes.iter().take(KEY_BYTES).fold(String::with_capacity(2 * KEY_BYTES), |mut text, byte| {
-            // A String takes everything.
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
-    }
 }
-
-/// Bytes of a row's key: 128 bits are enough to tell any two rows apart.
-const KEY_BYTES: usize = 16;

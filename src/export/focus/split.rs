@@ -51,6 +51,10 @@ pub struct Charge {
     pub usd: i128,
     /// 10⁻⁹ grams: location-based, market-based, embodied.
     pub grams: [i128; 3],
+    /// The least that each of them may be.
+    pub least: [i128; 3],
+    /// The most that each of them may be.
+    pub most: [i128; 3],
 }
 
 /// One line of a charge.
@@ -68,11 +72,15 @@ pub struct Line {
     pub billed: i128,
     /// 10⁻⁹ grams: location-based, market-based, embodied.
     pub grams: [i128; 3],
+    /// The least that each of them may be.
+    pub least: [i128; 3],
+    /// The most that each of them may be.
+    pub most: [i128; 3],
 }
 
 impl Line {
     const fn new(meter: Meter, quantity: u64, unit_price: Option<i128>, list: i128) -> Self {
-        Self { meter, quantity, unit_price, list, billed: list, grams: [0; 3] }
+        Self { meter, quantity, unit_price, list, billed: list, grams: [0; 3], least: [0; 3], most: [0; 3] }
     }
 }
 
@@ -82,7 +90,8 @@ pub fn split(charge: &Charge, prices: Option<&UnitPrices>, profile: Profile) -> 
     let Some(prices) = prices else {
         // Without a price nothing can be told apart: one line has it all.
         let tokens = charge.buckets.into_iter().try_fold(0_u64, u64::checked_add)?;
-        let whole = Line { billed: charge.usd, grams: charge.grams, ..Line::new(Meter::Difference, tokens, None, 0) };
+        let Charge { usd: billed, grams, least, most, .. } = *charge;
+        let whole = Line { billed, grams, least, most, ..Line::new(Meter::Difference, tokens, None, 0) };
         return Some(vec![whole]);
     };
     let mut lines = Vec::with_capacity(7);
@@ -101,9 +110,16 @@ pub fn split(charge: &Charge, prices: Option<&UnitPrices>, profile: Profile) -> 
     let weights: Vec<u128> = lines.iter().map(|line| weight(line, profile)).collect();
     for kind in 0..3 {
         let total = charge.grams.get(kind).copied().unwrap_or(0);
-        for (line, share) in lines.iter_mut().zip(share_out(total, &weights)) {
-            if let Some(grams) = line.grams.get_mut(kind) {
-                *grams = share;
+        let middles = share_out(total, &weights);
+        // Bounds are shared out as the middles are, so that they never cross on a line.
+        let as_middles: Vec<u128> = middles.iter().map(|grams| grams.unsigned_abs()).collect();
+        let bound = |bounds: [i128; 3]| share_out(bounds.get(kind).copied().unwrap_or(0), &as_middles);
+        let bounds = bound(charge.least).into_iter().zip(bound(charge.most));
+        for ((line, middle), (least, most)) in lines.iter_mut().zip(middles).zip(bounds) {
+            for (figures, share) in [(&mut line.grams, middle), (&mut line.least, least), (&mut line.most, most)] {
+                if let Some(figure) = figures.get_mut(kind) {
+                    *figure = share;
+                }
             }
         }
     }
@@ -199,7 +215,8 @@ mod tests {
     };
 
     fn charge(buckets: [u64; 6], usd: i128) -> Charge {
-        Charge { transfers: 1, requests: 1, buckets, usd, grams: [1_000, 500, 7] }
+        let (grams, least, most) = ([1_000, 500, 7], [400, 200, 3], [3_000, 1_500, 9]);
+        Charge { transfers: 1, requests: 1, buckets, usd, grams, least, most }
     }
 
     #[test]
@@ -229,7 +246,7 @@ mod tests {
 
     #[test]
     fn calls_without_tokens_and_calls_with_a_fee_have_a_line_of_requests() {
-        let failed = Charge { grams: [0; 3], ..charge([0; 6], 0) };
+        let failed = Charge { grams: [0; 3], least: [0; 3], most: [0; 3], ..charge([0; 6], 0) };
         let lines = split(&failed, Some(&PRICES), Profile::Extended1).unwrap();
         assert_eq!(lines.len(), 1);
         assert_eq!((lines[0].meter, lines[0].quantity, lines[0].billed), (Meter::Requests, 1, 0));
@@ -241,7 +258,8 @@ mod tests {
     #[test]
     fn without_a_price_one_line_has_it_all() {
         let lines = split(&charge([10, 0, 0, 0, 20, 0], 42), None, Profile::Extended1).unwrap();
-        let whole = Line { billed: 42, grams: [1_000, 500, 7], ..Line::new(Meter::Difference, 30, None, 0) };
+        let (grams, least, most) = ([1_000, 500, 7], [400, 200, 3], [3_000, 1_500, 9]);
+        let whole = Line { billed: 42, grams, least, most, ..Line::new(Meter::Difference, 30, None, 0) };
         assert_eq!(lines, [whole]);
     }
 
@@ -265,12 +283,14 @@ mod tests {
             requests in 0..=u64::MAX >> 20,
             buckets in prop::array::uniform6(prop_oneof![Just(0_u64), 0..1_000_u64, 0..=1_000_000_000_000_000_u64]),
             usd in -(10_i128.pow(28))..10_i128.pow(28),
-            grams in prop::array::uniform3(0..10_i128.pow(28)),
+            grams in prop::array::uniform3(prop_oneof![0..1_000_i128, 0..10_i128.pow(18), 0..10_i128.pow(27)]),
             per_million in prop::array::uniform6(0..10_i128.pow(18)),
             per_request in prop_oneof![Just(0_i128), 0..10_i128.pow(12)],
             priced in any::<bool>(),
         ) {
-            let charge = Charge { transfers, requests, buckets, usd, grams };
+            // Less than half and more than double; wide enough for what is real, beyond that the bounds are coarse.
+            let (least, most) = (grams.map(|grams| grams * 2 / 5), grams.map(|grams| grams * 7 / 3));
+            let charge = Charge { transfers, requests, buckets, usd, grams, least, most };
             let prices = UnitPrices { per_million, per_request };
             for profile in Profile::ALL {
                 let lines = split(&charge, priced.then_some(&prices), profile).unwrap();
@@ -279,6 +299,14 @@ mod tests {
                 for (kind, total) in grams.into_iter().enumerate() {
                     prop_assert_eq!(lines.iter().map(|line| line.grams[kind]).sum::<i128>(), total);
                     prop_assert!(lines.iter().all(|line| line.grams[kind] >= 0));
+                    prop_assert_eq!(lines.iter().map(|line| line.least[kind]).sum::<i128>(), least[kind]);
+                    prop_assert_eq!(lines.iter().map(|line| line.most[kind]).sum::<i128>(), most[kind]);
+                    if total < 10_i128.pow(18) {
+                        let in_order = |line: &Line| {
+                            0 <= line.least[kind] && line.least[kind] <= line.grams[kind] && line.grams[kind] <= line.most[kind]
+                        };
+                        prop_assert!(lines.iter().all(in_order), "{:?}", lines);
+                    }
                 }
                 let tokens: u64 = lines.iter().filter(|line| line.meter != Meter::Requests).map(|line| line.quantity).sum();
                 prop_assert_eq!(tokens, buckets.iter().sum::<u64>());
@@ -296,7 +324,7 @@ mod tests {
             per_million in prop::array::uniform6(0..100_000_000_000_000_i128),
         ) {
             let prices = UnitPrices { per_million, per_request: 0 };
-            let mut charge = Charge { transfers: 0, requests: 0, buckets: [0; 6], usd: 0, grams: [0; 3] };
+            let mut charge = Charge { transfers: 0, requests: 0, ..charge([0; 6], 0) };
             for call in &calls {
                 let exact: i128 = call.iter().zip(per_million).map(|(tokens, price)| i128::from(*tokens) * price).sum();
                 charge.usd += divide_half_even(exact, PER_MILLION);

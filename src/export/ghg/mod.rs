@@ -195,7 +195,7 @@ impl GhgTable {
             model: emission.model.to_string(),
             region: emission.region.as_ref().map(ToString::to_string),
             entry: emission.entry,
-            factors: if emission.names_no_rows() { named(&rows, emission.factors) } else { emission.factors },
+            factors: if emission.names_no_rows() { rows.factors() } else { emission.factors },
         };
         let line = self.lines.entry(key).or_insert_with(|| Line::new(&rows));
         let (entry, usage) = (emission.entry, &emission.usage);
@@ -259,17 +259,6 @@ impl GhgTable {
             (end, of_stretch) => end.or(of_stretch),
         };
         Ok((Some(from), until))
-    }
-}
-
-/// The rows that the figures of an adjustment are read by.
-fn named(rows: &CarbonInputs, of: RecordedFactors) -> RecordedFactors {
-    let resolved = &rows.resolved;
-    RecordedFactors {
-        profile: of.profile,
-        model: resolved.model.as_ref().map(|row| row.id),
-        grid: resolved.grid.as_ref().map(|row| row.id),
-        market: resolved.market.as_ref().map(|row| row.id),
     }
 }
 

@@ -18,6 +18,7 @@
 //! | [`prices`], [`factors`] | `/v1/prices`, `/v1/factors` |
 //! | [`estimate`] | `/v1/estimate` |
 //! | [`reconciliations`] | `/v1/reconciliations` and their approval |
+//! | [`restatements`] | `/v1/restatements` |
 //! | [`periods`] | `/v1/periods`, `/v1/periods/close` |
 //! | [`calendar`] | `/v1/calendar/period` |
 //! | [`exports_reports`] | `/v1/exports/hledger`, `ledger`, `beancount`, `ghg`, `sci` |
@@ -43,6 +44,7 @@ pub mod prices;
 pub mod projections;
 pub mod reconciliations;
 pub mod reservations;
+pub mod restatements;
 pub mod runs;
 pub mod signals;
 pub mod tenants;
@@ -94,6 +96,7 @@ pub fn routes() -> OpenApiRouter<HttpState> {
         .merge(factors::routes())
         .merge(estimate::routes())
         .merge(reconciliations::routes())
+        .merge(restatements::routes())
         .merge(periods::routes())
         .merge(calendar::routes())
         .merge(exports::routes())

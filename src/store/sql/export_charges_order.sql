@@ -1,4 +1,4 @@
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26
 )
 
 select
@@ -30,7 +30,24 @@ select
     charges.usd,
     charges.gco2e_usage_location,
     charges.gco2e_usage_market,
-    charges.gco2e_embodied
+    charges.gco2e_embodied,
+    charges.of_slot,
+    charges.of_kind,
+    charges.of_returned,
+    charges.of_price,
+    charges.of_price_tier_from,
+    charges.of_carbon_profile,
+    charges.of_model_factor,
+    charges.of_grid_factor,
+    charges.of_market_factor,
+    charges.of_flags,
+    charges.of_input,
+    charges.of_cache_read,
+    charges.of_cache_write_5m,
+    charges.of_cache_write_1h,
+    charges.of_output,
+    charges.of_reasoning,
+    charges.corrects
 from charges
 left join tenants on tenants.id = charges.tenant
 -- Every column that tells rows apart, so that the order is the same each time.
@@ -50,4 +67,14 @@ order by
     charges.model_factor,
     charges.grid_factor,
     charges.market_factor,
-    charges.flags
+    charges.flags,
+    charges.of_slot,
+    charges.of_kind,
+    charges.of_returned,
+    charges.of_price,
+    charges.of_price_tier_from,
+    charges.of_carbon_profile,
+    charges.of_model_factor,
+    charges.of_grid_factor,
+    charges.of_market_factor,
+    charges.of_flags

@@ -40,6 +40,19 @@ select
     period_at,
     reservation,
     corrects,
-    priority
+    priority,
+    -- What the grams of a correction of grams alone were computed from: looked up for those rows only.
+    case
+        when corrects is not null and tokens = 0 and requests = 0 then (
+            select
+                array[
+                    original.requests, original.input, original.cache_read, original.cache_write_5m,
+                    original.cache_write_1h, original.output, original.reasoning, original.flags, original.latency_ms
+                ]::bigint[]
+            from transfers as original
+            where original.id = transfers.corrects
+            limit 1
+        )
+    end
 from transfers
 where

@@ -1,5 +1,6 @@
 //! `/v1/exports`: files that tie to the trial balance, in every format, for any period, and only for who may have them.
 
+mod corrected;
 mod focus;
 mod ghg;
 mod pages;
@@ -16,7 +17,7 @@ use rust_decimal::Decimal;
 use crate::support::service::Replica;
 
 /// A file, with the headers it came with.
-struct File {
+pub(crate) struct File {
     headers: HeaderMap,
     bytes: Vec<u8>,
 }
@@ -26,7 +27,7 @@ impl File {
         self.headers[name].to_str().unwrap().to_owned()
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.bytes).unwrap()
     }
 
@@ -39,7 +40,7 @@ impl File {
     }
 
     /// One column of a CSV file, top down.
-    fn column(&self, name: &str) -> Vec<String> {
+    pub(crate) fn column(&self, name: &str) -> Vec<String> {
         let place = self.names().iter().position(|one| one == name).unwrap_or_else(|| panic!("no column {name}"));
         self.rows().iter().map(|row| row[place].to_owned()).collect()
     }
@@ -56,7 +57,7 @@ fn get(token: &str, path: &str) -> Request<Body> {
 }
 
 /// A file, as the platform's exporter.
-async fn export(service: &Replica, path: &str) -> File {
+pub(crate) async fn export(service: &Replica, path: &str) -> File {
     export_as(service, &service.token(&[Scope::Export], None), path).await
 }
 

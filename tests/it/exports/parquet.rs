@@ -29,7 +29,7 @@ fn text(field: &Field) -> String {
     }
 }
 
-fn read(file: &File) -> (Vec<String>, Vec<Vec<String>>) {
+pub(super) fn read(file: &File) -> (Vec<String>, Vec<Vec<String>>) {
     let reader = SerializedFileReader::new(Bytes::copy_from_slice(&file.bytes)).unwrap();
     let names = reader.metadata().file_metadata().schema().get_fields().iter().map(|field| field.name().to_owned());
     let rows = reader.get_row_iter(None).unwrap().map(|row| {

@@ -12,7 +12,7 @@ use crate::books::{empty_world, world};
 use crate::support::service::TestService;
 
 const DIALECTS: [&str; 3] = ["hledger", "ledger", "beancount"];
-const UNITS: [(&str, &str); 5] = [
+pub(super) const UNITS: [(&str, &str); 5] = [
     ("TOK", "tokens"),
     ("USD", "usd"),
     ("GCO2E.LB", "gco2e_usage_location"),
@@ -20,21 +20,21 @@ const UNITS: [(&str, &str); 5] = [
     ("GCO2E.EMB", "gco2e_embodied"),
 ];
 
-type Amounts = BTreeMap<(String, String), Decimal>;
+pub(super) type Amounts = BTreeMap<(String, String), Decimal>;
 
 /// A journal, as a reader of it sees it: postings, and what it asserts.
 #[derive(Debug, Default)]
-struct Read {
+pub(super) struct Read {
     dates: Vec<NaiveDate>,
     /// By account and unit, all transactions together.
     moved: Amounts,
-    asserted: Amounts,
+    pub(super) asserted: Amounts,
     /// Transactions that are neither the opening nor the assertions.
     transactions: usize,
 }
 
 /// Reads one, and checks that each of its transactions adds up to zero in every unit.
-fn read(dialect: &str, text: &str) -> Read {
+pub(super) fn read(dialect: &str, text: &str) -> Read {
     let mut read = Read::default();
     let mut open: BTreeMap<String, Decimal> = BTreeMap::new();
     let balanced = |open: &mut BTreeMap<String, Decimal>| {

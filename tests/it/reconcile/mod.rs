@@ -34,7 +34,7 @@ async fn post(service: &TestService, tenant: &str, at: &str, model: &str, usage:
 }
 
 /// A row of Anthropic's usage report: input, cache read, five-minute writes, output.
-fn row(model: &str, [input, read, write, output]: [u64; 4]) -> Value {
+pub(crate) fn row(model: &str, [input, read, write, output]: [u64; 4]) -> Value {
     json!({
         "model": model, "workspace_id": null, "api_key_id": null, "service_tier": "standard", "context_window": "0-200k",
         "uncached_input_tokens": input, "cache_read_input_tokens": read, "output_tokens": output,
@@ -44,13 +44,13 @@ fn row(model: &str, [input, read, write, output]: [u64; 4]) -> Value {
 }
 
 /// A bucket of one day.
-fn bucket(day: &str, results: &[Value]) -> Value {
+pub(crate) fn bucket(day: &str, results: &[Value]) -> Value {
     let next = day.parse::<chrono::NaiveDate>().unwrap().succ_opt().unwrap();
     json!({"starting_at": format!("{day}T00:00:00Z"), "ending_at": format!("{next}T00:00:00Z"), "results": results})
 }
 
 /// A page.
-fn page(buckets: &[Value]) -> Value {
+pub(crate) fn page(buckets: &[Value]) -> Value {
     json!({"data": buckets, "has_more": false, "next_page": null})
 }
 
@@ -64,11 +64,11 @@ async fn send(service: &TestService, provider: &str, report: Value) -> Reply {
     service.call("POST", "/v1/reconciliations", json!({"provider": provider, "report": report})).await
 }
 
-async fn propose(service: &TestService, report: Value) -> Value {
+pub(crate) async fn propose(service: &TestService, report: Value) -> Value {
     send(service, "anthropic", report).await.ok()
 }
 
-async fn approve(service: &TestService, proposed: &Value) -> Value {
+pub(crate) async fn approve(service: &TestService, proposed: &Value) -> Value {
     let path = format!("/v1/reconciliations/{}/approve", proposed["id"].as_str().unwrap());
     service.call("POST", &path, Value::Null).await.ok()
 }
@@ -107,7 +107,7 @@ async fn assert_settled(service: &TestService, report: &Value) {
 }
 
 /// Neither the product's own verification nor that of the tests finds a difference.
-async fn assert_verified(service: &TestService) {
+pub(crate) async fn assert_verified(service: &TestService) {
     let options = service.db.connect_options();
     let report = verify(&options, &service.clock, &mut |_| {}).await.unwrap().expect("there are books");
     assert!(report.is_consistent(), "{:#?}", report.differences().collect::<Vec<_>>());

@@ -320,3 +320,18 @@ async fn two_reports_of_the_same_days_approved_at_once_true_up_once() {
     assert_eq!(balance(&service, "adjustment:anthropic").await.0, 150);
     assert_settled(&service, &report).await;
 }
+
+#[tokio::test]
+async fn a_true_up_of_nobody_does_not_keep_a_quota_from_being_projected() {
+    let service = world().await;
+    for tenant in ["acme", "bolt"] {
+        post(&service, tenant, "2026-06-09T10:00:00Z", "claude-sonnet-4-5", json!({"input": 1000, "output": 500}))
+            .await;
+    }
+    let report = page(&[bucket(DAY, &[row("claude-sonnet-4-5", [5000, 0, 0, 2000])])]);
+    let approved = approve(&service, &propose(&service, report).await).await;
+    assert!(told(&approved)[0].contains("-/-"), "whose it is nobody knows: {:?}", told(&approved));
+    let projected = service.call("GET", "/v1/budgets/quota/projection", Value::Null).await.ok();
+    let shares = projected["fair_split"].to_string();
+    assert!(!shares.contains("quota.-"), "nobody has no budget: {shares}");
+}

@@ -132,6 +132,8 @@ fn call_of(action: &mut Action) -> &mut Dimensions {
         Action::Reserve(reserve) => &mut reserve.call,
         Action::PostUsage(post) => &mut post.call,
         Action::Adjust(adjust) => &mut adjust.call,
-        Action::Settle(_) | Action::Release(_) | Action::Extend(_) => panic!("this action names no call"),
+        Action::Settle(_) | Action::Release(_) | Action::Extend(_) | Action::Restate(_) => {
+            panic!("this action names no call")
+        }
     }
 }

@@ -1,17 +1,43 @@
-//! Rows that no call makes: corrections, and true-ups with a provider's report.
+//! Rows that no call makes: corrections, restatements, and true-ups with a provider's report.
 
 use chrono::{DateTime, Utc};
 
 use super::{Books, Effects, Shift};
 use crate::domain::amounts::Tokens;
-use crate::domain::ledger::command::{Adjust, Adjustment};
+use crate::domain::budget::catalogue::Governing;
+use crate::domain::calendar::CalendarError;
+use crate::domain::carbon::RecordedFactors;
+use crate::domain::ledger::command::{Adjust, Adjustment, Restate};
 use crate::domain::ledger::outcome::{Outcome, Posted, Refusal};
 use crate::domain::ledger::transfer::{CallOutcome, CallReport, Direction, Transfer, TransferKind};
 use crate::domain::tariff::{Flags, Priced, Provenance};
 
 impl Books {
+    /// The budgets that an adjustment touches.
+    pub(super) fn touched_by_adjust(
+        &self,
+        adjust: &Adjust,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Governing>, CalendarError> {
+        self.catalogue.governing(&adjust.call, self.catalogue.counted_at(adjust.counts_at, now))
+    }
+
     /// Posts an adjustment. Unlike a call it is not priced here: whoever adjusts says what moves.
     pub(super) fn adjust(&self, adjust: &Adjust, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let mut effects = Effects::default();
+        let posted = self.adjusted(adjust, now, &mut effects)?;
+        Ok((Outcome::Posted(Box::new(posted)), effects))
+    }
+
+    /// Posts both rows of a restatement; the answer is about the second.
+    pub(super) fn restate(&self, restate: &Restate, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let mut effects = Effects::default();
+        self.adjusted(&restate.reversal, now, &mut effects)?;
+        let posted = self.adjusted(&restate.posting, now, &mut effects)?;
+        Ok((Outcome::Posted(Box::new(posted)), effects))
+    }
+
+    fn adjusted(&self, adjust: &Adjust, now: DateTime<Utc>, effects: &mut Effects) -> Result<Posted, Refusal> {
         let call = &adjust.call;
         if !call.tenant.is_nobody() && self.catalogue.tenant(&call.tenant).is_none() {
             return Err(Refusal::UnknownTenant(call.tenant.clone()));
@@ -21,35 +47,36 @@ impl Books {
         }
         let mut consumption = adjust.consumption;
         consumption.amounts.tokens = consumption.usage.total()?;
-        let period_at = self.catalogue.counted_at(adjust.occurred_at, now);
-        let flags = if period_at == adjust.occurred_at { Flags::NONE } else { Flags::PERIOD_CLOSED };
+        let period_at = self.catalogue.counted_at(adjust.counts_at, now);
+        let closed = if period_at == adjust.occurred_at { Flags::NONE } else { Flags::PERIOD_CLOSED };
+        let none = RecordedFactors { profile: self.rates.profile, model: None, grid: None, market: None };
+        let RecordedFactors { profile, model, grid, market } = adjust.factors.unwrap_or(none);
         let provenance = Provenance {
             price: None,
             tier_from: Tokens::ZERO,
-            profile: self.rates.profile,
-            model_factor: None,
-            grid_factor: None,
-            market_factor: None,
+            profile,
+            model_factor: model,
+            grid_factor: grid,
+            market_factor: market,
         };
-        let priced = Priced { consumption, provenance, flags };
+        let priced = Priced { consumption, provenance, flags: adjust.assumed.with(closed) };
         let (kind, corrects) = match adjust.kind {
             Adjustment::Correction { corrects } => (TransferKind::Correction, Some(corrects)),
             Adjustment::TrueUp { corrects } => (TransferKind::TrueUp, corrects),
         };
         let governing = self.catalogue.governing(call, period_at)?;
-        let mut effects = Effects::default();
         let shift = match adjust.direction {
             Direction::Forward => Shift::Post,
             Direction::Reverse => Shift::TakeBack,
         };
-        self.shift(&governing, &consumption, shift, &mut effects)?;
+        self.shift(&governing, &consumption, shift, effects)?;
         let report = CallReport {
             outcome: CallOutcome::Completed,
             latency_ms: None,
             provider_request_id: None,
             provider_usd: None,
         };
-        effects.transfer = Some(Transfer {
+        effects.transfers.push(Transfer {
             id: adjust.transfer,
             kind,
             direction: adjust.direction,
@@ -64,15 +91,14 @@ impl Books {
             reservation: None,
             corrects,
         });
-        let posted = Posted {
+        Ok(Posted {
             transfer: adjust.transfer,
             reservation: None,
             priced,
             hold: None,
             occurred_at: adjust.occurred_at,
             recorded_at: now,
-            budgets: self.states(&governing, &effects),
-        };
-        Ok((Outcome::Posted(Box::new(posted)), effects))
+            budgets: self.states(&governing, effects),
+        })
     }
 }

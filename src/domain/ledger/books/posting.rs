@@ -33,7 +33,7 @@ impl Books {
         let governing = self.catalogue.governing(call, period_at)?;
         let mut effects = Effects::default();
         self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
-        effects.transfer = Some(Transfer {
+        effects.transfers.push(Transfer {
             id: post.transfer,
             kind: TransferKind::Usage,
             direction: Direction::Forward,

@@ -13,7 +13,10 @@ fn adjust(number: u128, text: &str, kind: Adjustment, direction: Direction, inpu
         call: call(text),
         priority: Priority::Standard,
         consumption: Consumption { requests: 0, usage: usage([input, 0, 0, 0, 0, 0]), amounts },
+        factors: None,
+        assumed: Flags::NONE,
         occurred_at: at("2026-03-10T12:00:00Z"),
+        counts_at: at("2026-03-10T12:00:00Z"),
     }
 }
 
@@ -78,8 +81,11 @@ fn what_belongs_to_a_closed_period_is_counted_in_the_open_one_and_says_so() {
     let settled = world.settle(settle(2, Some(used(4, 0)), CallOutcome::Completed)).unwrap();
     assert_eq!(flags(&settled), "late period_closed");
     let corrects = transfer_id(1);
-    let february =
-        Adjust { occurred_at: before, ..adjust(4, CALL, Adjustment::Correction { corrects }, Direction::Reverse, 1) };
+    let february = Adjust {
+        occurred_at: before,
+        counts_at: before,
+        ..adjust(4, CALL, Adjustment::Correction { corrects }, Direction::Reverse, 1)
+    };
     assert_eq!(flags(&made(&mut world, february).unwrap()), "period_closed");
     assert_eq!(world.counters("t"), "1+0 5+0", "February as it was, March with 2 and 4 more and 1 less");
 }

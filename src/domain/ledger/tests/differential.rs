@@ -113,7 +113,10 @@ impl Life {
                     call,
                     priority: Priority::Standard,
                     consumption: Consumption { requests: 1, usage: usage([input, 0, 0, 0, output, 0]), amounts },
+                    factors: None,
+                    assumed: Flags::NONE,
                     occurred_at: self.batched.now.checked_sub_signed(TimeDelta::seconds(back)).unwrap(),
+                    counts_at: self.batched.now.checked_sub_signed(TimeDelta::seconds(back)).unwrap(),
                 }))
             }
             _ => {

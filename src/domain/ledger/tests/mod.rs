@@ -10,6 +10,7 @@ mod learned;
 mod model;
 mod pains;
 mod reserving;
+mod restating;
 mod store;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use super::command::{
 use super::outcome::{Answer, Extended, Outcome, Posted, Refusal, Ruled};
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, CallReport, Direction, Transfer};
-use crate::domain::amounts::{Amounts, Tokens, Usd};
+use crate::domain::amounts::{Amounts, Grams, Tokens, Usd};
 use crate::domain::budget::catalogue::{Catalogue, Priority};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::fixtures::{at, call, catalogue, quantity, rates, tokens, usage};

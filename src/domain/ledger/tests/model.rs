@@ -169,6 +169,7 @@ impl Model {
             Action::Extend(extend) => self.extend(extend, at),
             Action::PostUsage(post) => self.post(post, at),
             Action::Adjust(adjust) => self.adjust(adjust, at),
+            Action::Restate(_) => unreachable!("it is two adjustments"),
         };
         match said {
             Ok(said) => {
@@ -510,12 +511,9 @@ impl Model {
         if !["acme", "beta", "firm", "gone", "-"].contains(&adjust.call.tenant.as_str()) {
             return Err("unknown tenant");
         }
-        let at = adjust.occurred_at.timestamp();
-        if at > now {
-            return Err("out of range");
-        }
-        let sign = if adjust.direction == Direction::Forward { Decimal::ONE } else { Decimal::NEGATIVE_ONE };
-        self.spent.push(Spent { call: adjust.call.clone(), at, what: adjust.consumption, sign });
+        let at = Some(adjust.occurred_at.timestamp()).filter(|at| *at <= now).ok_or("out of range")?;
+        let (sign, what) = (adjust.direction.sign().into(), adjust.consumption);
+        self.spent.push(Spent { call: adjust.call.clone(), at, what, sign });
         Ok(format!("{} [{}]", said_posted(&adjust.consumption, Flags::NONE), self.budgets(&adjust.call, |_| at)))
     }
 }

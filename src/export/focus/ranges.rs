@@ -1,0 +1,75 @@
+//! The least and the most that a charge may have emitted.
+//!
+//! A charge adds calls up, and the database does it: durations and the tokens of each call are not at hand. The range is that
+//! of the charge's tokens by the factor rows it names, carried to its grams in proportion; a correction of grams alone has the
+//! proportions of the calls that it corrects, so that what is taken back is nothing at every bound. The activity data of
+//! [`crate::export::ghg`] have each call's own range; the two differ by what durations change in the proportions.
+//!
+//! Invariant: `min <= mid <= max`, and the middle is what was posted.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::amounts::{BadAmount, Grams, Tokens};
+use crate::domain::carbon::recorded::Bounds;
+use crate::domain::carbon::{CarbonGrams, FactorBook, RecordedFactors};
+use crate::domain::ledger::transfer::TransferKind;
+use crate::domain::usage::Usage;
+use crate::export::ExportError;
+use crate::export::emission::Recaller;
+use crate::store::StoreError;
+use crate::store::export::ChargeRow;
+
+/// Makes ranges of charges.
+pub struct Ranges {
+    recaller: Recaller,
+}
+
+impl Ranges {
+    /// By a book that has at least the rows that the charges name.
+    #[must_use]
+    pub fn new(book: Arc<FactorBook>) -> Self {
+        Self { recaller: Recaller::new(book) }
+    }
+
+    /// The ranges of a charge that begins at an instant: location-based, market-based, embodied.
+    ///
+    /// # Errors
+    /// When a column holds what was never written, or a figure cannot be kept.
+    pub fn of(&mut self, row: &ChargeRow, at: DateTime<Utc>) -> Result<[Bounds<Grams>; 3], ExportError> {
+        let bad = |column: &str| StoreError::Row(column.to_owned());
+        let provider = row.provider.parse().map_err(|_| bad("provider"))?;
+        let model = row.model.parse().map_err(|_| bad("model"))?;
+        let region = row.region.as_deref().map(str::parse).transpose().map_err(|_| bad("region"))?;
+        let too_large =
+            |_: BadAmount| ExportError::TooLarge { what: "the range of", value: format!("{:?}", row.grams) };
+        let (profile, model_row) = (row.carbon_profile, row.model_factor);
+        let factors = RecordedFactors { profile, model: model_row, grid: row.grid_factor, market: row.market_factor };
+        let is_call = matches!(row.kind, TransferKind::Settlement | TransferKind::Usage);
+        let named = if is_call || !factors.is_empty() { Ok(factors) } else { Err(profile) };
+        let inputs = self.recaller.inputs(named, &provider, &model, region.as_ref(), at);
+        let [location, market, embodied] = row.grams.map(Grams::new);
+        let posted = CarbonGrams {
+            usage_location: location.map_err(too_large)?,
+            usage_market: market.map_err(too_large)?,
+            embodied: embodied.map_err(too_large)?,
+        };
+        let corrected = row.of.as_ref().filter(|_| row.buckets == [0; 6]).map(|of| of.buckets);
+        let usage = usage(corrected.unwrap_or(row.buckets)).map_err(too_large)?;
+        let range = inputs.recorded(&usage, None, posted).map_err(too_large)?;
+        Ok([range.usage_location, range.usage_market, range.embodied])
+    }
+}
+
+fn usage(buckets: [u64; 6]) -> Result<Usage, BadAmount> {
+    let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = buckets.map(Tokens::new);
+    Ok(Usage {
+        input: input?,
+        cache_read: cache_read?,
+        cache_write_5m: cache_write_5m?,
+        cache_write_1h: cache_write_1h?,
+        output: output?,
+        reasoning: reasoning?,
+    })
+}

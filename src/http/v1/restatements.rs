@@ -1,0 +1,42 @@
+//! Restatements: recorded grams, said anew by the factor book as it is now.
+
+use axum::Json;
+use axum::extract::State;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::problem::Problem;
+use super::super::state::HttpState;
+use super::super::{Auth, IdempotencyKeyHeader, ValidJson};
+use crate::domain::access::{Action as Access, may};
+use crate::wire::restatement::{RestatementBody, RestatementRequest};
+
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new().routes(routes!(restate_period))
+}
+
+/// Restate a period
+///
+/// Computes the grams of a period's calls by the factor book as it is now. Without `apply` it only tells what that comes to, by
+/// the factor sets before and after. With it, each row whose grams differ gets two corrections that name it: a reversal of what
+/// is stated, by the factors of then, and a posting by those of now; nothing is overwritten, and tokens and dollars do not move.
+/// Rows of a closed period are corrected in the open one. Applying twice posts nothing more. A request looks at a part of a large
+/// period: send it again with `next_cursor` until that is null. While others post adjustments the answer is `conflict`: try
+/// again.
+#[utoipa::path(
+    post,
+    path = "/v1/restatements",
+    tag = "restatements",
+    request_body = RestatementRequest,
+    responses((status = 200, description = "What it comes to.", body = RestatementBody))
+)]
+async fn restate_period(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    // Restating twice is restating once, whatever the key says.
+    _key: IdempotencyKeyHeader,
+    ValidJson(body): ValidJson<RestatementRequest>,
+) -> Result<Json<RestatementBody>, Problem> {
+    may(&caller, Access::ManagePlatform, None)?;
+    Ok(Json(RestatementBody::from(&state.app.restate(&body, &caller.subject).await?)))
+}
