@@ -7,7 +7,7 @@
 //! | 3 | hand over the bytes, and wait until they are taken | a slow reader slows the query, and nothing piles up |
 //! | 4 | at the end compare what was written with the trial balance, then the file's own end | |
 //!
-//! All of it computes: reading a row takes as long as writing it. So whoever calls [`write`] does so on a thread that is none
+//! All of it computes: reading a row takes as long as writing it. So whoever calls [`write()`] does so on a thread that is none
 //! of the runtime's, and of low priority (`app::exports`): it must not hold up requests.
 //!
 //! Invariant: the end of a file is written only when the sums are right: whoever has a whole file has right sums.

@@ -7,7 +7,7 @@
 //! | [`mod@split`] | one charge into lines: dollars by unit price, grams by token weight |
 //! | [`terms`] | what rows of the books mean to a charge: unit prices, factor sets |
 //! | [`ranges`] | the least and the most that a charge may have emitted |
-//! | [`key`] | what names a row, and the row that a correction is about |
+//! | [`mod@key`] | what names a row, and the row that a correction is about |
 //! | this one | a line as a row |
 //!
 //! A charge is what the transfers of one charge period (a local day, or an hour), tenant, feature, provider, model, region,
