@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;
 
 use crate::support::service::TestService;
+use crate::support::story::assert_all_posted;
 
 fn backtest(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_counterfoil")).arg("backtest").args(arguments).env_clear().output().unwrap()
@@ -218,7 +219,7 @@ async fn journal() -> (TestService, DateTime<Utc>, DateTime<Utc>) {
     }
     for items in items.chunks(5_000) {
         let posted = service.call("POST", "/v1/usage", json!(items)).await.ok();
-        assert_eq!(posted["failed"].as_u64().unwrap_or(0), 0, "{posted:#}");
+        assert_all_posted(&posted);
     }
     let quota = json!({
         "scope": {"provider": "anthropic"}, "measure": "tokens", "limit": "1000000", "period": {"kind": "month"},

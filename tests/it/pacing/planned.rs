@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::stored::{spend, verdict};
 use crate::support::service::{Replica, TestService};
-use crate::support::story::{acme, budget};
+use crate::support::story::{acme, assert_all_posted, budget};
 
 /// A call that was made: so many tokens of a tenant's.
 pub(super) fn used(tenant: &str, tokens: u64, priority: &str, at: DateTime<Utc>) -> Value {
@@ -19,7 +19,7 @@ pub(super) fn used(tenant: &str, tokens: u64, priority: &str, at: DateTime<Utc>)
 pub(super) async fn post(replica: &Replica, calls: Vec<Value>) {
     for part in calls.chunks(1000) {
         let answer = replica.call("POST", "/v1/usage", json!(part)).await.ok();
-        assert_eq!(answer["failed"].as_u64().unwrap_or(0), 0, "{answer:#}");
+        assert_all_posted(&answer);
     }
 }
 

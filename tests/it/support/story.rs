@@ -63,3 +63,10 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl 
         tokio::task::yield_now().await;
     }
 }
+
+/// Every item of an answer to many usages was posted: such an answer is 200 whatever became of its items.
+pub(crate) fn assert_all_posted(answer: &Value) {
+    let items = answer["items"].as_array().unwrap();
+    let refused: Vec<&Value> = items.iter().filter(|item| !item["answer"]["transfer"].is_string()).collect();
+    assert!(!items.is_empty() && refused.is_empty(), "{refused:#?}");
+}
