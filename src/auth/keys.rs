@@ -228,6 +228,10 @@ fn read_private(file: File, path: &Path) -> Result<Vec<u8>, KeyFileError> {
 /// Makes the file if it is not there; leaves it alone if it is.
 fn create_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let folder = path.parent().unwrap_or(Path::new("."));
+    // Only the folder of the keys is private: the user who runs Postgres has to pass through those above it.
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above).map_err(io_error("make folder", above))?;
+    }
     DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder).map_err(io_error("make folder", folder))?;
     let draft = folder.join(format!(".{}.new", Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 0, 0))));
     let linked = write_draft(&draft, bytes).and_then(|()| match fs::hard_link(&draft, path) {
@@ -271,6 +275,9 @@ mod tests {
         assert_eq!(first.secret().len(), 32);
         assert_eq!(mode(&folder.join(LOCAL_KEY_FILE)), 0o600);
         assert_eq!(mode(&folder), 0o700);
+        // The folder above is as open as any that is made here.
+        fs::create_dir(dir.path().join("any")).expect("made");
+        assert_eq!(mode(&dir.path().join("data")), mode(&dir.path().join("any")));
 
         let first = GrantKey::load_or_create(&folder).expect("made");
         let second = GrantKey::load_or_create(&folder).expect("read");
