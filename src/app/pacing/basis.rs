@@ -115,18 +115,12 @@ pub(super) async fn by_class(
                     Source { tenant, feature: None, zone, series }
                 })
                 .collect();
-            let projection = project(&Question {
-                now: as_of,
-                period_start: asked.anchor.min(as_of),
-                reset: Some(asked.horizon),
-                limit: f64::MAX,
-                posted: 0.0,
-                held: 0.0,
-                sources: &sources,
-                planned: &[],
-                errors: &ErrorBook::builtin(),
-                factor_range: None,
-            });
+            let projection = project(&Question::of_demand(
+                as_of,
+                (asked.anchor.min(as_of), asked.horizon),
+                &sources,
+                &ErrorBook::builtin(),
+            ));
             made.push(ByClass { priority, key, projection });
         }
     }

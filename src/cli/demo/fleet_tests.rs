@@ -59,18 +59,7 @@ fn found(now: DateTime<Utc>) -> (Expected, DateTime<Utc>) {
             Source { tenant: member.id.parse().unwrap(), feature: None, zone, series }
         };
         let sources: Vec<Source> = MEMBERS.iter().map(source).collect();
-        let projection = project(&Question {
-            now: today,
-            period_start: today,
-            reset: Some(reset),
-            limit: f64::MAX,
-            posted: 0.0,
-            held: 0.0,
-            sources: &sources,
-            planned: &[],
-            errors: &ErrorBook::builtin(),
-            factor_range: None,
-        });
+        let projection = project(&Question::of_demand(today, (today, reset), &sources, &ErrorBook::builtin()));
         Curve::new(projection.path.iter().map(|hour| (hour.start, hour.expected)), reset)
     };
     let [interactive, standard, batch] =

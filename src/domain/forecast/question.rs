@@ -71,7 +71,31 @@ pub struct Question<'a> {
     pub factor_range: Option<(f64, f64)>,
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
+    /// Of the demand alone, which no limit bounds and nothing announces: its path is what pacing plans with.
+    #[must_use]
+    pub const fn of_demand(
+        now: DateTime<Utc>,
+        (period_start, reset): (DateTime<Utc>, DateTime<Utc>),
+        sources: &'a [Source],
+        errors: &'a ErrorBook,
+    ) -> Self {
+        let (posted, held) = (0.0, 0.0);
+        let reset = Some(reset);
+        Self {
+            now,
+            period_start,
+            reset,
+            limit: f64::MAX,
+            posted,
+            held,
+            sources,
+            planned: &[],
+            errors,
+            factor_range: None,
+        }
+    }
+
     /// What is left: limit less posted less held, and not less than zero.
     #[must_use]
     pub fn remaining(&self) -> f64 {

@@ -110,18 +110,7 @@ fn forecast(
 ) -> Curve {
     let series = HourlySeries::new(history_start, now, known.to_vec());
     let sources = [Source { tenant: "acme".parse().unwrap(), feature: None, zone, series }];
-    let projection = project(&Question {
-        now,
-        period_start,
-        reset: Some(reset),
-        limit: f64::MAX,
-        posted: 0.0,
-        held: 0.0,
-        sources: &sources,
-        planned: &[],
-        errors: &ErrorBook::builtin(),
-        factor_range: None,
-    });
+    let projection = project(&Question::of_demand(now, (period_start, reset), &sources, &ErrorBook::builtin()));
     Curve::new(projection.path.iter().map(|hour| (hour.start, hour.expected)), reset)
 }
 
