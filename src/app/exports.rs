@@ -1,6 +1,6 @@
-//! Exports: a question becomes a slice, a snapshot and a stream of chunks.
+//! Exports: a question becomes a slice, a reader and a stream of chunks.
 //!
-//! The service and the command line ask the same [`Exports`]. An export holds one connection and one snapshot until its last
+//! The service and the command line ask the same [`Exports`]. An export holds one connection until its last
 //! chunk is taken; at most [`EXPORTS_MAX`] do so at once, so that exports never take the connections that verdicts need.
 //! It runs on a thread of its own of low priority ([`aside`]), and so does the database's process
 //! behind it, where that can be told to ([`crate::store::yielding`]): verdicts do not wait for exports.
@@ -21,15 +21,19 @@ use crate::domain::carbon::FactorBook;
 use crate::domain::id::TenantId;
 use crate::export::ExportError;
 use crate::export::csv_file::CsvFile;
+use crate::export::focus::adding::{CHARGES_MAX, Slots};
+use crate::export::focus::pages::ChargePages;
 use crate::export::focus::terms::Terms;
 use crate::export::focus::{self, ChargePeriod, FocusWriter};
 use crate::export::parquet_file::ParquetFile;
-use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender};
+use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender, TransferPages};
 use crate::export::table::{Column, Table};
 use crate::export::transfers::{self, TransfersWriter};
 use crate::store::StoreError;
 use crate::store::catalogue_reads::get_tenant;
-use crate::store::export::{Slice, SliceBalance, Snapshot, has_books};
+use crate::store::export::pace::Pace;
+use crate::store::export::reader::JournalReader;
+use crate::store::export::{Slice, SliceBalance, has_books};
 use crate::store::yielding::lower_this_thread;
 use crate::wire::export::{
     ExportCursor, ExportIdentity, FocusExportQuery, Grain, SpanAsked, TableFormat, TransfersExportQuery,
@@ -64,7 +68,7 @@ pub struct Begun {
 
 /// Which file, once the calendar and the cursors are read.
 pub(super) struct Plan {
-    pub(super) snapshot: Snapshot,
+    pub(super) reader: JournalReader,
     pub(super) slice: Slice,
     pub(super) balance: SliceBalance,
     pub(super) cursor: ExportCursor,
@@ -135,15 +139,15 @@ impl Exports {
             resume: query.resume.as_deref(),
         };
         let plan = self.plan(&question).await?;
-        let writer = TransfersWriter::new(table(query.format, transfers::COLUMNS, skip)?);
+        let writer = TransfersWriter::new(table(query.format, transfers::COLUMNS, skip, plan.reader.pace())?);
         let (begun, sender) = plan.begin(query.format);
-        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        let Plan { mut reader, slice, balance, permit, .. } = plan;
         let writing = async move {
-            let ended = match snapshot.transfers(&slice).await {
-                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
-                Err(error) => Err(error.into()),
+            let ended = match TransferPages::begin(&mut reader, slice).await {
+                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
+                Err(error) => Err(error),
             };
-            end(ended, sender, snapshot).await;
+            end(ended, sender, reader).await;
             drop(permit);
         };
         Ok((begun, Box::pin(writing)))
@@ -179,33 +183,35 @@ impl Exports {
         let mut plan = self.plan(&question).await?;
         let periods = charge_periods(&plan, query.grain)?;
         let starts: Vec<DateTime<Utc>> = periods.iter().map(|period| period.start).collect();
-        let (prices, factors) = plan.snapshot.rates().await?;
-        let table = table(query.format, focus::columns::columns(query.version), skip)?;
+        let end_of_last = periods.last().map_or(DateTime::UNIX_EPOCH, |period| period.end);
+        let slots = Slots { starts, end: end_of_last };
+        let (prices, factors) = (plan.reader.prices().await?, plan.reader.factors().await?);
+        let table = table(query.format, focus::columns::columns(query.version), skip, plan.reader.pace())?;
         let terms = Terms::new(&prices, &factors)?;
         let writer = FocusWriter::new(table, query.version, periods, terms, Arc::new(FactorBook::new(factors)));
         let (begun, sender) = plan.begin(query.format);
-        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        let Plan { mut reader, slice, balance, permit, .. } = plan;
         let writing = async move {
-            let ended = match snapshot.charges(&slice, &starts, focus::FLAGS).await {
-                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
-                Err(error) => Err(error.into()),
+            let ended = match ChargePages::begin(&mut reader, slice, slots, CHARGES_MAX).await {
+                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
+                Err(error) => Err(error),
             };
-            end(ended, sender, snapshot).await;
+            end(ended, sender, reader).await;
             drop(permit);
         };
         Ok((begun, Box::pin(writing)))
     }
 
-    /// Opens the snapshot, and reads the question in it.
+    /// Opens the reader, and reads the question by it.
     pub(super) async fn plan(&self, question: &Question<'_>) -> Result<Plan, AppError> {
         let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| AppError::TooManyExports)?;
         let now = self.clock.now();
-        let mut snapshot = Snapshot::open(&self.pool, question.tenant, now).await?;
+        let mut reader = JournalReader::open(&self.pool, question.tenant, now).await?;
         let zone = match (question.span.zone, question.tenant) {
             (Some(zone), _) => zone,
             (None, None) => Zone::UTC,
             (None, Some(tenant)) => {
-                let found = get_tenant(snapshot.connection(), tenant).await?;
+                let found = get_tenant(reader.connection(), tenant).await?;
                 let found = found.ok_or_else(|| AppError::UnknownTenant(tenant.clone()))?;
                 Zone::parse(&found.timezone).map_err(|error| FieldError::new("zone", error))?
             }
@@ -227,25 +233,21 @@ impl Exports {
             to,
             shape: format!("{} {}", question.shape, zone.name()),
         };
-        let mut slice = Slice { tenant: question.tenant.cloned(), from, to, since: None, until: None };
-        let cursor = go_on(question, of, &mut slice, &snapshot)?;
-        let balance = snapshot.balance(&slice).await?;
-        Ok(Plan { snapshot, slice, balance, cursor, zone, permit })
+        let until = reader.mark().clone();
+        let mut slice = Slice { tenant: question.tenant.cloned(), from, to, since: None, until, until_now: true };
+        let cursor = go_on(question, of, &mut slice)?;
+        let balance = reader.balance(&slice).await?;
+        Ok(Plan { reader, slice, balance, cursor, zone, permit })
     }
 }
 
 /// Reads the cursors, narrows the slice by them, and gives the cursor of this export.
-fn go_on(
-    question: &Question<'_>,
-    of: ExportIdentity,
-    slice: &mut Slice,
-    snapshot: &Snapshot,
-) -> Result<ExportCursor, FieldError> {
+fn go_on(question: &Question<'_>, of: ExportIdentity, slice: &mut Slice) -> Result<ExportCursor, FieldError> {
     let (field, text) = match (question.cursor, question.resume) {
         (Some(_), Some(_)) => {
             return Err(FieldError::new("resume", "is given together with cursor: it knows where its export began"));
         }
-        (None, None) => return Ok(ExportCursor { of, since: None, until: snapshot.mark().clone() }),
+        (None, None) => return Ok(ExportCursor { of, since: None, until: slice.until.clone() }),
         (Some(cursor), None) => ("cursor", cursor),
         (None, Some(resume)) => ("resume", resume),
     };
@@ -255,14 +257,15 @@ fn go_on(
             return Err(FieldError::new(field, "is of another export: repeat the parameters of the one that was cut"));
         }
         slice.since.clone_from(&given.since);
-        slice.until = Some(given.until.clone());
+        slice.until = given.until.clone();
+        slice.until_now = false;
         return Ok(given);
     }
     if (&given.of.export, &given.of.tenant) != (&of.export, &of.tenant) {
         return Err(FieldError::new(field, "is of another export, or of another tenant"));
     }
     slice.since = Some(given.until.clone());
-    Ok(ExportCursor { of, since: Some(given.until), until: snapshot.mark().clone() })
+    Ok(ExportCursor { of, since: Some(given.until), until: slice.until.clone() })
 }
 
 /// The first instant of a span, and the first after it.
@@ -316,11 +319,14 @@ pub(super) fn check_skip(format: TableFormat, resumes: bool, skip: Option<u64>) 
     }
 }
 
-/// An empty table.
-pub(super) fn table(format: TableFormat, columns: &'static [Column], skip: u64) -> Result<Table, AppError> {
+/// An empty table, which is written at the pace of its reader.
+fn table(format: TableFormat, columns: &'static [Column], skip: u64, pace: &Pace) -> Result<Table, AppError> {
     Ok(match format {
         TableFormat::Csv => Table::Csv(Box::new(CsvFile::after(skip, columns))),
-        TableFormat::Parquet => Table::Parquet(Box::new(ParquetFile::new(columns)?)),
+        TableFormat::Parquet => {
+            let pace = pace.clone();
+            Table::Parquet(Box::new(ParquetFile::new(columns, move || pace.rest_here())?))
+        }
     })
 }
 
@@ -374,8 +380,8 @@ pub(super) async fn aside(
     told.await.map_err(|_| no_thread())?
 }
 
-/// Tells the reader of an error, and gives back the snapshot.
-pub(super) async fn end(ended: Result<(), ExportError>, out: ChunkSender, snapshot: Snapshot) {
+/// Tells whoever takes the chunks of an error, and ends the connection.
+pub(super) async fn end(ended: Result<(), ExportError>, out: ChunkSender, reader: JournalReader) {
     match ended {
         Ok(()) => {}
         Err(ExportError::GivenUp) => tracing::debug!("an export was given up by its reader"),
@@ -385,8 +391,8 @@ pub(super) async fn end(ended: Result<(), ExportError>, out: ChunkSender, snapsh
             let _gone = out.send(Err(error)).await;
         }
     }
-    if let Err(error) = snapshot.close().await {
-        tracing::debug!(%error, "an export's snapshot did not close cleanly");
+    if let Err(error) = reader.close().await {
+        tracing::debug!(%error, "an export's connection did not close cleanly");
     }
 }
 

@@ -1,10 +1,11 @@
 //! Exports of accounts and of carbon: journals, activity data, intensities.
 //!
-//! The same question, snapshot and stream as every other export ([`super::exports`]); what is added is what such a file says
-//! before its rows: the balances of accounts, or the book of factors the rows stand on. Both are read in the snapshot.
+//! The same question, reader and stream as every other export ([`super::exports`]); what is added is what such a file says
+//! before its rows: the balances of accounts, or the book of factors the rows stand on. Both are read on the same connection.
 //!
 //! Deliberately absent: going on with one that was cut. Their last lines are sums of all rows, so it is asked for once more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,16 +13,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::AppError;
 use super::exports::{Begun, Exports, Plan, Question, Writing, aside, end};
 use crate::domain::calendar::Zone;
+use crate::domain::carbon::FactorBook;
 use crate::domain::id::TenantId;
 pub use crate::export::ghg::SCHEMA as GHG_SCHEMA;
 use crate::export::ghg::{Cut, GhgOptions, GhgWriter, ReportingBasis, Scope3Category};
 pub use crate::export::plaintext::Dialect;
 use crate::export::plaintext::{AccountSpan, Group, Head, JournalWriter};
+use crate::export::rows;
 use crate::export::sci::{SciFormat, SciPeriod, SciWriter};
-use crate::export::{rows, stream};
+use crate::export::stream::{self, TransferPages};
 use crate::store::export::Slice;
-use crate::store::export_accounts::AccountBalances;
-use crate::store::rates::load_factors;
+use crate::store::export::accounts::AccountBalances;
 use crate::wire::export::SpanAsked;
 use crate::wire::export_report::{
     BasisWord, CategoryWord, CutWord, GhgExportQuery, GroupWord, JournalExportQuery, SciExportQuery, SciFormatWord,
@@ -58,24 +60,21 @@ impl Exports {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
         let question = question(dialect.word(), tenant, span, query.group.name().to_owned());
         let mut plan = self.plan(&question).await?;
-        let balances = plan.snapshot.accounts(&plan.slice).await?;
+        let balances = plan.reader.accounts(&plan.slice).await?;
         let group = match query.group {
             GroupWord::Day => Group::Day,
             GroupWord::Call => Group::Call,
         };
         let (zone, head) = (plan.zone, head(&plan, balances, self.clock.now()));
         let (begun, sender) = plan.begin_as(dialect.extension(), TEXT);
-        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        let Plan { mut reader, slice, balance, permit, .. } = plan;
         let writing = async move {
             let writer = JournalWriter::new(dialect, group, zone, head);
-            let ended = match group {
-                Group::Day => match snapshot.transfers(&slice).await {
-                    Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
-                    Err(error) => Err(error.into()),
-                },
-                Group::Call => stream::write(snapshot.transfers_in_time(&slice), writer, &balance, &sender).await,
+            let ended = match TransferPages::begin(&mut reader, slice).await {
+                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
+                Err(error) => Err(error),
             };
-            end(ended, sender, snapshot).await;
+            end(ended, sender, reader).await;
             drop(permit);
         };
         Ok((begun, Box::pin(writing)))
@@ -94,17 +93,17 @@ impl Exports {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
         let words = [query.cut.name(), query.scope3_category.name(), query.reporting_basis.name()];
         let mut plan = self.plan(&question("ghg", tenant, span, words.join(" "))).await?;
-        let book = Arc::new(load_factors(plan.snapshot.connection()).await?);
+        let book = Arc::new(FactorBook::new(plan.reader.factors().await?));
         let options = ghg_options(query, &plan.slice, plan.zone);
         let (begun, sender) = plan.begin_as("csv", CSV);
-        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        let Plan { mut reader, slice, balance, permit, .. } = plan;
         let writing = async move {
             let writer = GhgWriter::new(options, book);
-            let ended = match snapshot.transfers(&slice).await {
-                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
-                Err(error) => Err(error.into()),
+            let ended = match TransferPages::begin(&mut reader, slice).await {
+                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
+                Err(error) => Err(error),
             };
-            end(ended, sender, snapshot).await;
+            end(ended, sender, reader).await;
             drop(permit);
         };
         Ok((begun, Box::pin(writing)))
@@ -122,21 +121,21 @@ impl Exports {
     async fn begin_sci(&self, tenant: Option<&TenantId>, query: &SciExportQuery) -> Result<(Begun, Writing), AppError> {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
         let mut plan = self.plan(&question("sci", tenant, span, query.format.name().to_owned())).await?;
-        let book = Arc::new(load_factors(plan.snapshot.connection()).await?);
+        let book = Arc::new(FactorBook::new(plan.reader.factors().await?));
         let (format, extension, media_type) = match query.format {
             SciFormatWord::Csv => (SciFormat::Csv, "csv", CSV),
             SciFormatWord::Manifest => (SciFormat::Manifest, "yml", YAML),
         };
         let period = SciPeriod { start: plan.slice.from, end: plan.slice.to };
         let (begun, sender) = plan.begin_as(extension, media_type);
-        let Plan { mut snapshot, slice, balance, permit, .. } = plan;
+        let Plan { mut reader, slice, balance, permit, .. } = plan;
         let writing = async move {
             let writer = SciWriter::new(format, period, book);
-            let ended = match snapshot.transfers(&slice).await {
-                Ok(rows) => stream::write(rows, writer, &balance, &sender).await,
-                Err(error) => Err(error.into()),
+            let ended = match TransferPages::begin(&mut reader, slice).await {
+                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
+                Err(error) => Err(error),
             };
-            end(ended, sender, snapshot).await;
+            end(ended, sender, reader).await;
             drop(permit);
         };
         Ok((begun, Box::pin(writing)))
@@ -157,15 +156,15 @@ fn question<'a>(export: &'static str, tenant: Option<&'a TenantId>, span: SpanAs
 }
 
 /// What a journal says before its first transaction.
-fn head(plan: &Plan, balances: Vec<AccountBalances>, now: DateTime<Utc>) -> Head {
+fn head(plan: &Plan, balances: BTreeMap<String, AccountBalances>, now: DateTime<Utc>) -> Head {
     let Slice { tenant, from, to, .. } = &plan.slice;
     let title = tenant.as_ref().map_or_else(|| "all-tenants".to_owned(), ToString::to_string);
     // A period without a beginning begins with its first transfer; one without an end ends with its last.
-    let first = from.or_else(|| balances.iter().filter_map(|one| one.first_at).min()).unwrap_or(now);
+    let first = from.or_else(|| balances.values().filter_map(|one| one.first_at).min()).unwrap_or(now);
     let before = |end: DateTime<Utc>| end.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(end);
-    let last = to.map(before).or_else(|| balances.iter().map(|one| one.last_at).max()).unwrap_or(now).max(first);
-    let account = |one: AccountBalances| AccountSpan {
-        account: one.account,
+    let last = to.map(before).or_else(|| balances.values().map(|one| one.last_at).max()).unwrap_or(now).max(first);
+    let account = |(account, one): (String, AccountBalances)| AccountSpan {
+        account,
         opening: rows::bundle(&one.opening),
         closing: rows::bundle(&one.closing),
     };

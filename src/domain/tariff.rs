@@ -19,7 +19,7 @@ use super::price::{PriceError, PriceId, ServiceTier, price_calls};
 use super::usage::Usage;
 
 /// What is remarkable about a price, a hold or a transfer. A set of bits, kept as a number in the journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flags(u32);
 
 impl Flags {

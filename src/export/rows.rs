@@ -18,7 +18,8 @@ use crate::domain::id::{FeatureId, TenantId};
 use crate::domain::tariff::Flags;
 use crate::domain::usage::{Bucket, Usage};
 use crate::store::StoreError;
-use crate::store::export::{JournalRow, Sums};
+use crate::store::export::Sums;
+use crate::store::export::transfers::JournalRow;
 
 /// Names of accounts that supply.
 const SUPPLY: &str = "supply:";

@@ -1,10 +1,10 @@
-//! From a snapshot to chunks of a file, in constant memory.
+//! From pages of rows to chunks of a file, in constant memory.
 //!
 //! | # | beat | how |
 //! |---|---|---|
-//! | 1 | read [`ROWS_PER_BATCH`] rows of the journal from the snapshot | the export's thread |
-//! | 2 | write them, as bytes of the file | the same |
-//! | 3 | hand over the bytes, and wait until they are taken | a slow reader slows the query, and nothing piles up |
+//! | 1 | read a page of rows | a transaction of its own, after the rest that verdicts need ([`JournalReader::rest`]) |
+//! | 2 | write them, as bytes of the file | the same thread |
+//! | 3 | hand over the bytes, and wait until they are taken | a slow reader slows the reading, and nothing piles up |
 //! | 4 | at the end compare what was written with the trial balance, then the file's own end | |
 //!
 //! All of it computes: reading a row takes as long as writing it. So whoever calls [`write()`] does so on a thread that is none
@@ -15,23 +15,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use super::{ExportError, Side, Totals};
-use crate::store::StoreError;
-use crate::store::export::SliceBalance;
+use crate::store::export::reader::JournalReader;
+use crate::store::export::transfers::JournalRow;
+use crate::store::export::walk::Walk;
+use crate::store::export::{Slice, SliceBalance};
 
-/// Rows that are written at once.
-pub const ROWS_PER_BATCH: usize = 1024;
-/// After how many rows the thread lets others go first: some hundred microseconds. Whoever wakes while it computes would wait
-/// for the end of its slice otherwise, which is milliseconds, whatever its priority.
-const ROWS_PER_TURN: usize = 32;
 /// Chunks that may wait for their reader.
 pub const CHUNKS_MAX: usize = 2;
-/// Longest time a reader may take for one chunk: an export that nobody reads holds a snapshot, and a snapshot keeps the
-/// database from clearing up.
+/// Longest time a reader may take for one chunk: an export that nobody reads holds a connection, and the place of another.
 pub const STALLED_MAX: Duration = Duration::from_secs(60);
 
 /// A piece of a file.
@@ -73,64 +67,73 @@ pub trait FileWriter<Row>: Send + 'static {
 /// Where the chunks go: to a body of HTTP, or to a file.
 pub type ChunkSender = mpsc::Sender<Result<Chunk, ExportError>>;
 
+/// Where the rows of a file come from.
+pub trait Pages<Row>: Send {
+    /// The next rows; none at the end.
+    ///
+    /// # Errors
+    /// When the database does not answer, or a row cannot be read.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Row>>, ExportError>> + Send;
+}
+
+/// The transfers of a slice as they stand, in the order of time.
+pub struct TransferPages<'r> {
+    reader: &'r mut JournalReader,
+    slice: Slice,
+    walk: Walk,
+}
+
+impl<'r> TransferPages<'r> {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin(reader: &'r mut JournalReader, slice: Slice) -> Result<Self, ExportError> {
+        let walk = Walk::begin(reader, &slice).await?;
+        Ok(Self { reader, slice, walk })
+    }
+}
+
+impl Pages<JournalRow> for TransferPages<'_> {
+    async fn next(&mut self) -> Result<Option<Vec<JournalRow>>, ExportError> {
+        let Some(page) = self.walk.next(self.reader).await? else { return Ok(None) };
+        Ok(Some(self.reader.transfers(&self.slice, &page).await?))
+    }
+}
+
 /// Writes a file of these rows, chunk by chunk, and compares its sums with the trial balance.
 ///
 /// # Errors
 /// When the database does not answer, the file cannot be written, or the sums differ; the file then has no end.
 /// [`ExportError::GivenUp`] when nobody takes the chunks any more.
-pub async fn write<Row, Writer>(
-    mut rows: BoxStream<'_, Result<Row, StoreError>>,
-    mut writer: Writer,
+pub async fn write<Row: Sync + Send>(
+    mut pages: impl Pages<Row>,
+    mut writer: impl FileWriter<Row>,
     balance: &SliceBalance,
     out: &ChunkSender,
-) -> Result<(), ExportError>
-where
-    Writer: FileWriter<Row>,
-{
-    loop {
-        let mut batch = Vec::with_capacity(ROWS_PER_BATCH);
-        while batch.len() < ROWS_PER_BATCH
-            && let Some(row) = rows.next().await
-        {
-            batch.push(row?);
-            if batch.len().is_multiple_of(ROWS_PER_TURN) {
-                std::thread::yield_now();
-            }
-        }
-        let last = batch.len() < ROWS_PER_BATCH;
-        let bytes = write_batch(&mut writer, &batch, last.then_some(balance))?;
-        if !bytes.is_empty() {
-            let chunk = Chunk { bytes: bytes.into(), transfers: writer.totals().transfers };
-            let sent = tokio::time::timeout(STALLED_MAX, out.send(Ok(chunk))).await;
-            sent.map_err(|_| ExportError::GivenUp)?.map_err(|_| ExportError::GivenUp)?;
-        }
-        if last {
-            return Ok(());
-        }
+) -> Result<(), ExportError> {
+    while let Some(rows) = pages.next().await? {
+        rows.iter().try_for_each(|row| writer.row(row))?;
+        hand_over(&mut writer, out).await?;
     }
+    writer.totals().check(balance, writer.side())?;
+    writer.end()?;
+    hand_over(&mut writer, out).await
 }
 
-fn write_batch<Row, Writer: FileWriter<Row>>(
-    writer: &mut Writer,
-    batch: &[Row],
-    end_with: Option<&SliceBalance>,
-) -> Result<Vec<u8>, ExportError> {
-    for turn in batch.chunks(ROWS_PER_TURN) {
-        for row in turn {
-            writer.row(row)?;
-        }
-        std::thread::yield_now();
+/// Waits until what was written is taken.
+async fn hand_over<Row>(writer: &mut impl FileWriter<Row>, out: &ChunkSender) -> Result<(), ExportError> {
+    let bytes = writer.take()?;
+    if bytes.is_empty() {
+        return Ok(());
     }
-    if let Some(balance) = end_with {
-        writer.totals().check(balance, writer.side())?;
-        writer.end()?;
-    }
-    writer.take()
+    let chunk = Chunk { bytes: bytes.into(), transfers: writer.totals().transfers };
+    let sent = tokio::time::timeout(STALLED_MAX, out.send(Ok(chunk))).await;
+    sent.map_err(|_| ExportError::GivenUp)?.map_err(|_| ExportError::GivenUp)
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
     use rust_decimal::Decimal;
 
     use super::*;
@@ -166,6 +169,22 @@ mod tests {
         }
     }
 
+    /// Pages of so many rows of one token each.
+    struct Ones {
+        left: u32,
+        page: u32,
+    }
+
+    impl Pages<u32> for Ones {
+        async fn next(&mut self) -> Result<Option<Vec<u32>>, ExportError> {
+            let rows = self.left.min(self.page);
+            self.left -= rows;
+            Ok(Some(vec![1; usize::try_from(rows).unwrap()]).filter(|rows| !rows.is_empty()))
+        }
+    }
+
+    const PAGE: u32 = 100;
+
     /// Writes so many rows of one token each; the balance says how many there are. The file, and how it ended.
     async fn file(rows: u32, tokens: u32) -> (String, Result<(), ExportError>) {
         let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
@@ -173,8 +192,7 @@ mod tests {
             let sums = Sums { tokens: Decimal::from(tokens), ..Sums::default() };
             let balance = SliceBalance { transfers: rows.into(), debit: sums, credit: sums, supplied: sums };
             let letters = Letters { written: Vec::new(), totals: Totals::default() };
-            let rows = stream::iter((0..rows).map(|_| Ok(1))).boxed();
-            write(rows, letters, &balance, &sender).await
+            write(Ones { left: rows, page: PAGE }, letters, &balance, &sender).await
         });
         let mut text = String::new();
         while let Some(chunk) = receiver.recv().await {
@@ -185,8 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_of_right_sums_is_whole_whatever_its_length() {
-        let batch = u32::try_from(ROWS_PER_BATCH).unwrap();
-        for rows in [0, 1, batch - 1, batch, batch + 1, 3 * batch] {
+        for rows in [0, 1, PAGE - 1, PAGE, PAGE + 1, 10 * PAGE] {
             let (text, ended) = file(rows, rows).await;
             ended.unwrap();
             assert_eq!(text, format!("{}.", "x".repeat(usize::try_from(rows).unwrap())));
@@ -205,10 +222,9 @@ mod tests {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         drop(receiver);
         let letters = Letters { written: Vec::new(), totals: Totals::default() };
-        let rows = stream::iter((0..10).map(|_| Ok(1))).boxed();
         let sums = Sums { tokens: Decimal::TEN, ..Sums::default() };
         let balance = SliceBalance { transfers: 10, debit: sums, credit: sums, supplied: sums };
-        let ended = write(rows, letters, &balance, &sender).await;
+        let ended = write(Ones { left: 10, page: PAGE }, letters, &balance, &sender).await;
         assert!(matches!(ended, Err(ExportError::GivenUp)), "{ended:?}");
     }
 }

@@ -6,7 +6,7 @@ use super::stream::FileWriter;
 use super::table::{Cell, Column, Table, pico};
 use super::{ExportError, Side, Totals};
 use crate::domain::tariff::Flags;
-use crate::store::export::JournalRow;
+use crate::store::export::transfers::JournalRow;
 
 /// The columns.
 pub const COLUMNS: &[Column] = &[

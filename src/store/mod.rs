@@ -21,7 +21,7 @@
 //! | [`runs`] | runs that were stopped, and what is counted of a run |
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`learned`] | what calls really use of what they ask for |
-//! | [`export`] | a slice of the journal in one snapshot, row by row |
+//! | [`export`] | a slice of the journal up to a mark, page by page |
 //! | [`ledger`] | the journal, account balances, the trial balance |
 //! | [`series`] | what a budget's measure used, hour by hour |
 //! | [`projections`] | projections that were made, and what came true of them |
@@ -43,7 +43,6 @@ pub mod catalogue_reads;
 mod columns;
 pub mod embedded;
 pub mod export;
-pub mod export_accounts;
 pub mod housekeeping;
 pub mod lane;
 pub mod learned;

@@ -33,16 +33,8 @@ pub async fn load(connection: &mut PgConnection) -> Result<RateBooks, StoreError
     })
 }
 
-/// Loads the factor book.
-///
-/// # Errors
-/// When the database does not answer, or a row cannot be read.
-pub async fn load_factors(connection: &mut PgConnection) -> Result<FactorBook, StoreError> {
-    factor_rows(connection).await.map(FactorBook::new)
-}
-
 /// Every row of both books, by id.
-pub(super) async fn rows(connection: &mut PgConnection) -> Result<(Vec<PriceRow>, Vec<Factor>), StoreError> {
+async fn rows(connection: &mut PgConnection) -> Result<(Vec<PriceRow>, Vec<Factor>), StoreError> {
     let prices = sqlx::query("select id, doc from prices order by id").fetch_all(&mut *connection).await?;
     let prices = prices.iter().map(price_from_row).collect::<Result<_, _>>()?;
     Ok((prices, factor_rows(connection).await?))
@@ -51,6 +43,25 @@ pub(super) async fn rows(connection: &mut PgConnection) -> Result<(Vec<PriceRow>
 async fn factor_rows(connection: &mut PgConnection) -> Result<Vec<Factor>, StoreError> {
     let factors = sqlx::query("select id, doc from factors order by id").fetch_all(connection).await?;
     factors.iter().map(factor_from_row).collect()
+}
+
+/// Rows that are read at a time by whoever lets others go first in between.
+const PAGE: i64 = 32;
+
+/// The next price rows by id, after the given one; none at the end.
+pub(super) async fn prices_after(connection: &mut PgConnection, after: PriceId) -> Result<Vec<PriceRow>, StoreError> {
+    let rows = sqlx::query("select id, doc from prices where id > $1 order by id limit $2");
+    rows.bind(after.0).bind(PAGE).fetch_all(connection).await?.iter().map(price_from_row).collect()
+}
+
+/// The next factor rows by id, after the given one, each with its id; none at the end.
+pub(super) async fn factors_after(
+    connection: &mut PgConnection,
+    after: FactorId,
+) -> Result<Vec<(FactorId, Factor)>, StoreError> {
+    let rows = sqlx::query("select id, doc from factors where id > $1 order by id limit $2");
+    let rows = rows.bind(after.0).bind(PAGE).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((FactorId(row.try_get(0)?), factor_from_row(row)?))).collect()
 }
 
 fn price_from_row(row: &PgRow) -> Result<PriceRow, StoreError> {

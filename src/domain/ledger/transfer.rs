@@ -15,7 +15,7 @@ use crate::domain::id::{ModelId, ReservationId, TransferId};
 use crate::domain::tariff::{Flags, Priced};
 
 /// Why a transfer was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransferKind {
     /// A reservation was settled.
     Settlement,

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use super::adding::ChargeRow;
 use super::split::Meter;
 use super::terms::Terms;
 use super::{ChargePeriod, charge_class, names};
 use crate::domain::usage::Bucket;
-use crate::store::export::ChargeRow;
 
 /// Bytes of a row's key: 128 bits are enough to tell any two rows apart.
 const KEY_BYTES: usize = 16;
@@ -27,22 +27,22 @@ pub fn key(row: &ChargeRow, periods: &[ChargePeriod], part: &str) -> String {
     let period = periods.get(row.slot);
     put(&period.map_or_else(String::new, |period| period.start.to_rfc3339()));
     put(&period.map_or_else(String::new, |period| period.end.to_rfc3339()));
-    for text in [&row.tenant, &row.feature, &row.provider, &row.model] {
+    for text in [&row.subject.tenant, &row.subject.feature, &row.subject.provider, &row.subject.model] {
         put(text);
     }
-    put(row.region.as_deref().unwrap_or(""));
-    put(row.labels.as_deref().unwrap_or(""));
-    put(row.kind.name());
-    put(row.carbon_profile.name());
+    put(row.subject.region.as_deref().unwrap_or(""));
+    put(row.subject.labels.as_deref().unwrap_or(""));
+    put(row.basis.kind.name());
+    put(row.basis.carbon_profile.name());
     put(part);
     let ids = [
-        row.price.map(|id| id.0),
-        i64::try_from(row.price_tier_from).ok(),
-        row.model_factor.map(|id| id.0),
-        row.grid_factor.map(|id| id.0),
-        row.market_factor.map(|id| id.0),
-        Some(i64::from(row.flags.bits())),
-        Some(i64::from(row.returned)),
+        row.basis.price.map(|id| id.0),
+        i64::try_from(row.basis.price_tier_from).ok(),
+        row.basis.model_factor.map(|id| id.0),
+        row.basis.grid_factor.map(|id| id.0),
+        row.basis.market_factor.map(|id| id.0),
+        Some(i64::from(row.basis.flags.bits())),
+        Some(i64::from(row.basis.returned)),
     ];
     for id in ids {
         put(&id.map_or(String::new(), |id| id.to_string()));
@@ -50,11 +50,11 @@ pub fn key(row: &ChargeRow, periods: &[ChargePeriod], part: &str) -> String {
     // Of a correction, also what it corrects: one stretch of time may have corrections of several charges.
     if let Some((of, start)) = &corrected {
         put(&start.map_or_else(String::new, |start| start.to_rfc3339()));
-        put(of.kind.name());
-        put(of.carbon_profile.name());
-        let factors = [of.model_factor, of.grid_factor, of.market_factor].map(|id| id.map(|id| id.0));
-        let others = [of.price.map(|id| id.0), i64::try_from(of.price_tier_from).ok()];
-        let flags = [Some(i64::from(of.flags.bits())), Some(i64::from(of.returned))];
+        put(of.basis.kind.name());
+        put(of.basis.carbon_profile.name());
+        let factors = [of.basis.model_factor, of.basis.grid_factor, of.basis.market_factor].map(|id| id.map(|id| id.0));
+        let others = [of.basis.price.map(|id| id.0), i64::try_from(of.basis.price_tier_from).ok()];
+        let flags = [Some(i64::from(of.basis.flags.bits())), Some(i64::from(of.basis.returned))];
         for id in factors.into_iter().chain(others).chain(flags) {
             put(&id.map_or(String::new(), |id| id.to_string()));
         }
@@ -73,30 +73,17 @@ pub fn key(row: &ChargeRow, periods: &[ChargePeriod], part: &str) -> String {
 pub fn corrected_key(row: &ChargeRow, periods: &[ChargePeriod], terms: &Terms) -> Option<String> {
     let of = row.of.as_ref()?;
     let slot = of.slot?;
-    if charge_class(of.kind, of.flags).is_some() {
+    if charge_class(of.basis.kind, of.basis.flags).is_some() {
         return None;
     }
-    let part = match terms.price(of.price, of.price_tier_from) {
+    let part = match terms.price(of.basis.price, of.basis.price_tier_from) {
         None => names(Meter::Difference).1,
         Some(_) => {
             let used = Bucket::ALL.into_iter().zip(of.buckets).find(|(_, tokens)| *tokens > 0);
             names(Meter::Tokens(used?.0)).1
         }
     };
-    let original = ChargeRow {
-        slot,
-        kind: of.kind,
-        returned: of.returned,
-        price: of.price,
-        price_tier_from: of.price_tier_from,
-        carbon_profile: of.carbon_profile,
-        model_factor: of.model_factor,
-        grid_factor: of.grid_factor,
-        market_factor: of.market_factor,
-        flags: of.flags,
-        of: None,
-        ..row.clone()
-    };
+    let original = ChargeRow { slot, basis: of.basis, of: None, ..row.clone() };
     periods.get(slot)?;
     Some(key(&original, periods, part))
 }

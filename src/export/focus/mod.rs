@@ -3,6 +3,8 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`adding`] | calls into charges |
+//! | [`pages`] | the charges of a slice, read and added up period by period |
 //! | [`columns`] | the columns, by version |
 //! | [`mod@split`] | one charge into lines: dollars by unit price, grams by token weight |
 //! | [`terms`] | what rows of the books mean to a charge: unit prices, factor sets |
@@ -16,8 +18,10 @@
 //!
 //! Invariant: `BilledCost` adds up to the dollars of the slice and each column of grams to its grams, to the last digit.
 
+pub mod adding;
 pub mod columns;
 pub mod key;
+pub mod pages;
 pub mod ranges;
 pub mod split;
 pub mod terms;
@@ -28,6 +32,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 
+use self::adding::ChargeRow;
 use self::key::{corrected_key, key};
 use self::ranges::Ranges;
 use self::split::{Charge, Line, Meter, split};
@@ -39,7 +44,7 @@ use crate::domain::carbon::FactorBook;
 use crate::domain::ledger::transfer::TransferKind;
 use crate::domain::tariff::Flags;
 use crate::domain::usage::Bucket;
-use crate::store::export::{ChargeRow, Sums};
+use crate::store::export::Sums;
 use crate::wire::export::FocusVersion;
 
 /// The flags that tell charges apart. The others say how a call came about, not what it cost.
@@ -108,8 +113,8 @@ impl FileWriter<ChargeRow> for FocusWriter {
             least: three(bounds.map(|bounds| bounds.min.decimal()))?,
             most: three(bounds.map(|bounds| bounds.max.decimal()))?,
         };
-        let price = self.terms.price(row.price, row.price_tier_from);
-        let lines = split(&charge, price.map(|price| &price.units), row.carbon_profile).ok_or_else(too_large)?;
+        let price = self.terms.price(row.basis.price, row.basis.price_tier_from);
+        let lines = split(&charge, price.map(|price| &price.units), row.basis.carbon_profile).ok_or_else(too_large)?;
         let corrected = corrected_key(row, &self.periods, &self.terms);
         let shared = Shared { corrected, ..Shared::of(row) };
         for (place, line) in lines.iter().enumerate() {
@@ -159,18 +164,21 @@ struct Shared {
     method: (String, String),
     /// The key of the row that is corrected, if it is in the same file.
     corrected: Option<String>,
+    /// The transfer that is corrected, if it is one.
+    corrects: Option<String>,
 }
 
 impl Shared {
     fn of(row: &ChargeRow) -> Self {
-        let profile = row.carbon_profile.name();
+        let profile = row.basis.carbon_profile.name();
         let (method, version) = profile.rsplit_once('-').unwrap_or((profile, ""));
         Self {
-            resource: format!("{}/{}", row.tenant, row.feature),
-            flags: row.flags.names().collect::<Vec<_>>().join(" "),
-            service: format!("{} API", row.provider),
+            resource: format!("{}/{}", row.subject.tenant, row.subject.feature),
+            flags: row.basis.flags.names().collect::<Vec<_>>().join(" "),
+            service: format!("{} API", row.subject.provider),
             method: (method.to_owned(), version.to_owned()),
             corrected: None,
+            corrects: row.corrects.map(|id| id.to_string()),
         }
     }
 }
@@ -221,7 +229,7 @@ impl Row<'_> {
     fn figures(&self) -> Result<Figures, ExportError> {
         let too_large = || ExportError::TooLarge { what: "a quantity of", value: self.line.quantity.to_string() };
         // What went back counts down.
-        let sign = if self.row.returned { -1 } else { 1 };
+        let sign = if self.row.basis.returned { -1 } else { 1 };
         let signed = |number: i128| number.checked_mul(sign).ok_or_else(too_large);
         let quantity = signed(i128::from(self.line.quantity))?;
         let in_pico = quantity.checked_mul(PICO_PER_ONE).ok_or_else(too_large)?;
@@ -268,7 +276,7 @@ impl Row<'_> {
         let figures = self.figures()?;
         self.cost_cells(table, &figures, version)?;
         self.sku_cells(table)?;
-        let provider = Cell::Text(&self.row.provider);
+        let provider = Cell::Text(&self.row.subject.provider);
         table.cell(provider)?;
         table.cell(provider)?;
         match version {
@@ -282,9 +290,9 @@ impl Row<'_> {
 
     /// What people call the tenant. The validator of 1.2 takes ASCII only: then a name that is not is the tenant's id.
     fn account_name(&self, version: FocusVersion) -> &str {
-        let name = self.row.tenant_name.as_deref().unwrap_or(&self.row.tenant);
+        let name = self.row.tenant_name.as_deref().unwrap_or(&self.row.subject.tenant);
         match version {
-            FocusVersion::V1_2 if !name.is_ascii() => &self.row.tenant,
+            FocusVersion::V1_2 if !name.is_ascii() => &self.row.subject.tenant,
             FocusVersion::V1_2 | FocusVersion::V1_4 => name,
         }
     }
@@ -303,18 +311,18 @@ impl Row<'_> {
             (Meter::Difference, _) | (_, None) => Cell::Null,
             (_, Some(_)) => Cell::Text("Standard"),
         };
-        let description = format!("{} {meter}", row.model);
+        let description = format!("{} {meter}", row.subject.model);
         let unit_price = decimal(figures.unit_price);
         let cells = [
             Cell::Decimal(figures.billed),
-            Cell::Text(&row.tenant),
+            Cell::Text(&row.subject.tenant),
             Cell::Text(self.account_name(version)),
             Cell::Text("Tenant"),
             Cell::Text("USD"),
             Cell::Instant(period.billing_end),
             Cell::Instant(period.billing_start),
             Cell::Text(category),
-            Cell::optional(charge_class(row.kind, row.flags)),
+            Cell::optional(charge_class(row.basis.kind, row.basis.flags)),
             Cell::Text(&description),
             Cell::Text("Usage-Based"),
             Cell::Instant(period.end),
@@ -325,7 +333,7 @@ impl Row<'_> {
             unit_price,
             Cell::Decimal(figures.billed),
             Cell::Null,
-            Cell::Text(&row.provider),
+            Cell::Text(&row.subject.provider),
             Cell::Decimal(figures.list),
             unit_price,
             pricing,
@@ -335,8 +343,8 @@ impl Row<'_> {
             unit_price,
             decimal(figures.pricing_quantity),
             pricing_unit,
-            Cell::optional(row.region.as_deref()),
-            Cell::optional(row.region.as_deref()),
+            Cell::optional(row.subject.region.as_deref()),
+            Cell::optional(row.subject.region.as_deref()),
         ];
         cells.into_iter().try_for_each(|cell| table.cell(cell))
     }
@@ -345,7 +353,8 @@ impl Row<'_> {
     fn sku_cells(&self, table: &mut Table) -> Result<(), ExportError> {
         let (row, shared) = (self.row, self.shared);
         let (meter, part, _) = names(self.line.meter);
-        let sku = self.price.map(|price| format!("{}/{}/{}/{part}", row.provider, price.model, price.service_tier));
+        let sku =
+            self.price.map(|price| format!("{}/{}/{}/{part}", row.subject.provider, price.model, price.service_tier));
         let sku_price = self.price.map(|price| format!("{}/{}/{part}", price.id, price.tier_from));
         let details = self.price_details();
         // A difference has no unit, and what has no unit has no price.
@@ -357,7 +366,7 @@ impl Row<'_> {
         let has_sku = sku.is_some();
         let cells = [
             Cell::Text(&shared.resource),
-            Cell::Text(&row.feature),
+            Cell::Text(&row.subject.feature),
             Cell::Text("Feature"),
             Cell::Text("AI and Machine Learning"),
             Cell::Text(&shared.service),
@@ -367,9 +376,9 @@ impl Row<'_> {
             Cell::optional(Some(details.as_str()).filter(|_| has_sku)),
             Cell::optional(sku_price.as_deref()),
             Cell::Text(&shared.resource),
-            Cell::Text(&row.feature),
+            Cell::Text(&row.subject.feature),
             Cell::Text("Feature"),
-            Cell::Text(row.labels.as_deref().unwrap_or("{}")),
+            Cell::Text(row.subject.labels.as_deref().unwrap_or("{}")),
         ];
         cells.into_iter().try_for_each(|cell| table.cell(cell))
     }
@@ -378,7 +387,7 @@ impl Row<'_> {
     fn price_details(&self) -> String {
         let mut details = serde_json::Map::new();
         let mut put = |name: &str, value: serde_json::Value| drop(details.insert(name.to_owned(), value));
-        put("x_ModelId", json!(self.row.model));
+        put("x_ModelId", json!(self.row.subject.model));
         if let (.., Some((direction, cache))) = names(self.line.meter) {
             put("x_TokenDirection", json!(direction));
             if let Some(cache) = cache {
@@ -405,7 +414,7 @@ impl Row<'_> {
         let (requests, transfers) = self.counted;
         let count = |count: u64| Cell::Integer(i64::try_from(count).unwrap_or(i64::MAX));
         let [location, market, embodied] = figures.grams;
-        let grid = terms.grid(row.grid_factor);
+        let grid = terms.grid(row.basis.grid_factor);
         // In proportion to the grams of this grid, at each bound.
         let energy = |[location, ..]: [i128; 3]| {
             grid.and_then(|grid| grid.energy_kwh(location)).map_or(Cell::Null, Cell::Decimal)
@@ -414,14 +423,14 @@ impl Row<'_> {
         let (method, version) = &shared.method;
         let (_, part, _) = names(self.line.meter);
         let key = key(row, self.periods, part);
-        let estimated = row.flags.intersects(Flags::MODEL_FACTOR_FALLBACK.with(Flags::GRID_FACTOR_FALLBACK));
+        let estimated = row.basis.flags.intersects(Flags::MODEL_FACTOR_FALLBACK.with(Flags::GRID_FACTOR_FALLBACK));
         let cells = [
             Cell::Text(&key),
             Cell::optional(shared.corrected.as_deref()),
-            Cell::optional(row.corrects.as_deref()),
+            Cell::optional(shared.corrects.as_deref()),
             Cell::Text(&shared.flags),
-            yes(row.flags.contains(Flags::UNPRICED)),
-            yes(row.flags.contains(Flags::UNCONFIRMED)),
+            yes(row.basis.flags.contains(Flags::UNPRICED)),
+            yes(row.basis.flags.contains(Flags::UNCONFIRMED)),
             Cell::Decimal(remainder),
             Cell::Integer(figures.tokens),
             count(requests),
@@ -438,7 +447,7 @@ impl Row<'_> {
             Cell::Decimal(embodied),
             Cell::Decimal(least_emb),
             Cell::Decimal(most_emb),
-            Cell::Text(terms.market_method(row.market_factor)),
+            Cell::Text(terms.market_method(row.basis.market_factor)),
             Cell::Text(method),
             Cell::Text(version),
             Cell::optional(grid.map(|grid| grid.set.as_str())),

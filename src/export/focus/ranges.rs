@@ -1,6 +1,6 @@
 //! The least and the most that a charge may have emitted.
 //!
-//! A charge adds calls up, and the database does it: durations and the tokens of each call are not at hand. The range is that
+//! A charge adds calls up: durations and the tokens of each call are not at hand. The range is that
 //! of the charge's tokens by the factor rows it names, carried to its grams in proportion; a correction of grams alone has the
 //! proportions of the calls that it corrects, so that what is taken back is nothing at every bound. The activity data of
 //! [`crate::export::ghg`] have each call's own range; the two differ by what durations change in the proportions.
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::adding::ChargeRow;
 use crate::domain::amounts::{BadAmount, Grams, Tokens};
 use crate::domain::carbon::recorded::Bounds;
 use crate::domain::carbon::{CarbonGrams, FactorBook, RecordedFactors};
@@ -19,7 +20,6 @@ use crate::domain::usage::Usage;
 use crate::export::ExportError;
 use crate::export::emission::Recaller;
 use crate::store::StoreError;
-use crate::store::export::ChargeRow;
 
 /// Makes ranges of charges.
 pub struct Ranges {
@@ -39,14 +39,15 @@ impl Ranges {
     /// When a column holds what was never written, or a figure cannot be kept.
     pub fn of(&mut self, row: &ChargeRow, at: DateTime<Utc>) -> Result<[Bounds<Grams>; 3], ExportError> {
         let bad = |column: &str| StoreError::Row(column.to_owned());
-        let provider = row.provider.parse().map_err(|_| bad("provider"))?;
-        let model = row.model.parse().map_err(|_| bad("model"))?;
-        let region = row.region.as_deref().map(str::parse).transpose().map_err(|_| bad("region"))?;
+        let provider = row.subject.provider.parse().map_err(|_| bad("provider"))?;
+        let model = row.subject.model.parse().map_err(|_| bad("model"))?;
+        let region = row.subject.region.as_deref().map(str::parse).transpose().map_err(|_| bad("region"))?;
         let too_large =
             |_: BadAmount| ExportError::TooLarge { what: "the range of", value: format!("{:?}", row.grams) };
-        let (profile, model_row) = (row.carbon_profile, row.model_factor);
-        let factors = RecordedFactors { profile, model: model_row, grid: row.grid_factor, market: row.market_factor };
-        let is_call = matches!(row.kind, TransferKind::Settlement | TransferKind::Usage);
+        let (profile, model_row) = (row.basis.carbon_profile, row.basis.model_factor);
+        let factors =
+            RecordedFactors { profile, model: model_row, grid: row.basis.grid_factor, market: row.basis.market_factor };
+        let is_call = matches!(row.basis.kind, TransferKind::Settlement | TransferKind::Usage);
         let named = if is_call || !factors.is_empty() { Ok(factors) } else { Err(profile) };
         let inputs = self.recaller.inputs(named, &provider, &model, region.as_ref(), at);
         let [location, market, embodied] = row.grams.map(Grams::new);

@@ -7,7 +7,7 @@ use crate::domain::carbon::FactorBook;
 use crate::export::stream::FileWriter;
 use crate::export::table::{Cell, Column};
 use crate::export::{ExportError, Side, Totals, csv_file::CsvFile, rows};
-use crate::store::export::JournalRow;
+use crate::store::export::transfers::JournalRow;
 
 /// Adds rows up, and writes the lines at the end.
 pub struct GhgWriter {

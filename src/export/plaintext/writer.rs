@@ -4,7 +4,7 @@ use super::{Dialect, Group, Head, Journal};
 use crate::domain::calendar::Zone;
 use crate::export::stream::FileWriter;
 use crate::export::{ExportError, Side, Totals, rows};
-use crate::store::export::JournalRow;
+use crate::store::export::transfers::JournalRow;
 
 /// Writes a journal of accounts.
 pub struct JournalWriter {

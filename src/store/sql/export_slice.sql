@@ -21,7 +21,7 @@
         $8::timestamptz is null
         or transfers.recorded_at < $8
         or (
-            transfers.recorded_at <= $9::timestamptz
+            ($9::timestamptz is null or transfers.recorded_at <= $9)
             and pg_visible_in_snapshot(
                 greatest(
                     3,
@@ -32,3 +32,6 @@
             )
         )
     )
+    -- One page of it: after ($12, $13), up to ($14, $15).
+    and (transfers.period_at, transfers.id) > ($12, $13)
+    and (transfers.period_at, transfers.id) <= ($14, $15)

@@ -190,8 +190,8 @@ async fn what_is_taken_back_is_a_negative_correction() {
     let row = |class: &str, quantity: &str| (class.to_owned(), quantity.to_owned());
     assert_eq!(
         told,
-        [row("Correction", "-1000.0"), row("Correction", "-10.0"), row("", "1000.0"), row("", "10.0")],
-        "by kind, within one price"
+        [row("", "1000.0"), row("", "10.0"), row("Correction", "-1000.0"), row("Correction", "-10.0")],
+        "a charge, then what corrects it"
     );
     for (_, column) in COLUMNS {
         assert_eq!(file.sum(column), Decimal::ZERO, "{column}");

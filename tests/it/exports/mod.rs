@@ -8,6 +8,7 @@ mod parquet;
 mod plaintext;
 mod sci;
 mod transfers;
+mod walk;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};

@@ -1,0 +1,163 @@
+//! How an export gives way: how large a page is, and how long the rest after it.
+//!
+//! Who wants a core that is taken waits for the end of the other's time slice: milliseconds, which no priority shortens and which
+//! are longer than a verdict takes. So where verdicts are asked for, an export works for less than one millisecond at a
+//! time, and rests for several; where nobody asks for any it works on. Whether somebody does, it learns from the numbers of the
+//! batches that lanes write: those of every replica, whichever process exports.
+//!
+//! Why these figures: `docs/reference/benchmarks.md`, "What runs beside".
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long after a batch more of them are expected.
+const BUSY: Duration = Duration::from_secs(1);
+/// How long verdicts are expected to be asked for while nothing is known yet.
+const UNKNOWN: Duration = Duration::from_millis(100);
+/// How many times as long as it worked an export rests.
+const RESTS: u32 = 8;
+/// Longest time that counts as work at a stretch: beyond it the reader of the file was waited for.
+const STRETCH_MAX: Duration = Duration::from_millis(5);
+
+/// While verdicts are asked for: some 0.2 ms of the database and as much of the export's thread.
+const BESIDE: Stride = Stride { rows: 64, pages: 32 };
+/// While nobody asks for any.
+const ALONE: Stride = Stride { rows: 1_024, pages: 4 };
+
+/// How far an export goes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stride {
+    /// Rows of a page.
+    pub(super) rows: i64,
+    /// Pages that are looked ahead for, and after which is looked whether somebody asks for verdicts.
+    pub(super) pages: i64,
+}
+
+/// How fast an export goes. Clones are of the same export.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the numbers of the batches of all lanes added up to when they were last looked at.
+    batches: Option<i64>,
+    /// Until when verdicts are expected to be asked for.
+    busy_until: Option<Instant>,
+    /// Since when it works.
+    since: Instant,
+}
+
+impl State {
+    /// Beyond the end of the clock nothing is known, and nobody is in the way.
+    fn is_busy(&self, now: Instant) -> bool {
+        self.busy_until.is_some_and(|until| now < until)
+    }
+
+    /// What is to be rested now for the work since the last rest.
+    fn owed(&self, now: Instant) -> Duration {
+        if self.is_busy(now) {
+            now.saturating_duration_since(self.since).min(STRETCH_MAX).saturating_mul(RESTS)
+        } else {
+            Duration::ZERO
+        }
+    }
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let state = State { batches: None, busy_until: now.checked_add(UNKNOWN), since: now };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn with<Told>(&self, tell: impl FnOnce(&mut State) -> Told) -> Told {
+        // Whoever panicked with it left numbers that are each as good as before.
+        tell(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note of the numbers of the batches of all lanes, added up.
+    pub(super) fn saw(&self, batches: i64) {
+        self.with(|state| {
+            if state.batches.replace(batches).is_some_and(|before| before != batches) {
+                state.busy_until = Instant::now().checked_add(BUSY);
+            }
+        });
+    }
+
+    /// How far to go now.
+    pub(super) fn stride(&self) -> Stride {
+        if self.with(|state| state.is_busy(Instant::now())) { BESIDE } else { ALONE }
+    }
+
+    /// Lets verdicts go first, if somebody asks for some: to be called between pieces of work of less than a millisecond.
+    pub async fn rest(&self) {
+        let owed = self.with(|state| state.owed(Instant::now()));
+        if !owed.is_zero() {
+            tokio::time::sleep(owed).await;
+        }
+        self.with(|state| state.since = Instant::now());
+    }
+
+    /// The same in the middle of what cannot be left: blocks the thread, which has to be the export's own.
+    pub fn rest_here(&self) {
+        let owed = self.with(|state| state.owed(Instant::now()));
+        if !owed.is_zero() {
+            std::thread::sleep(owed);
+        }
+        self.with(|state| state.since = Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(batches: Option<i64>) -> Pace {
+        let state = State { batches, busy_until: None, since: Instant::now() };
+        Pace { state: Arc::new(Mutex::new(state)) }
+    }
+
+    #[test]
+    fn who_knows_nothing_yet_expects_verdicts() {
+        assert_eq!(Pace::new().stride(), BESIDE);
+    }
+
+    #[test]
+    fn batches_are_what_tells_of_verdicts() {
+        let pace = state(None);
+        pace.saw(7);
+        assert_eq!(pace.stride(), ALONE, "one number says nothing");
+        pace.saw(7);
+        assert_eq!(pace.stride(), ALONE, "no batch since");
+        pace.saw(8);
+        assert_eq!(pace.stride(), BESIDE);
+        let other = state(Some(8));
+        other.saw(5);
+        assert_eq!(other.stride(), BESIDE, "a lane that is gone was forgotten: something was written");
+    }
+
+    #[test]
+    fn rest_is_owed_for_work_and_only_beside_verdicts() {
+        let began = Instant::now();
+        let after = |millis| began + Duration::from_millis(millis);
+        let mut state = State { batches: Some(1), busy_until: None, since: began };
+        assert_eq!(state.owed(after(2)), Duration::ZERO);
+        state.busy_until = Some(after(10));
+        assert_eq!(state.owed(after(2)), Duration::from_millis(2) * RESTS);
+        assert_eq!(state.owed(after(9)), STRETCH_MAX * RESTS, "who takes the file was waited for");
+        assert_eq!(state.owed(after(10)), Duration::ZERO, "nobody asks any more");
+    }
+
+    #[tokio::test]
+    async fn what_was_rested_for_is_not_owed_again() {
+        let pace = Pace::new();
+        let worked = Duration::from_micros(200);
+        std::thread::sleep(worked);
+        let began = Instant::now();
+        pace.rest().await;
+        assert!(began.elapsed() >= worked * RESTS);
+        assert!(pace.with(|state| state.since) >= began + worked * RESTS);
+    }
+}
