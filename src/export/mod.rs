@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`stream`] | from a snapshot to chunks of a file, in constant memory |
+//! | [`stream`] | from pages of rows to chunks of a file, in constant memory |
 //! | [`table`] | columns and cells: the logical rows that CSV and Parquet have in common |
 //! | [`csv_file`], [`parquet_file`] | the two ways a table is written |
 //! | [`transfers`] | the journal for a warehouse, row by row |
@@ -13,7 +13,7 @@
 //! | [`focus`] | charges for finance, after FOCUS 1.4 and 1.2 |
 //!
 //! Invariants: what an export has written adds up to the trial balance of its slice, in every unit, to the last digit, or
-//! it ends with an error and its file is cut; the same snapshot and the same question give the same rows in the same order,
+//! it ends with an error and its file is cut; the same mark and the same question give the same rows in the same order,
 //! so that an export that was cut can go on; memory does not grow with the journal.
 //!
 //! Deliberately absent: SQL (the store's), HTTP, files and progress bars (the shell's), the clock.

@@ -23,6 +23,8 @@ use crate::store::export::transfers::JournalRow;
 use crate::store::export::walk::Walk;
 use crate::store::export::{Slice, SliceBalance};
 
+/// Rows that are written at a time before others go first: some 0.2 ms.
+const ROWS_PER_TURN: usize = 32;
 /// Chunks that may wait for their reader.
 pub const CHUNKS_MAX: usize = 2;
 /// Longest time a reader may take for one chunk: an export that nobody reads holds a connection, and the place of another.
@@ -74,6 +76,9 @@ pub trait Pages<Row>: Send {
     /// # Errors
     /// When the database does not answer, or a row cannot be read.
     fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Row>>, ExportError>> + Send;
+
+    /// Lets verdicts go first, if somebody asks for some.
+    fn rest(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// The transfers of a slice as they stand, in the order of time.
@@ -99,6 +104,10 @@ impl Pages<JournalRow> for TransferPages<'_> {
         let Some(page) = self.walk.next(self.reader).await? else { return Ok(None) };
         Ok(Some(self.reader.transfers(&self.slice, &page).await?))
     }
+
+    async fn rest(&mut self) {
+        self.reader.rest().await;
+    }
 }
 
 /// Writes a file of these rows, chunk by chunk, and compares its sums with the trial balance.
@@ -113,7 +122,10 @@ pub async fn write<Row: Sync + Send>(
     out: &ChunkSender,
 ) -> Result<(), ExportError> {
     while let Some(rows) = pages.next().await? {
-        rows.iter().try_for_each(|row| writer.row(row))?;
+        for turn in rows.chunks(ROWS_PER_TURN) {
+            pages.rest().await;
+            turn.iter().try_for_each(|row| writer.row(row))?;
+        }
         hand_over(&mut writer, out).await?;
     }
     writer.totals().check(balance, writer.side())?;
@@ -181,6 +193,8 @@ mod tests {
             self.left -= rows;
             Ok(Some(vec![1; usize::try_from(rows).unwrap()]).filter(|rows| !rows.is_empty()))
         }
+
+        async fn rest(&mut self) {}
     }
 
     const PAGE: u32 = 100;

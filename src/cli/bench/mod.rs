@@ -69,7 +69,7 @@ const MISMATCHES_LISTED_MAX: usize = 20;
 /// report says what that does to the latency of pre-flight.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  counterfoil bench\n  counterfoil bench --shape hot --seconds 5 --json\n  \
-    counterfoil bench --beside pacing\n  counterfoil bench --beside export --rounds 20\n  \
+    counterfoil bench --beside pacing\n  counterfoil bench --beside export --rounds 10\n  \
     counterfoil bench --url http://127.0.0.1:8080 --token $TOKEN")]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub struct BenchArgs {
@@ -88,13 +88,13 @@ pub struct BenchArgs {
         default_value_if("beside", ArgPredicate::IsPresent, "50"),
         value_parser = clap::value_parser!(u32).range(0..=60_000))]
     think_ms: u32,
-    /// Seconds of one slice; each load has so many slices of each side as there are rounds [default: 10, with --beside 3]
+    /// Seconds of one slice; each load has so many slices of each side as there are rounds [default: 10, with --beside pacing 3, with --beside export 20]
     #[arg(long, value_name = "SECONDS", hide_default_value = true, default_value = "10",
-        default_value_if("beside", ArgPredicate::IsPresent, "3"), value_parser = seconds)]
+        default_value_ifs([("beside", "pacing", "3"), ("beside", "export", "20")]), value_parser = seconds)]
     seconds: f64,
-    /// How often the two sides take turns [default: 3, with --beside 10]
+    /// How often the two sides take turns [default: 3, with --beside pacing 10, with --beside export 5]
     #[arg(long, value_name = "N", hide_default_value = true, default_value = "3",
-        default_value_if("beside", ArgPredicate::IsPresent, "10"),
+        default_value_ifs([("beside", "pacing", "10"), ("beside", "export", "5")]),
         value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
     /// Transfers of the journal that exports read; only with --beside export

@@ -97,7 +97,6 @@ impl Pages<ChargeRow> for ChargePages<'_> {
     async fn next(&mut self) -> Result<Option<Vec<ChargeRow>>, ExportError> {
         loop {
             if !self.made.is_empty() {
-                self.reader.rest().await;
                 return self.hand_over().await.map(Some);
             }
             if let Some(period) = self.again.take() {
@@ -113,5 +112,9 @@ impl Pages<ChargeRow> for ChargePages<'_> {
                 return Ok(None);
             }
         }
+    }
+
+    async fn rest(&mut self) {
+        self.reader.rest().await;
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 
 /// Export transfers
 ///
-/// The journal for a warehouse: a row for each transfer, in the order of their ids, with what it moved and by which rows of
+/// The journal for a warehouse: a row for each transfer, in the order of time, with what it moved and by which rows of
 /// the books it was priced. With `cursor` only what the export before could not see, so that a warehouse that adds each
 /// file has every transfer once. An export whose sums were not those of the trial balance is cut off, never ended.
 #[utoipa::path(

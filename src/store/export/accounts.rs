@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::pace::Use;
 use super::reader::JournalReader;
 use super::walk::Walk;
 use super::{Slice, Sums, bind, unreadable};
@@ -61,7 +62,7 @@ impl JournalReader {
         );
         let history = Slice { from: None, since: None, ..slice.clone() };
         let mut accounts: BTreeMap<String, AccountBalances> = BTreeMap::new();
-        let mut walk = Walk::begin(self, &history).await?;
+        let mut walk = Walk::begin_to(Use::AddUp, self, &history).await?;
         while let Some(page) = walk.next(self).await? {
             let rows = bind(sqlx::query(statement), &history, &page).bind(slice.from);
             for row in rows.fetch_all(self.connection()).await? {

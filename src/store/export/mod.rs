@@ -33,6 +33,7 @@ use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::{Postgres, Row};
 
+use self::pace::Use;
 use self::reader::JournalReader;
 use self::walk::{Page, Walk};
 use super::StoreError;
@@ -169,7 +170,7 @@ impl JournalReader {
             include_str!("../sql/export_balance_legs.sql")
         );
         let mut balance = SliceBalance::default();
-        let mut walk = Walk::begin(self, slice).await?;
+        let mut walk = Walk::begin_to(Use::AddUp, self, slice).await?;
         while let Some(page) = walk.next(self).await? {
             let row = bind(sqlx::query(statement), slice, &page).fetch_one(self.connection()).await?;
             balance = balance.checked_add(&SliceBalance::from_row(&row)?).ok_or_else(|| unreadable("sum"))?;

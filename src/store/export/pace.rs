@@ -19,10 +19,31 @@ const RESTS: u32 = 8;
 /// Longest time that counts as work at a stretch: beyond it the reader of the file was waited for.
 const STRETCH_MAX: Duration = Duration::from_millis(5);
 
-/// While verdicts are asked for: some 0.2 ms of the database and as much of the export's thread.
-const BESIDE: Stride = Stride { rows: 64, pages: 32 };
-/// While nobody asks for any.
-const ALONE: Stride = Stride { rows: 1_024, pages: 4 };
+/// What is done with the rows of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// They are brought here.
+    Bring,
+    /// The database adds them up, which is less work for each.
+    AddUp,
+}
+
+impl Use {
+    /// While verdicts are asked for: less than half a millisecond of the database.
+    const fn beside(self) -> Stride {
+        match self {
+            Self::Bring => Stride { rows: 128, pages: 16 },
+            Self::AddUp => Stride { rows: 256, pages: 8 },
+        }
+    }
+
+    /// While nobody asks for any.
+    const fn alone(self) -> Stride {
+        match self {
+            Self::Bring | Self::AddUp => Stride { rows: 1_024, pages: 4 },
+        }
+    }
+}
 
 /// How far an export goes at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +108,8 @@ impl Pace {
     }
 
     /// How far to go now.
-    pub(super) fn stride(&self) -> Stride {
-        if self.with(|state| state.is_busy(Instant::now())) { BESIDE } else { ALONE }
+    pub(super) fn stride(&self, of: Use) -> Stride {
+        if self.with(|state| state.is_busy(Instant::now())) { of.beside() } else { of.alone() }
     }
 
     /// Lets verdicts go first, if somebody asks for some: to be called between pieces of work of less than a millisecond.
@@ -121,21 +142,25 @@ mod tests {
 
     #[test]
     fn who_knows_nothing_yet_expects_verdicts() {
-        assert_eq!(Pace::new().stride(), BESIDE);
+        assert_eq!(Pace::new().stride(Use::Bring), Use::Bring.beside());
     }
 
     #[test]
     fn batches_are_what_tells_of_verdicts() {
         let pace = state(None);
         pace.saw(7);
-        assert_eq!(pace.stride(), ALONE, "one number says nothing");
+        assert_eq!(pace.stride(Use::AddUp), Use::AddUp.alone(), "one number says nothing");
         pace.saw(7);
-        assert_eq!(pace.stride(), ALONE, "no batch since");
+        assert_eq!(pace.stride(Use::AddUp), Use::AddUp.alone(), "no batch since");
         pace.saw(8);
-        assert_eq!(pace.stride(), BESIDE);
+        assert_eq!(pace.stride(Use::AddUp), Use::AddUp.beside());
         let other = state(Some(8));
         other.saw(5);
-        assert_eq!(other.stride(), BESIDE, "a lane that is gone was forgotten: something was written");
+        assert_eq!(
+            other.stride(Use::Bring),
+            Use::Bring.beside(),
+            "a lane that is gone was forgotten: something was written"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use super::pace::Use;
 use super::reader::JournalReader;
 use super::{MARK_WINDOW, Slice};
 use crate::store::StoreError;
@@ -46,14 +47,20 @@ pub struct Walk {
     left: Option<(Place, Place)>,
     /// Where the next pages end.
     ahead: VecDeque<Place>,
+    of: Use,
 }
 
 impl Walk {
-    /// Begins one.
+    /// Begins one, for rows that are brought here.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn begin(reader: &mut JournalReader, slice: &Slice) -> Result<Self, StoreError> {
+        Self::begin_to(Use::Bring, reader, slice).await
+    }
+
+    /// Begins one.
+    pub(super) async fn begin_to(of: Use, reader: &mut JournalReader, slice: &Slice) -> Result<Self, StoreError> {
         // Rows that a mark did not see are those recorded after it, give or take the window.
         let since = slice.since.as_ref().and_then(|mark| mark.at().checked_sub_signed(MARK_WINDOW));
         reader.look_around().await?;
@@ -68,7 +75,7 @@ impl Walk {
         .await?;
         reader.confine().await?;
         let left = ends.and_then(|(first, at, id)| Some((Place::before(first)?, Place { at, id })));
-        Ok(Self { left, ahead: VecDeque::new() })
+        Ok(Self { left, ahead: VecDeque::new(), of })
     }
 
     /// The next page, after the rest that the last one calls for. None at the end.
@@ -89,7 +96,7 @@ impl Walk {
 
     async fn look_ahead(&mut self, reader: &mut JournalReader, after: Place, last: Place) -> Result<(), StoreError> {
         reader.look_around().await?;
-        let stride = reader.pace().stride();
+        let stride = reader.pace().stride(self.of);
         let ends: Vec<(DateTime<Utc>, Uuid)> = sqlx::query_as(include_str!("../sql/export_walk_ahead.sql"))
             .bind(after.at)
             .bind(after.id)
