@@ -27,6 +27,11 @@ const SETTINGS: &str = "
     set enable_seqscan = off;
     set enable_bitmapscan = off;
     set enable_sort = off";
+/// For what is looked for by instants of recording: their index is one of ranges of blocks, which gives no order, and how many
+/// ranges are to be read depends on the instant.
+const BY_RANGES: &str = "set enable_bitmapscan = on; set plan_cache_mode = force_custom_plan";
+/// Back to [`SETTINGS`].
+const BY_ORDER: &str = "set enable_bitmapscan = off; set plan_cache_mode = force_generic_plan";
 /// The role of a tenant's reads: `migrations/0002_books.sql`.
 const TENANT_ROLE: &str = "counterfoil_tenant";
 
@@ -95,6 +100,12 @@ impl JournalReader {
             .fetch_one(&mut self.connection)
             .await?;
         self.pace.saw(batches);
+        Ok(())
+    }
+
+    /// Lets statements use the index of ranges of blocks, or not.
+    pub(super) async fn by_ranges(&mut self, by_ranges: bool) -> Result<(), StoreError> {
+        self.connection.execute(if by_ranges { BY_RANGES } else { BY_ORDER }).await?;
         Ok(())
     }
 

@@ -65,14 +65,19 @@ impl Walk {
         let since = slice.since.as_ref().and_then(|mark| mark.at().checked_sub_signed(MARK_WINDOW));
         reader.look_around().await?;
         let ends: Option<(DateTime<Utc>, DateTime<Utc>, Uuid)> = match since {
-            None => sqlx::query_as(include_str!("../sql/export_walk_ends.sql")).bind(slice.from).bind(slice.to),
-            Some(since) => sqlx::query_as(include_str!("../sql/export_walk_ends_since.sql"))
-                .bind(slice.from)
-                .bind(slice.to)
-                .bind(since),
-        }
-        .fetch_optional(reader.connection())
-        .await?;
+            None => {
+                let ends = sqlx::query_as(include_str!("../sql/export_walk_ends.sql"));
+                ends.bind(slice.from).bind(slice.to).fetch_optional(reader.connection()).await?
+            }
+            Some(since) => {
+                reader.by_ranges(true).await?;
+                let ends = sqlx::query_as(include_str!("../sql/export_walk_ends_since.sql"));
+                let ends = ends.bind(slice.from).bind(slice.to).bind(since);
+                let ends = ends.fetch_optional(reader.connection()).await?;
+                reader.by_ranges(false).await?;
+                ends
+            }
+        };
         reader.confine().await?;
         let left = ends.and_then(|(first, at, id)| Some((Place::before(first)?, Place { at, id })));
         Ok(Self { left, ahead: VecDeque::new(), of })
