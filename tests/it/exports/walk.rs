@@ -122,6 +122,21 @@ async fn what_is_written_meanwhile_is_of_no_page() {
 }
 
 #[tokio::test]
+async fn what_is_new_is_walked_to_and_not_all_that_was() {
+    let service = long_world().await;
+    // Near a mark rows are looked at one by one.
+    service.advance(chrono::TimeDelta::hours(3));
+    let (first, _) = reader(&service, None).await;
+    post(&service, "tokyo", json!({})).await;
+    let (mut second, slice) = reader(&service, None).await;
+    let slice = Slice { since: Some(first.mark().clone()), ..slice };
+    let (ids, pages) = walked(&mut second, &slice).await;
+    assert_eq!(ids.len(), 1);
+    assert_eq!(ids[0].to_string(), *in_time(&service, None).await.last().unwrap());
+    assert_eq!(pages.len(), 1, "the journal has many pages");
+}
+
+#[tokio::test]
 async fn between_pages_nothing_is_kept_from_being_cleared_up() {
     let service = long_world().await;
     for tenant in [None, Some("tokyo")] {
