@@ -26,13 +26,14 @@ use crate::export::focus::pages::ChargePages;
 use crate::export::focus::terms::Terms;
 use crate::export::focus::{self, ChargePeriod, FocusWriter};
 use crate::export::parquet_file::ParquetFile;
-use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender, TransferPages};
+use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender, FileWriter, TransferPages};
 use crate::export::table::{Column, Table};
 use crate::export::transfers::{self, TransfersWriter};
 use crate::store::StoreError;
 use crate::store::catalogue_reads::get_tenant;
 use crate::store::export::pace::Pace;
 use crate::store::export::reader::JournalReader;
+use crate::store::export::transfers::JournalRow;
 use crate::store::export::{Slice, SliceBalance, has_books};
 use crate::store::yielding::lower_this_thread;
 use crate::wire::export::{
@@ -141,16 +142,7 @@ impl Exports {
         let plan = self.plan(&question).await?;
         let writer = TransfersWriter::new(table(query.format, transfers::COLUMNS, skip, plan.reader.pace())?);
         let (begun, sender) = plan.begin(query.format);
-        let Plan { mut reader, slice, balance, permit, .. } = plan;
-        let writing = async move {
-            let ended = match TransferPages::begin(&mut reader, slice).await {
-                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
-                Err(error) => Err(error),
-            };
-            end(ended, sender, reader).await;
-            drop(permit);
-        };
-        Ok((begun, Box::pin(writing)))
+        Ok((begun, plan.write_transfers(writer, sender)))
     }
 
     /// Begins an export of charges, of one tenant or of all.
@@ -350,6 +342,21 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Writes the transfers of the slice, one by one, and gives back what the plan holds.
+    pub(super) fn write_transfers(self, writer: impl FileWriter<JournalRow>, sender: ChunkSender) -> Writing {
+        let Self { mut reader, slice, balance, permit, .. } = self;
+        Box::pin(async move {
+            let ended = match TransferPages::begin(&mut reader, slice).await {
+                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
+                Err(error) => Err(error),
+            };
+            end(ended, sender, reader).await;
+            drop(permit);
+        })
+    }
+}
+
 /// What is left to do of an export that has begun: write it, and give back what it holds.
 pub(super) type Writing = BoxFuture<'static, ()>;
 
@@ -381,7 +388,7 @@ pub(super) async fn aside(
 }
 
 /// Tells whoever takes the chunks of an error, and ends the connection.
-pub(super) async fn end(ended: Result<(), ExportError>, out: ChunkSender, reader: JournalReader) {
+async fn end(ended: Result<(), ExportError>, out: ChunkSender, reader: JournalReader) {
     match ended {
         Ok(()) => {}
         Err(ExportError::GivenUp) => tracing::debug!("an export was given up by its reader"),

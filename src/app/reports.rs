@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::AppError;
-use super::exports::{Begun, Exports, Plan, Question, Writing, aside, end};
+use super::exports::{Begun, Exports, Plan, Question, Writing, aside};
 use crate::domain::calendar::Zone;
 use crate::domain::carbon::FactorBook;
 use crate::domain::id::TenantId;
@@ -21,7 +21,6 @@ pub use crate::export::plaintext::Dialect;
 use crate::export::plaintext::{AccountSpan, Group, Head, JournalWriter};
 use crate::export::rows;
 use crate::export::sci::{SciFormat, SciPeriod, SciWriter};
-use crate::export::stream::{self, TransferPages};
 use crate::store::export::Slice;
 use crate::store::export::accounts::AccountBalances;
 use crate::wire::export::SpanAsked;
@@ -67,17 +66,7 @@ impl Exports {
         };
         let (zone, head) = (plan.zone, head(&plan, balances, self.clock.now()));
         let (begun, sender) = plan.begin_as(dialect.extension(), TEXT);
-        let Plan { mut reader, slice, balance, permit, .. } = plan;
-        let writing = async move {
-            let writer = JournalWriter::new(dialect, group, zone, head);
-            let ended = match TransferPages::begin(&mut reader, slice).await {
-                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
-                Err(error) => Err(error),
-            };
-            end(ended, sender, reader).await;
-            drop(permit);
-        };
-        Ok((begun, Box::pin(writing)))
+        Ok((begun, plan.write_transfers(JournalWriter::new(dialect, group, zone, head), sender)))
     }
 
     /// Begins an export of activity data.
@@ -96,17 +85,7 @@ impl Exports {
         let book = Arc::new(FactorBook::new(plan.reader.factors().await?));
         let options = ghg_options(query, &plan.slice, plan.zone);
         let (begun, sender) = plan.begin_as("csv", CSV);
-        let Plan { mut reader, slice, balance, permit, .. } = plan;
-        let writing = async move {
-            let writer = GhgWriter::new(options, book);
-            let ended = match TransferPages::begin(&mut reader, slice).await {
-                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
-                Err(error) => Err(error),
-            };
-            end(ended, sender, reader).await;
-            drop(permit);
-        };
-        Ok((begun, Box::pin(writing)))
+        Ok((begun, plan.write_transfers(GhgWriter::new(options, book), sender)))
     }
 
     /// Begins an export of intensities.
@@ -128,17 +107,7 @@ impl Exports {
         };
         let period = SciPeriod { start: plan.slice.from, end: plan.slice.to };
         let (begun, sender) = plan.begin_as(extension, media_type);
-        let Plan { mut reader, slice, balance, permit, .. } = plan;
-        let writing = async move {
-            let writer = SciWriter::new(format, period, book);
-            let ended = match TransferPages::begin(&mut reader, slice).await {
-                Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
-                Err(error) => Err(error),
-            };
-            end(ended, sender, reader).await;
-            drop(permit);
-        };
-        Ok((begun, Box::pin(writing)))
+        Ok((begun, plan.write_transfers(SciWriter::new(format, period, book), sender)))
     }
 }
 
