@@ -45,6 +45,10 @@ use crate::wire::{FieldError, in_calendar};
 /// Most exports at once, of one replica.
 pub const EXPORTS_MAX: usize = 2;
 
+/// The order of rows, as cursors name it: a file that was cut goes on only in the order in which it began. Another word
+/// whenever the order changes, so that a cursor of the release before is refused instead of mixing two orders.
+const ORDER: &str = "by-time";
+
 /// What exports are made with. Cheap to clone.
 #[derive(Clone)]
 pub struct Exports {
@@ -223,7 +227,7 @@ impl Exports {
             tenant: question.tenant.map(ToString::to_string),
             from,
             to,
-            shape: format!("{} {}", question.shape, zone.name()),
+            shape: format!("{} {} {ORDER}", question.shape, zone.name()),
         };
         let until = reader.mark().clone();
         let mut slice = Slice { tenant: question.tenant.cloned(), from, to, since: None, until, until_now: true };
