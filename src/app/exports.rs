@@ -334,6 +334,7 @@ impl Plan {
 
     /// The same for a file that is no table: what its name ends with, and its media type.
     pub(super) fn begin_as(&self, extension: &str, media_type: &'static str) -> (Begun, ChunkSender) {
+        self.reader.pace().head_is_told();
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let begun = Begun {
             file_name: file_name(&self.cursor.of, self.zone, extension),

@@ -32,9 +32,10 @@ use crate::wire::export_report::SciFormatWord;
 
 /// Take a whole period out of the books, as a file that ties to the trial balance
 ///
-/// Reads the books of a database beside a running service, as they stand when it begins, and gives way to verdicts. The file gets its name when it is whole and its
-/// sums are those of the trial balance; until then it is FILE.part. After an interruption `--resume` goes on with it: a CSV
-/// file from its last whole row, a Parquet file from its beginning, but with the same rows.
+/// Reads the books of a database beside a running service, as they stand when it begins, and gives way to verdicts. The file
+/// gets its name when it is whole and its sums are those of the trial balance; until then it is FILE.part. After an
+/// interruption `--resume` goes on with it: a CSV file from its last whole row, a Parquet file from its beginning, but with
+/// the same rows.
 ///
 /// Prints the cursor of the export, by which the next one takes only what is new.
 ///

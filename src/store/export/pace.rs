@@ -19,6 +19,10 @@ const RESTS: u32 = 8;
 /// Longest time that counts as work at a stretch: beyond it the reader of the file was waited for.
 const STRETCH_MAX: Duration = Duration::from_millis(5);
 
+/// Longest time that an export rests before the head of its answer is told: whoever asked is told within 30 seconds or not at
+/// all, and a journal may be so long that adding it up at rest takes longer.
+const HEAD_RESTS_MAX: Duration = Duration::from_secs(10);
+
 /// What is done with the rows of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -68,6 +72,8 @@ struct State {
     busy_until: Option<Instant>,
     /// Since when it works.
     since: Instant,
+    /// How long it may still rest; without an end once the head of its answer is told.
+    left: Option<Duration>,
 }
 
 impl State {
@@ -79,17 +85,25 @@ impl State {
     /// What is to be rested now for the work since the last rest.
     fn owed(&self, now: Instant) -> Duration {
         if self.is_busy(now) {
-            now.saturating_duration_since(self.since).min(STRETCH_MAX).saturating_mul(RESTS)
+            let owed = now.saturating_duration_since(self.since).min(STRETCH_MAX).saturating_mul(RESTS);
+            self.left.map_or(owed, |left| left.min(owed))
         } else {
             Duration::ZERO
         }
+    }
+
+    /// Takes note of a rest, and works again.
+    fn rested(&mut self, began: Instant, now: Instant) {
+        self.left = self.left.map(|left| left.saturating_sub(now.saturating_duration_since(began)));
+        self.since = now;
     }
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        let state = State { batches: None, busy_until: now.checked_add(UNKNOWN), since: now };
+        let left = Some(HEAD_RESTS_MAX);
+        let state = State { batches: None, busy_until: now.checked_add(UNKNOWN), since: now, left };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -107,6 +121,11 @@ impl Pace {
         });
     }
 
+    /// The head of the answer is told: from now on there is time for every rest.
+    pub fn head_is_told(&self) {
+        self.with(|state| state.left = None);
+    }
+
     /// How far to go now.
     pub(super) fn stride(&self, of: Use) -> Stride {
         if self.with(|state| state.is_busy(Instant::now())) { of.beside() } else { of.alone() }
@@ -114,20 +133,22 @@ impl Pace {
 
     /// Lets verdicts go first, if somebody asks for some: to be called between pieces of work of less than a millisecond.
     pub async fn rest(&self) {
-        let owed = self.with(|state| state.owed(Instant::now()));
+        let began = Instant::now();
+        let owed = self.with(|state| state.owed(began));
         if !owed.is_zero() {
             tokio::time::sleep(owed).await;
         }
-        self.with(|state| state.since = Instant::now());
+        self.with(|state| state.rested(began, Instant::now()));
     }
 
     /// The same in the middle of what cannot be left: blocks the thread, which has to be the export's own.
     pub fn rest_here(&self) {
-        let owed = self.with(|state| state.owed(Instant::now()));
+        let began = Instant::now();
+        let owed = self.with(|state| state.owed(began));
         if !owed.is_zero() {
             std::thread::sleep(owed);
         }
-        self.with(|state| state.since = Instant::now());
+        self.with(|state| state.rested(began, Instant::now()));
     }
 }
 
@@ -136,7 +157,7 @@ mod tests {
     use super::*;
 
     fn state(batches: Option<i64>) -> Pace {
-        let state = State { batches, busy_until: None, since: Instant::now() };
+        let state = State { batches, busy_until: None, since: Instant::now(), left: None };
         Pace { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -167,12 +188,32 @@ mod tests {
     fn rest_is_owed_for_work_and_only_beside_verdicts() {
         let began = Instant::now();
         let after = |millis| began + Duration::from_millis(millis);
-        let mut state = State { batches: Some(1), busy_until: None, since: began };
+        let mut state = State { batches: Some(1), busy_until: None, since: began, left: None };
         assert_eq!(state.owed(after(2)), Duration::ZERO);
         state.busy_until = Some(after(10));
         assert_eq!(state.owed(after(2)), Duration::from_millis(2) * RESTS);
         assert_eq!(state.owed(after(9)), STRETCH_MAX * RESTS, "who takes the file was waited for");
         assert_eq!(state.owed(after(10)), Duration::ZERO, "nobody asks any more");
+    }
+
+    #[test]
+    fn until_the_head_is_told_rests_add_up_to_no_more_than_whoever_waits_has() {
+        let began = Instant::now();
+        let busy_until = began.checked_add(Duration::from_secs(3_600));
+        let mut state = State { batches: Some(1), busy_until, since: began, left: Some(HEAD_RESTS_MAX) };
+        let (mut now, mut rested) = (began, Duration::ZERO);
+        for _page in 0..10_000 {
+            now += Duration::from_millis(1);
+            let owed = state.owed(now);
+            state.rested(now, now + owed);
+            now += owed;
+            rested += owed;
+        }
+        assert_eq!(rested, HEAD_RESTS_MAX);
+        let pace = Pace { state: Arc::new(Mutex::new(state)) };
+        pace.head_is_told();
+        let owed = pace.with(|state| state.owed(now + Duration::from_millis(1)));
+        assert_eq!(owed, Duration::from_millis(1) * RESTS);
     }
 
     #[tokio::test]
