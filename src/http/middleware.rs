@@ -3,7 +3,7 @@
 //! | # | layer | what |
 //! |---|---|---|
 //! | 1 | compression | answers of [`COMPRESS_BYTES_MIN`] bytes or more, for callers that ask for gzip |
-//! | 2 | [`observe`] | an id, a span, a count and a duration; problems get their `instance`; 5xx are logged with their cause |
+//! | 2 | [`observe`] | an id, a span, a count and a duration; problems get their `instance`; 5xx are logged with their cause; a streamed body ends once |
 //! | 3 | panic | becomes `internal` |
 //! | 4 | time | [`REQUEST_TIME_MAX`] becomes `timeout` |
 //! | 5 | body bound | [`BODY_BYTES_MAX`] becomes `payload_too_large` |
@@ -16,13 +16,14 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{ALLOW, AUTHORIZATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -187,5 +188,14 @@ fn finish(mut response: Response, id: &RequestId) -> Response {
         }
     }
     response.headers_mut().insert(REQUEST_ID, id.0.clone());
-    response
+    end_once(response)
+}
+
+/// A streamed body stays ended once it has ended. Compression polls a body again after its end (tower-http issue 732), where a
+/// stream may panic; here every streamed answer is covered, whichever handler makes it. A body of known length is no stream.
+fn end_once(response: Response) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    response.map(|body| Body::new(body.fuse()))
 }

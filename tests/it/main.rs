@@ -12,6 +12,7 @@ mod bench;
 mod books;
 mod catalogue;
 mod cli_help;
+mod compressed;
 mod demo;
 mod embedded;
 mod examples;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::service::{Replica, TestService};
 
 /// A tenant in Tokyo with a monthly budget of a thousand tokens, told of at 50 and 90 %.
-async fn acme() -> TestService {
+pub(crate) async fn acme() -> TestService {
     let service = TestService::start().await;
     service.call("PUT", "/v1/tenants/acme", json!({"timezone": "Asia/Tokyo"})).await.ok();
     put_budget(&service, "acme-month", json!({"scope": {"tenant": "acme"}})).await;
