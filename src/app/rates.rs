@@ -9,6 +9,7 @@ use crate::domain::carbon::Profile;
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
 use crate::store::StoreError;
+use crate::store::idempotency;
 use crate::store::rates::{self as sql, BookPart};
 use crate::wire::about::{AboutAnswer, BookBody, BookPartBody, LimitsBody, TzdbBody};
 use crate::wire::factor::FactorDoc;
@@ -75,7 +76,7 @@ impl App {
     ) -> Result<(), AppError> {
         if let Some(key) = key {
             let text = serde_json::to_string(answer).map_err(StoreError::from)?;
-            sql::remember(&mut addition, key, &text, self.clock.now()).await?;
+            idempotency::remember(&mut addition, key, &text, self.clock.now()).await?;
         }
         Ok(addition.commit().await?)
     }
@@ -151,7 +152,7 @@ async fn repeated(
     key: Option<&Idempotency>,
 ) -> Result<Option<AddedBody>, AppError> {
     let Some(key) = key else { return Ok(None) };
-    match sql::remembered(connection, key).await? {
+    match idempotency::remembered(connection, key).await? {
         None => Ok(None),
         Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
             Ok(Some(serde_json::from_str(&answer).map_err(StoreError::from)?))

@@ -21,7 +21,7 @@ use crate::domain::id::TransferId;
 use crate::domain::ledger::command::{Action, Command};
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::ledger::restating::{Restatement, Summary, restate};
-use crate::store::reconciliations::try_lock;
+use crate::store::locks::{Lock, try_take};
 use crate::store::restatements::{RowsAsked, stated};
 use crate::wire::FieldError;
 use crate::wire::restatement::{Restated, RestatementRequest};
@@ -62,7 +62,7 @@ impl App {
         };
         let restated = if request.apply {
             let mut alone = self.pool.begin().await?;
-            if !try_lock(&mut alone).await? {
+            if !try_take(&mut alone, Lock::Adjustments).await? {
                 return Err(AppError::Busy("adjustments are being posted: try again"));
             }
             let restated = self.restate_rows(&rows, true).await;

@@ -15,7 +15,7 @@ use crate::domain::ledger::command::{Idempotency, Reserve};
 use crate::domain::ledger::outcome::{BudgetState, Refusal};
 use crate::store::catalogue::change;
 use crate::store::runs::{self as sql, RunStop};
-use crate::store::{StoreError, rates};
+use crate::store::{StoreError, idempotency};
 use crate::wire::answer::{BudgetStateBody, PreflightAnswer};
 use crate::wire::run::{RunBody, RunBudgetBody, StopRunBody};
 
@@ -122,7 +122,7 @@ impl App {
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;
         if let Some(key) = key
-            && let Some((fingerprint, answer)) = rates::remembered(change.connection(), key).await?
+            && let Some((fingerprint, answer)) = idempotency::remembered(change.connection(), key).await?
         {
             change.abandon().await?;
             return if fingerprint == key.fingerprint {
@@ -138,7 +138,7 @@ impl App {
         let body = self.run_body(change.connection(), tenant, run).await?;
         if let Some(key) = key {
             let text = serde_json::to_string(&body).map_err(StoreError::from)?;
-            rates::remember(change.connection(), key, &text, self.clock.now()).await?;
+            idempotency::remember(change.connection(), key, &text, self.clock.now()).await?;
         }
         if is_changed || key.is_some() {
             change.commit().await?;

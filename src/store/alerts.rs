@@ -1,6 +1,6 @@
 //! What alerts are told from, what is firing, and what was told.
 //!
-//! One replica at a time evaluates, under [`LOCK`]: so events get their places in the order in which they are committed, and
+//! One replica at a time evaluates, under [`Lock::Alerts`](super::locks::Lock::Alerts): so events get their places in the order in which they are committed, and
 //! who reads on after a place misses none. Nothing here locks a row that a batch of a lane waits for.
 
 use std::collections::BTreeMap;
@@ -21,18 +21,8 @@ use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{EventId, TenantId};
 use crate::wire::alert::{AlertsQuery, EventBody, EventsQuery};
 
-/// The advisory lock of the evaluation.
-pub const LOCK: i64 = 7_308_333;
 /// The channel on which replicas hear that there are new events.
 pub const CHANNEL: &str = "counterfoil_events";
-
-/// Takes the lock of the evaluation until the transaction ends, or says that another replica has it.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn try_lock(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(LOCK).fetch_one(connection).await?)
-}
 
 /// How far the evaluation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

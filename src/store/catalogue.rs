@@ -1,6 +1,6 @@
 //! The catalogue in Postgres: tenants and budgets, with their history, and the counters of a budget that is new or changed.
 //!
-//! A change takes [`LOCK`] exclusively; each batch of a lane holds it shared. So a change waits until the batches that are on
+//! A change takes [`Lock::Catalogue`] exclusively; each batch of a lane holds it shared. So a change waits until the batches that are on
 //! their way are committed, sees all they wrote, recounts what it must, and lets the next batches in, which find the new
 //! version and load it. No batch is decided by an old catalogue, on any replica.
 
@@ -13,6 +13,7 @@ use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row, Transaction};
 
 use super::StoreError;
+use super::locks::{Lock, take};
 use super::rows::{reservation_from_row, transfer_from_row};
 use super::signals::closures;
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue, Tenant};
@@ -22,9 +23,6 @@ use crate::domain::calendar::{Zone, tzdb_version};
 use crate::domain::id::{BudgetId, TenantId};
 use crate::domain::ledger::transfer::Direction;
 use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
-
-/// The advisory lock of the catalogue. Also spelled out in [`super::lane::begin`].
-pub const LOCK: i64 = 7_308_332;
 
 /// The versions of the catalogue and of the rates.
 ///
@@ -90,7 +88,7 @@ pub struct Change<'c> {
 /// When the database does not answer.
 pub async fn change(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Change<'_>, StoreError> {
     let mut transaction = connection.begin().await?;
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+    take(&mut transaction, Lock::Catalogue).await?;
     Ok(Change { transaction, now })
 }
 

@@ -21,11 +21,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{Connection, Postgres, Row, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Row, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
 use super::columns::batch_arguments;
+use super::locks::Lock;
 use super::rows::reservation_from_row;
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::BudgetNumber;
@@ -70,11 +71,11 @@ pub fn lane_options(options: PgConnectOptions) -> PgConnectOptions {
 /// # Errors
 /// When the database does not answer.
 pub async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
-    // One round trip for both. The number is that of `catalogue::LOCK`. At any other level of isolation the versions would
-    // be read as they were before the lock was there.
-    Ok(connection
-        .begin_with("begin isolation level read committed; select pg_advisory_xact_lock_shared(7308332)")
-        .await?)
+    // One round trip for both. At any other level of isolation the versions would be read as they were before the lock was
+    // there.
+    let lock = Lock::Catalogue.number();
+    let begin = format!("begin isolation level read committed; select pg_advisory_xact_lock_shared({lock})");
+    Ok(connection.begin_with(AssertSqlSafe(begin)).await?)
 }
 
 /// What a batch finds: the catalogue's versions, the reservations named, and those whose time has passed.

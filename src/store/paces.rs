@@ -2,7 +2,7 @@
 //!
 //! | statement | who |
 //! |---|---|
-//! | [`try_lock`], [`counters`], [`taken_since`], [`waiting`], [`bases`], [`write()`] | the planner, in one transaction, one at a time |
+//! | [`counters`], [`taken_since`], [`waiting`], [`bases`], [`write()`] | the planner, in one transaction, one at a time |
 //! | [`load`] | every replica, once in a while: no verdict reads this table |
 //!
 //! A row that cannot be read (of a later release, say) is none: then only the limit counts.
@@ -23,17 +23,6 @@ use crate::domain::budget::scope::CounterKey;
 use crate::domain::id::{BudgetId, TenantId};
 use crate::domain::pacing::pace::Paces;
 use crate::wire::plan::{BasisDoc, PaceDoc, PlanDoc};
-
-/// The advisory lock of whoever plans.
-const LOCK: i64 = 7_308_334;
-
-/// Whether this transaction is the one that plans: another one may be at it.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn try_lock(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(LOCK).fetch_one(connection).await?)
-}
 
 /// When the newest plan was made, of periods that have begun.
 ///

@@ -8,14 +8,13 @@ use sqlx::{Connection, Postgres, Row, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::locks::{Lock, try_take};
 use crate::domain::budget::catalogue::BudgetNumber;
 use crate::domain::budget::counter::{Counter, CounterId};
 use crate::domain::budget::scope::CounterKey;
 use crate::domain::calendar::Period;
 use crate::domain::id::TenantId;
 
-/// The advisory lock of whoever makes and scores projections: one replica at a time.
-const LOCK: i64 = 7_308_334;
 /// Most projections that are scored, or learnt from, in one go.
 pub const PAGE: i64 = 5_000;
 
@@ -95,8 +94,7 @@ pub struct StoredScore {
 /// When the database does not answer.
 pub async fn begin_alone(connection: &mut PgConnection) -> Result<Option<Transaction<'_, Postgres>>, StoreError> {
     let mut transaction = connection.begin().await?;
-    let alone: bool =
-        sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(LOCK).fetch_one(&mut *transaction).await?;
+    let alone = try_take(&mut transaction, Lock::Projections).await?;
     Ok(alone.then_some(transaction))
 }
 

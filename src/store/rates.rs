@@ -7,9 +7,8 @@ use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row, Transaction};
 
 use super::StoreError;
-use super::catalogue::LOCK;
+use super::locks::{Lock, take};
 use crate::domain::carbon::{Factor, FactorBook, FactorId, Profile};
-use crate::domain::ledger::command::Idempotency;
 use crate::domain::price::book::PriceBook;
 use crate::domain::price::{NewPriceRow, PriceId, PriceRow};
 use crate::domain::tariff::RateBooks;
@@ -114,7 +113,7 @@ pub async fn add_prices(
 ) -> Result<Imported, StoreError> {
     let docs: Vec<PriceRowDoc> = rows.iter().map(PriceRowDoc::from).collect();
     let mut transaction = connection.begin().await?;
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+    take(&mut transaction, Lock::Catalogue).await?;
     let new: Vec<(i64, i64)> = sqlx::query_as(include_str!("sql/add_prices.sql"))
         .bind(docs.iter().map(|doc| doc.provider.as_str()).collect::<Vec<_>>())
         .bind(docs.iter().map(|doc| doc.model.as_str()).collect::<Vec<_>>())
@@ -151,7 +150,7 @@ pub async fn add_factors(
     });
     let rows = checked.collect::<Result<Vec<_>, StoreError>>()?;
     let mut transaction = connection.begin().await?;
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+    take(&mut transaction, Lock::Catalogue).await?;
     let new: Vec<(i64, i64)> = sqlx::query_as(include_str!("sql/add_factors.sql"))
         .bind(rows.iter().map(|(identity, ..)| identity.kind.word()).collect::<Vec<_>>())
         .bind(rows.iter().map(|(identity, ..)| identity.key.as_str()).collect::<Vec<_>>())
@@ -188,47 +187,8 @@ fn in_order(rows: usize, new: Vec<(i64, i64)>) -> Imported {
 /// When the database does not answer.
 pub async fn begin_addition(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
     let mut transaction = connection.begin().await?;
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+    take(&mut transaction, Lock::Catalogue).await?;
     Ok(transaction)
-}
-
-/// What was asked and answered under a key: the fingerprint and the text. To be read within [`begin_addition`].
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn remembered(
-    connection: &mut PgConnection,
-    key: &Idempotency,
-) -> Result<Option<(Vec<u8>, String)>, StoreError> {
-    let found = sqlx::query_as("select fingerprint, answer from idempotency_keys where space = $1 and key = $2")
-        .bind(key.space.as_str())
-        .bind(key.key.as_str())
-        .fetch_optional(connection)
-        .await?;
-    Ok(found)
-}
-
-/// Keeps the answer to a key. To be written within [`begin_addition`].
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn remember(
-    connection: &mut PgConnection,
-    key: &Idempotency,
-    answer: &str,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into idempotency_keys (space, key, fingerprint, answer, recorded_at) values ($1, $2, $3, $4, $5)",
-    )
-    .bind(key.space.as_str())
-    .bind(key.key.as_str())
-    .bind(key.fingerprint.as_slice())
-    .bind(answer)
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 fn price_body(row: &PgRow) -> Result<PriceBody, StoreError> {

@@ -23,9 +23,6 @@ use crate::reconcile::report::Counts;
 use crate::wire::page::Page;
 use crate::wire::reconciliation::{ReconciliationItemBody, ReconciliationState};
 
-/// The advisory lock of whoever posts true-ups: two who compared the same days would both post what is missing.
-pub const LOCK: i64 = 7_308_334;
-
 /// Reads the journal of a provider: of the days that begin at these instants, in ascending order; the last is the end.
 ///
 /// # Errors
@@ -232,14 +229,6 @@ pub async fn list(
         })
     };
     rows.iter().map(item).collect()
-}
-
-/// Whether the caller alone may post true-ups, until its transaction ends.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn try_lock(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(LOCK).fetch_one(connection).await?)
 }
 
 /// Writes down which true-ups are about to be posted.

@@ -11,14 +11,11 @@ use sqlx::{Connection, Row};
 use uuid::Uuid;
 
 use super::catalogue::Change;
-use super::{StoreError, rates};
+use super::{StoreError, idempotency};
 use crate::domain::budget::catalogue::{Budget, BudgetNumber};
 use crate::domain::id::TenantId;
 use crate::domain::ledger::command::Idempotency;
 use crate::wire::signal::{SignalNames, SignalRow};
-
-/// The unique constraint of remembered answers.
-const KEYS: &str = "idempotency_keys_pkey";
 
 /// A signal that is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +60,9 @@ pub async fn record(
 ) -> Result<Option<Answered>, StoreError> {
     let mut transaction = connection.begin().await?;
     if let Some((key, answer)) = key {
-        match rates::remember(&mut transaction, key, answer, signal.recorded_at).await {
-            Ok(()) => {}
-            Err(error) if error.is_duplicate(KEYS) => {
-                transaction.rollback().await?;
-                return rates::remembered(connection, key).await;
-            }
-            Err(error) => return Err(error),
+        let known = idempotency::claim(&mut transaction, key, answer, signal.recorded_at).await?;
+        if known.is_some() {
+            return Ok(known);
         }
     }
     insert(&mut transaction, signal).await?;
@@ -118,11 +111,11 @@ impl Change<'_> {
         key: Option<(&Idempotency, &str)>,
     ) -> Result<Option<Answered>, StoreError> {
         if let Some((key, answer)) = key {
-            let known = rates::remembered(&mut self.transaction, key).await?;
+            let known = idempotency::remembered(&mut self.transaction, key).await?;
             if known.is_some() {
                 return Ok(known);
             }
-            rates::remember(&mut self.transaction, key, answer, signal.recorded_at).await?;
+            idempotency::remember(&mut self.transaction, key, answer, signal.recorded_at).await?;
         }
         insert(&mut self.transaction, signal).await?;
         sqlx::query(

@@ -199,6 +199,16 @@ fn only_the_clock_reads_the_time() {
 }
 
 #[test]
+fn advisory_locks_are_numbered_in_one_place() {
+    check(
+        "two purposes that share a number exclude each other, and neither the compiler nor a test can see it",
+        "add a variant to `Lock` in src/store/locks.rs, and take it by name",
+        &[("src/store/locks.rs", "the place"), ("src/store/lane.rs", "the shared form, in one round trip with `begin`")],
+        in_code(|_| true, |line| names(line, &["advisory_lock", "advisory_xact_lock"])),
+    );
+}
+
+#[test]
 fn only_the_configuration_reads_the_environment() {
     const READS: [&str; 6] =
         ["env::var", "env::set_var", "env::remove_var", "env::home_dir", "env::current_dir", "env::temp_dir"];

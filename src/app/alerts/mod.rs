@@ -37,6 +37,7 @@ use crate::domain::alert::{Alert, Cause, Reading, counters, prompts, rates};
 use crate::domain::id::EventId;
 use crate::store::alert_facts as fact_sql;
 use crate::store::alerts::{self as sql, OpenFound, Turned};
+use crate::store::locks::{Lock, try_take};
 use crate::wire::alert::EventBody;
 
 /// How far behind the newest transfer each evaluation begins again, in the time of ids: a lane may commit a transfer up to
@@ -74,7 +75,7 @@ impl App {
     /// last asked; none if it is another replica's turn.
     async fn evaluate_quick(&self, now: DateTime<Utc>) -> Result<Option<(usize, Option<DateTime<Utc>>)>, AppError> {
         let mut transaction = self.pool.begin().await?;
-        if !sql::try_lock(&mut transaction).await? {
+        if !try_take(&mut transaction, Lock::Alerts).await? {
             return Ok(None);
         }
         let head = sql::head(&mut transaction).await?;
@@ -115,7 +116,7 @@ impl App {
     /// What hours and days tell: burn rates and projections; once an hour prompts.
     async fn evaluate_slow(&self, slow_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<usize, AppError> {
         let mut transaction = self.pool.begin().await?;
-        if !sql::try_lock(&mut transaction).await? {
+        if !try_take(&mut transaction, Lock::Alerts).await? {
             return Ok(0);
         }
         let head = sql::Head { slow_at: Some(now), ..sql::head(&mut transaction).await? };

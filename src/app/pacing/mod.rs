@@ -20,6 +20,7 @@ use sqlx::postgres::PgConnection;
 use super::{App, AppError};
 use crate::domain::budget::catalogue::{Catalogue, Pacing};
 use crate::domain::pacing::plan::{self, VALID};
+use crate::store::locks::{Lock, try_take};
 use crate::store::paces::{self, NewPace};
 use crate::wire::plan::{BasisDoc, PaceDoc, PlanDoc};
 use draft::Draft;
@@ -59,7 +60,7 @@ impl App {
     /// When the database does not answer, or an instant is outside the calendar.
     pub async fn plan_paces(&self) -> Result<usize, AppError> {
         let mut transaction = self.pool.begin().await?;
-        if !paces::try_lock(&mut transaction).await? {
+        if !try_take(&mut transaction, Lock::Pacing).await? {
             return Ok(0);
         }
         let catalogue = self.snapshots.refresh(&mut transaction).await?.catalogue;

@@ -12,7 +12,7 @@ use crate::domain::id::BudgetId;
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
 use crate::store::catalogue::change;
-use crate::store::{StoreError, rates};
+use crate::store::{StoreError, idempotency};
 use crate::wire::FieldError;
 use crate::wire::budget::{BudgetBody, KindName};
 use crate::wire::projection::answer::{AppliedBody, FairShareBody};
@@ -45,7 +45,7 @@ impl App {
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;
         if let Some(key) = key {
-            match rates::remembered(change.connection(), key).await? {
+            match idempotency::remembered(change.connection(), key).await? {
                 None => {}
                 Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
                     return Ok(serde_json::from_str(&answer).map_err(StoreError::from)?);
@@ -77,7 +77,7 @@ impl App {
         let answer = AppliedBody { budget: id.to_string(), written: count(written.len()), unchanged, items: split };
         if let Some(key) = key {
             let text = serde_json::to_string(&answer).map_err(StoreError::from)?;
-            rates::remember(change.connection(), key, &text, self.clock.now()).await?;
+            idempotency::remember(change.connection(), key, &text, self.clock.now()).await?;
         }
         change.commit().await?;
         self.snapshots.refresh(&mut connection).await?;

@@ -11,7 +11,7 @@ use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::price::ServiceTier;
 use crate::domain::tariff::RateBooks;
-use crate::store::{StoreError, planned_usage as sql, rates};
+use crate::store::{StoreError, idempotency, planned_usage as sql};
 use crate::wire::FieldError;
 use crate::wire::page::Page;
 use crate::wire::projection::planned::{PlannedAmountsBody, PlannedUsage, PlannedUsageBody, PlannedUsageRow};
@@ -45,21 +45,16 @@ impl App {
             recorded_at: now,
         };
         let mut connection = self.pool.acquire().await?;
-        let mut transaction = match key {
-            // Alone with the key: two that race on it must not both find nothing.
-            Some(_) => rates::begin_addition(&mut connection).await?,
-            None => sql::begin(&mut connection).await?,
-        };
+        let mut transaction = sql::begin(&mut connection).await?;
         if let Some(key) = key {
-            match rates::remembered(&mut transaction, key).await? {
+            let text = serde_json::to_string(&row).map_err(StoreError::from)?;
+            match idempotency::claim(&mut transaction, key, &text, now).await? {
                 None => {}
                 Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
                     return Ok(serde_json::from_str(&answer).map_err(StoreError::from)?);
                 }
                 Some(_) => return Err(Refusal::IdempotencyMismatch(key.key.clone()).into()),
             }
-            let text = serde_json::to_string(&row).map_err(StoreError::from)?;
-            rates::remember(&mut transaction, key, &text, now).await?;
         }
         sql::add(&mut transaction, &row).await?;
         transaction.commit().await?;

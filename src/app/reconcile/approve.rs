@@ -19,6 +19,7 @@ use super::super::{App, AppError};
 use super::{Compared, Question, body, document, sql};
 use crate::domain::ledger::command::{Action, Command};
 use crate::store::StoreError;
+use crate::store::locks::{Lock, try_take};
 use crate::wire::reconciliation::{ReconciliationBody, ReconciliationRequest, ReconciliationState, TrueUpBody};
 
 /// How often the books are compared and trued up before an approval gives way to calls that are still being posted.
@@ -32,7 +33,7 @@ impl App {
     /// still being posted: approve again.
     pub async fn approve_reconciliation(&self, id: Uuid, subject: &str) -> Result<ReconciliationBody, AppError> {
         let mut alone = self.pool.begin().await?;
-        if !sql::try_lock(&mut alone).await? {
+        if !try_take(&mut alone, Lock::Adjustments).await? {
             return Err(AppError::Busy("another reconciliation is being approved: try again"));
         }
         let answer = self.approve_alone(&mut alone, id, subject).await;

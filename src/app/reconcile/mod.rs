@@ -24,7 +24,7 @@ use crate::reconcile::propose::{CannotPropose, TrueUp, propose};
 use crate::reconcile::read::read;
 use crate::reconcile::report::Report;
 use crate::store::StoreError;
-use crate::store::rates::{remember, remembered};
+use crate::store::idempotency::{remember, remembered};
 use crate::store::reconciliations as sql;
 use crate::wire::page::Page;
 use crate::wire::reconciliation::{

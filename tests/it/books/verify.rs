@@ -1,6 +1,7 @@
 //! `verify` finds nothing in books that nobody touched, and in others exactly what was touched.
 
 use counterfoil::app::verify::{VerifyReport, verify};
+use counterfoil::store::locks::Lock;
 use sqlx::AssertSqlSafe;
 
 use super::world;
@@ -210,7 +211,7 @@ async fn verify_sees_one_snapshot_and_waits_for_nobody() {
     let service = world().await;
     // A lane's locks, held by somebody who never lets go.
     let mut lane = service.db.pool().begin().await.unwrap();
-    sqlx::query("select pg_advisory_xact_lock(7308332)").execute(&mut *lane).await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(Lock::Catalogue.number()).execute(&mut *lane).await.unwrap();
     sqlx::query("update counters set posted = posted + 1").execute(&mut *lane).await.unwrap();
     sqlx::query("delete from usage_rollup").execute(&mut *lane).await.unwrap();
     assert!(verified(&service).await.is_consistent());

@@ -194,7 +194,7 @@ async fn survives(name: &str, kill: impl FnOnce(&mut Service, &Path)) {
     assert_eq!(again.json::<Value>().unwrap()["verdict"], "allow");
     let mut gate = pool.begin().await.unwrap();
     let lock = "select pg_advisory_xact_lock($1)";
-    sqlx::query(lock).bind(counterfoil::store::catalogue::LOCK).execute(&mut *gate).await.unwrap();
+    sqlx::query(lock).bind(counterfoil::store::locks::Lock::Catalogue.number()).execute(&mut *gate).await.unwrap();
     assert_none(&findings(&pool).await);
     // What an operator would run, besides the check that shares no code with it.
     let report = verify(&beside.connect_options(), &Clock::system(), &mut |_| {}).await.unwrap().unwrap();

@@ -62,7 +62,7 @@ async fn the_books_are_clean_after_changes_under_load() {
 async fn findings_between(service: &TestService) -> Vec<String> {
     let mut gate = service.db.pool().begin().await.unwrap();
     let lock = "select pg_advisory_xact_lock($1)";
-    sqlx::query(lock).bind(counterfoil::store::catalogue::LOCK).execute(&mut *gate).await.unwrap();
+    sqlx::query(lock).bind(counterfoil::store::locks::Lock::Catalogue.number()).execute(&mut *gate).await.unwrap();
     let findings = findings(service.db.pool()).await;
     gate.rollback().await.unwrap();
     findings

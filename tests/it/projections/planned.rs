@@ -1,6 +1,7 @@
 //! `/v1/planned-usage`: what is announced, and what projections make of it.
 
 use counterfoil::auth::Scope;
+use counterfoil::store::locks::Lock;
 use serde_json::{Value, json};
 
 use super::{number, world};
@@ -127,4 +128,17 @@ async fn what_is_wrong_is_named() {
     }
     let past = service.call("POST", "/v1/planned-usage", refused("tenant", json!("nobody"))).await;
     assert_eq!(past.problem(), (404, "unknown_tenant"));
+}
+
+#[tokio::test]
+async fn announcing_under_a_key_does_not_wait_for_batches_and_happens_once() {
+    let service = world().await;
+    let mut batch_under_way = service.db.pool().begin().await.unwrap();
+    let shared = "select pg_advisory_xact_lock_shared($1)";
+    sqlx::query(shared).bind(Lock::Catalogue.number()).execute(&mut *batch_under_way).await.unwrap();
+    let announce = || service.call_keyed("announce-1", "POST", "/v1/planned-usage", batch());
+    let (first, second) = tokio::join!(announce(), announce());
+    assert_eq!(first.ok(), second.ok(), "two that race on a key get one answer");
+    let list = service.call("GET", "/v1/planned-usage", Value::Null).await.ok();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
 }

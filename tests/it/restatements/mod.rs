@@ -4,6 +4,7 @@ mod command;
 
 use chrono::TimeDelta;
 use counterfoil::auth::Scope;
+use counterfoil::store::locks::Lock;
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
 
@@ -230,8 +231,23 @@ async fn it_is_the_platform_s_and_names_what_is_wrong() {
     assert_eq!(refused.problem(), (403, "forbidden_tenant"));
     // Whoever posts adjustments is alone; to be told is not to post.
     let mut alone = service.db.pool().begin().await.unwrap();
-    sqlx::query("select pg_advisory_xact_lock(7308334)").execute(&mut *alone).await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(Lock::Adjustments.number())
+        .execute(&mut *alone)
+        .await
+        .unwrap();
     let busy = service.call("POST", "/v1/restatements", json!({"period": "2026", "apply": true})).await;
     assert_eq!((busy.status, busy.body["code"].as_str()), (409, Some("conflict")), "{:#}", busy.body);
     restate(&service, json!({"period": "2026"})).await;
+}
+
+#[tokio::test]
+async fn planning_and_projecting_do_not_keep_adjustments_from_being_posted() {
+    let service = world().await;
+    let mut others = service.db.pool().begin().await.unwrap();
+    for lock in [Lock::Pacing, Lock::Projections, Lock::Alerts] {
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(lock.number()).execute(&mut *others).await.unwrap();
+    }
+    let applied = service.call("POST", "/v1/restatements", json!({"period": "2026", "apply": true})).await;
+    assert_eq!(applied.status, 200, "{:#}", applied.body);
 }

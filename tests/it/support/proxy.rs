@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use counterfoil::store::catalogue::LOCK;
+use counterfoil::store::locks::Lock;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -229,7 +229,7 @@ async fn carry(client: UnixStream, server: Box<dyn Stream>, number: usize, share
 /// locks it, and the lane, which sweeps when there is nothing else to do, waits in the middle of an empty batch.
 pub(crate) async fn hold_up(service: &TestService, proxy: &Proxy) -> PgConnection {
     let mut gate = PgConnection::connect_with(&service.db.connect_options()).await.unwrap();
-    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut gate).await.unwrap();
+    sqlx::query("select pg_advisory_lock($1)").bind(Lock::Catalogue.number()).execute(&mut gate).await.unwrap();
     proxy.take_steps();
     until("the lane is held up", || async { proxy.take_steps().iter().any(|step| step.sql.starts_with("begin")) })
         .await;
