@@ -15,6 +15,7 @@ use std::{
     convert::Infallible,
     ffi::OsString,
     fmt,
+    num::{NonZeroU16, NonZeroU32},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -138,6 +139,45 @@ pub struct WebhookArgs {
     /// Root certificates (PEM) that webhooks are trusted by as well, beside those of the machine
     #[arg(long, value_name = "FILE", env = "COUNTERFOIL_WEBHOOK_CA")]
     pub webhook_ca: Option<PathBuf>,
+}
+
+/// What a client may do before it shows who it is: the options of `serve`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ConnectionArgs {
+    /// Most connections at once; fewer where the system allows fewer open files
+    #[arg(long, value_name = "N", default_value = "8192", env = "COUNTERFOIL_CONNECTIONS_MAX")]
+    pub connections_max: NonZeroU32,
+
+    /// Most connections at once from one address, or one /64 of IPv6 [default: half of --connections-max]
+    #[arg(long, value_name = "N", env = "COUNTERFOIL_CONNECTIONS_PER_ADDRESS_MAX")]
+    pub connections_per_address_max: Option<NonZeroU32>,
+
+    /// Longest time for the head of a request, from its first byte, in seconds
+    #[arg(long, value_name = "S", default_value = "10", env = "COUNTERFOIL_HEADER_SECONDS_MAX")]
+    pub header_seconds_max: NonZeroU16,
+
+    /// Longest time that a connection stays open without a request, in seconds
+    #[arg(long, value_name = "S", default_value = "75", env = "COUNTERFOIL_IDLE_SECONDS_MAX")]
+    pub idle_seconds_max: NonZeroU16,
+
+    /// Longest time that requests under way are given on SIGTERM, in seconds; then they are cut off
+    #[arg(long, value_name = "S", default_value = "8", env = "COUNTERFOIL_STOP_SECONDS_MAX")]
+    pub stop_seconds_max: NonZeroU16,
+}
+
+impl Default for ConnectionArgs {
+    fn default() -> Self {
+        const fn seconds(seconds: u16) -> NonZeroU16 {
+            NonZeroU16::MIN.saturating_add(seconds.saturating_sub(1))
+        }
+        Self {
+            connections_max: NonZeroU32::MIN.saturating_add(8191),
+            connections_per_address_max: None,
+            header_seconds_max: seconds(10),
+            idle_seconds_max: seconds(75),
+            stop_seconds_max: seconds(8),
+        }
+    }
 }
 
 /// What the attributes of OTLP spans mean: the options of `serve`. An option that is not given leaves the default, which
@@ -373,6 +413,18 @@ mod tests {
         assert_eq!(cache(&[("HOME", "/h")], false), Some("/h/.cache/counterfoil".into()));
         assert_eq!(cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/c")], false), Some("/c/counterfoil".into()));
         assert_eq!(cache(&[], false), None);
+    }
+
+    #[test]
+    fn connections_are_bounded_alike_with_and_without_a_command_line() {
+        #[derive(Debug, Parser)]
+        struct Serve {
+            #[command(flatten)]
+            connections: ConnectionArgs,
+        }
+        let parsed = Serve::try_parse_from(["serve"]).unwrap().connections;
+        assert_eq!(parsed, ConnectionArgs::default());
+        assert!(Serve::try_parse_from(["serve", "--connections-max", "0"]).is_err(), "none at all is no service");
     }
 
     #[test]

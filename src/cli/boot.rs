@@ -1,11 +1,14 @@
 //! Bringing the service up and down: what `serve`, `demo` and `bench` share.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +17,10 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, start};
 use crate::auth::{GrantKey, GrantSigner, LocalKey, SealKey, TokenRules, TrustedKeys, Verifier};
 use crate::clock::Clock;
-use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
+use crate::config::{AuthArgs, ConnectionArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
 use crate::courier::{Courier, roots_of_pem};
 use crate::domain::id::{FeatureId, TenantId};
+use crate::http::connections::{self, ConnectionRules};
 use crate::http::service::service;
 use crate::http::state::HttpState;
 use crate::ingest::mapping::Mapping;
@@ -37,7 +41,7 @@ pub struct Running {
     opened: Opened,
     stop: CancellationToken,
     tasks: TaskTracker,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 /// The rules for tokens that the options name.
@@ -108,6 +112,45 @@ pub struct Edges<'a> {
     pub otlp: &'a OtlpArgs,
     /// Where events may be sent.
     pub webhooks: &'a WebhookArgs,
+    /// What a client may do before it shows who it is.
+    pub connections: &'a ConnectionArgs,
+}
+
+/// Open files that are no connections of clients: the store, exports, webhooks, logs and keys, with room.
+const OPEN_FILES_ASIDE: u64 = 512;
+/// Longest time, after the last connection, until what waits is written and the pool is closed.
+const STOP_TAIL_MAX: Duration = Duration::from_secs(10);
+
+/// Raises the limit of open files to the hard one, and says how many there may be; none where there is no limit.
+fn raise_open_files() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() { maximum } else { current }
+}
+
+/// What bounds connections, by the options and by the files that may be open.
+fn connection_rules(args: &ConnectionArgs, open_files: Option<u64>) -> ConnectionRules {
+    let count = |number: NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+    let wanted = count(args.connections_max);
+    let allowed = open_files.map_or(usize::MAX, |files| {
+        // A system that allows next to nothing still gets half of that.
+        usize::try_from(files.saturating_sub(OPEN_FILES_ASIDE).max(files / 2)).unwrap_or(usize::MAX)
+    });
+    let max = wanted.min(allowed);
+    if max < wanted {
+        tracing::warn!(
+            wanted,
+            max,
+            "fewer connections than --connections-max: raise the limit of open files (ulimit -n)"
+        );
+    }
+    let half = max.div_ceil(2);
+    ConnectionRules {
+        max,
+        per_address_max: args.connections_per_address_max.map_or(half, |number| count(number).min(max)),
+        header_time_max: Duration::from_secs(args.header_seconds_max.get().into()),
+        idle_time_max: Duration::from_secs(args.idle_seconds_max.get().into()),
+        stop_time_max: Duration::from_secs(args.stop_seconds_max.get().into()),
+    }
 }
 
 /// Opens the store, prepares it, and starts to listen.
@@ -124,6 +167,7 @@ pub async fn boot(
     metrics: PrometheusHandle,
 ) -> anyhow::Result<Running> {
     let clock = Clock::system();
+    let rules_of_connections = connection_rules(edges.connections, raise_open_files());
     let opened = open_store(store, environment, Ownership::Exclusive, Arc::clone(&report)).await?;
     let prepared = start::prepare(&opened.connect_options(), &clock).await?;
     if prepared.prices + prepared.factors > 0 {
@@ -150,9 +194,7 @@ pub async fn boot(
     tasks.spawn(crate::worker::learning::run(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::project(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::keep_pace(app.clone(), stop.clone()));
-    let server = tasks.spawn(async move {
-        axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await }).await
-    });
+    let server = tasks.spawn(connections::serve(listener, router, rules_of_connections, stopped));
     Ok(Running { address, app, local_key, rules, opened, stop, tasks, server })
 }
 
@@ -168,20 +210,27 @@ impl Running {
         self.opened.place()
     }
 
-    /// Stops: takes no more requests, answers those that are under way, writes what waits, stops a private Postgres.
+    /// Stops: takes no more requests, answers those that are under way, writes what waits, stops a private Postgres. Each of
+    /// these has its time: whatever a client or a slow database does, the service ends.
     ///
     /// # Errors
     /// When something does not stop.
     pub async fn stop(self) -> anyhow::Result<()> {
         let Self { app, opened, stop, tasks, server, .. } = self;
         stop.cancel();
-        server.await.context("the server panicked")??;
+        server.await.context("the server panicked")?;
         let pool = app.pool.clone();
         // The lane ends when the last sender is gone.
         drop(app);
         tasks.close();
-        tasks.wait().await;
-        pool.close().await;
+        let tail = async {
+            tasks.wait().await;
+            pool.close().await;
+        };
+        if tokio::time::timeout(STOP_TAIL_MAX, tail).await.is_err() {
+            // What is not committed was answered to nobody.
+            tracing::warn!("stopped without waiting for work that does not end");
+        }
         Ok(opened.stop().await?)
     }
 }

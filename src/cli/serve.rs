@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::boot::{Edges, Running, boot, start_telemetry};
-use crate::config::{AuthArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
+use crate::config::{AuthArgs, ConnectionArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
 
 /// Serve the HTTP API.
 ///
@@ -28,6 +28,8 @@ pub struct ServeArgs {
     webhooks: WebhookArgs,
     #[command(flatten)]
     otlp: OtlpArgs,
+    #[command(flatten)]
+    connections: ConnectionArgs,
     /// Address to listen on; port 0 picks one and prints it
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "COUNTERFOIL_LISTEN")]
     listen: SocketAddr,
@@ -39,7 +41,7 @@ pub(super) async fn run(args: &ServeArgs, environment: &Environment) -> anyhow::
     // Before anything that takes long: a signal during the start must still stop the private Postgres cleanly.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let edges = Edges { otlp: &args.otlp, webhooks: &args.webhooks };
+    let edges = Edges { otlp: &args.otlp, webhooks: &args.webhooks, connections: &args.connections };
     let running = boot(&args.store, &args.auth, edges, environment, args.listen, report, metrics).await?;
     say(&format!("listening on http://{} (API pages at /docs)", running.address))?;
     tracing::info!(store = running.place(), "ready");

@@ -11,6 +11,8 @@ pub const BULK_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest time until the head of an answer is ready. A stream may go on after it.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longest time that an answer waits for a client that does not read it; then the connection is closed.
+pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(60);
 /// Longest `x-request-id` that is taken over from the caller, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Most entries in `errors` of a problem.

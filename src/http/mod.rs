@@ -5,6 +5,7 @@
 //! | [`problem`] | every error answer (RFC 9457), and the only status codes of errors |
 //! | [`extract`] | bodies, queries, paths, callers and keys, or a problem that names the field |
 //! | [`middleware`] | what every request passes: id, span, panic, time, body bound |
+//! | [`connections`] | what a connection may do before it is a request, and how all of them end |
 //! | [`openapi`] | the document: passes that complete it, and the page that shows it |
 //! | [`limits`] | every bound |
 //! | [`rate_limit`] | the `RateLimit` headers of a pre-flight |
@@ -15,6 +16,7 @@
 //! An assembled service is `middleware::wrap(routes, clock)`; its state gives [`std::sync::Arc`]`<`[`crate::auth::Verifier`]`>`
 //! and [`crate::clock::Clock`] by `FromRef`.
 
+pub mod connections;
 pub mod extract;
 pub mod limits;
 pub mod middleware;
@@ -29,5 +31,7 @@ pub use extract::{Auth, IdempotencyKeyHeader, JsonBytes, ValidJson, ValidPath, V
 pub use middleware::RequestId;
 pub use problem::{FieldError, Problem, ProblemCode};
 
+#[cfg(test)]
+mod connections_tests;
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,8 @@ pub struct Metric {
 
 /// Time from a request's first byte to the head of its answer.
 pub const HTTP_REQUEST_DURATION: &str = "counterfoil_http_request_duration_seconds";
+/// Connections turned away because as many were open as may be.
+pub const HTTP_CONNECTIONS_REFUSED: &str = "counterfoil_http_connections_refused_total";
 /// Verdicts given.
 pub const VERDICTS: &str = "counterfoil_verdicts_total";
 /// Commands that wait for a lane.
@@ -56,6 +58,12 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         help: "time until the head of the answer, by method, route and status",
+    },
+    Metric {
+        name: HTTP_CONNECTIONS_REFUSED,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "connections turned away because as many were open as may be, by bound: all or address",
     },
     Metric { name: VERDICTS, kind: Kind::Counter, unit: Unit::Count, help: "verdicts given, by verdict" },
     Metric { name: LANE_QUEUE, kind: Kind::Gauge, unit: Unit::Count, help: "commands that wait, by lane" },

@@ -9,15 +9,16 @@ use std::process::{Child, Command, Stdio};
 use super::demo::{counterfoil, folder};
 
 /// A service that ends with its test.
-struct Served {
-    child: Child,
-    address: String,
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) address: String,
 }
 
 impl Served {
-    fn start(data_dir: &Path) -> Self {
+    pub(crate) fn start(data_dir: &Path, options: &[&str]) -> Self {
         let mut child = counterfoil("serve", data_dir)
             .args(["--listen", "127.0.0.1:0"])
+            .args(options)
             .env("RUST_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
@@ -89,7 +90,7 @@ fn check(served: &Served, data_dir: &Path, name: &str) {
 fn every_walk_through_says_what_its_file_says() {
     let folder = folder();
     let books = folder.path().join("books");
-    let served = Served::start(&books);
+    let served = Served::start(&books, &[]);
     for name in ["tour", "refusals"] {
         check(&served, &books, name);
     }

@@ -32,5 +32,6 @@ mod reconcile;
 mod restatements;
 mod runs;
 mod signals;
+mod stopping;
 mod support;
 mod tidy;
