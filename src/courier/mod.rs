@@ -93,6 +93,9 @@ pub enum BadAddress {
     /// No host.
     #[error("names no host")]
     Host,
+    /// A port that is none.
+    #[error("must have a port of 1 to 65535, or none")]
+    Port,
     /// Credentials in it would be shown wherever it is.
     #[error("may not hold a user name or password")]
     Credentials,
@@ -129,11 +132,27 @@ impl Address {
         if authority.as_str().contains('@') {
             return Err(BadAddress::Credentials);
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let written = authority.host();
+        let bracketed = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        // In brackets stands an address of IPv6 and nothing else.
+        if bracketed.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_err()) {
+            return Err(BadAddress::Host);
+        }
+        let host = bracketed.unwrap_or(written).to_owned();
         if host.is_empty() {
             return Err(BadAddress::Host);
         }
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        // The library takes any digits for a port, and then says that there is none.
+        let port = match authority.as_str().strip_prefix(written).map(|rest| rest.trim_start_matches(':')) {
+            None | Some("") => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(digits) => digits.parse().ok().filter(|port| *port > 0).ok_or(BadAddress::Port)?,
+        };
         Ok(Self { uri, host, port, tls })
     }
 }
@@ -302,6 +321,8 @@ mod tests {
         let good = [
             ("https://hooks.example.com/a?b=c", "hooks.example.com", 443, true),
             ("http://127.0.0.1:9/x", "127.0.0.1", 9, false),
+            ("http://example.com:65535/", "example.com", 65_535, false),
+            ("http://example.com:/", "example.com", 80, false),
             ("https://[2606:4700::1111]:8443", "2606:4700::1111", 8443, true),
         ];
         for (url, host, port, tls) in good {
@@ -318,6 +339,11 @@ mod tests {
             ("https://example.com/#here", BadAddress::Fragment),
             ("https://exämple.com/", BadAddress::NotAUrl),
             ("https:///x", BadAddress::NotAUrl),
+            ("http://h:99999/", BadAddress::Port),
+            ("http://h:0/", BadAddress::Port),
+            ("http://[::1]:65536/", BadAddress::Port),
+            ("http://[name]/", BadAddress::Host),
+            ("http://[127.0.0.1]/", BadAddress::Host),
         ];
         for (url, why) in bad {
             assert_eq!(Address::parse(url), Err(why), "{url}");

@@ -37,6 +37,17 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+    /// The database cannot keep every text.
+    #[error(
+        "{place} has the encoding {found}, and UTF8 is needed: make another database with \
+         `create database NAME encoding 'UTF8' template template0`, and name it in the URL"
+    )]
+    Encoding {
+        /// User, host and database.
+        place: String,
+        /// Its encoding.
+        found: String,
+    },
     /// The server is too old.
     #[error("{place} is Postgres {found}, and {MAJOR_MIN} or newer is needed")]
     TooOld {
@@ -113,7 +124,7 @@ pub async fn open_store(
     match args.choose(environment)? {
         StoreChoice::Server(url) => {
             let options = parse(&url, environment)?;
-            check_version(&options).await?;
+            check_server(&options).await?;
             Ok(Opened { options, private: None })
         }
         StoreChoice::Private { data_dir } => {
@@ -165,17 +176,19 @@ fn parse(url: &DatabaseUrl, environment: &Environment) -> Result<PgConnectOption
     Ok(options.username(user))
 }
 
-async fn check_version(options: &PgConnectOptions) -> Result<(), OpenError> {
+async fn check_server(options: &PgConnectOptions) -> Result<(), OpenError> {
     let failed = |source| OpenError::Connect { place: place(options), source };
     let mut connection = PgConnection::connect_with(options).await.map_err(failed)?;
-    let (number, found): (i32, String) =
-        sqlx::query_as("select current_setting('server_version_num')::int4, current_setting('server_version')")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(failed)?;
+    let asked = "select current_setting('server_version_num')::int4, current_setting('server_version'), \
+                 current_setting('server_encoding')";
+    let (number, found, encoding): (i32, String, String) =
+        sqlx::query_as(asked).fetch_one(&mut connection).await.map_err(failed)?;
     connection.close().await.map_err(failed)?;
     match u32::try_from(number) {
-        Ok(number) if number / 10_000 >= MAJOR_MIN => Ok(()),
+        Ok(number) if number / 10_000 >= MAJOR_MIN && encoding == "UTF8" => Ok(()),
+        Ok(number) if number / 10_000 >= MAJOR_MIN => {
+            Err(OpenError::Encoding { place: place(options), found: encoding })
+        }
         Ok(_) | Err(_) => Err(OpenError::TooOld { place: place(options), found }),
     }
 }

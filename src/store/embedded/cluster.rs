@@ -3,7 +3,7 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{ErrorKind, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use super::{
     Durability, EmbeddedError, NAME, Report,
+    files::ours_alone,
     find::Binaries,
     identity::{self, Identity},
     keeper,
@@ -21,7 +22,8 @@ use super::{
 /// How long a server may take to end, in seconds: the checkpoint of a busy ledger on a slow disk.
 pub(super) const STOP_WAIT_S: u64 = 60;
 
-/// A log larger than this is put aside at the next start, in bytes.
+/// A log larger than this is put aside, in bytes, so that logs take at most twice as much and what is written in
+/// [`super::LOG_LOOK`].
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How much of a log is shown in an error, in bytes.
@@ -195,16 +197,35 @@ impl Cluster {
     /// Opens the log for a new server; a large one is put aside first.
     pub(super) fn open_log(&self) -> Result<File, EmbeddedError> {
         let path = self.log_file();
-        if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
-            let aside = self.data_dir.join("postgres.log.old");
-            std::fs::rename(&path, &aside).map_err(|source| EmbeddedError::io("put aside", &path, source))?;
-        }
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600) // errors in it may quote data
-            .open(&path)
+        self.turn_log().map_err(|source| EmbeddedError::io("put aside", &path, source))?;
+        // Errors in it may quote data.
+        ours_alone(OpenOptions::new().create(true).append(true), &path)
             .map_err(|source| EmbeddedError::io("open", &path, source))
+    }
+
+    /// Puts a large log aside. The server goes on writing to the same file, at its new end; what it writes between the copy and
+    /// the cut is lost, which are milliseconds of a log.
+    pub(super) fn turn_log(&self) -> std::io::Result<()> {
+        let mut log = match ours_alone(OpenOptions::new().read(true).write(true), &self.log_file()) {
+            Ok(log) => log,
+            Err(missing) if missing.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let length = log.metadata()?.len();
+        if length <= LOG_BYTES_MAX {
+            return Ok(());
+        }
+        let aside = self.data_dir.join("postgres.log.old");
+        // Removed rather than written over: whatever stands there now is not ours to follow.
+        match std::fs::remove_file(&aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut old = ours_alone(OpenOptions::new().write(true).create_new(true), &aside)?;
+        // The end of it says most, and is all that is kept of one that grew faster than it is looked at.
+        log.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_MAX)))?;
+        std::io::copy(&mut (&log).take(LOG_BYTES_MAX), &mut old)?;
+        log.set_len(0)
     }
 
     /// The end of the log.
@@ -273,7 +294,43 @@ fn exists(pid: Pid) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_large_log_is_turned_under_its_writer_and_logs_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = Cluster::in_folder(dir.path()).unwrap();
+        let mut writer = cluster.open_log().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let half = vec![b'a'; usize::try_from(LOG_BYTES_MAX / 2).unwrap()];
+        writer.write_all(&half).unwrap();
+        cluster.turn_log().unwrap();
+        assert_eq!(std::fs::metadata(cluster.log_file()).unwrap().len(), LOG_BYTES_MAX / 2, "it is not large yet");
+        for _ in 0..3 {
+            writer.write_all(&half).unwrap();
+        }
+        writer.write_all(b"the end").unwrap();
+        cluster.turn_log().unwrap();
+        let old = dir.path().join("postgres.log.old");
+        assert_eq!(std::fs::metadata(&old).unwrap().len(), LOG_BYTES_MAX);
+        assert!(std::fs::read(&old).unwrap().ends_with(b"the end"));
+        writer.write_all(b"and a new beginning").unwrap();
+        assert_eq!(std::fs::read(cluster.log_file()).unwrap(), b"and a new beginning");
+        assert_eq!((mode(&old), mode(&cluster.log_file())), (0o600, 0o600));
+    }
+
+    #[test]
+    fn a_log_that_is_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = Cluster::in_folder(dir.path()).unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, cluster.log_file()).unwrap();
+        assert!(cluster.open_log().is_err());
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    }
 
     #[test]
     fn postmaster_files_are_read_whole_cut_off_or_not_at_all() {

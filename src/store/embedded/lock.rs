@@ -1,5 +1,6 @@
 //! Who owns a data folder: an advisory lock on a file that also names its holder.
 //!
+//! Only its owner can open the file, so that no other user of the machine can hold the lock, and it is never a link.
 //! The kernel frees the lock when the holder dies, however it dies; the text in the file is for people only.
 
 use std::{
@@ -8,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use super::EmbeddedError;
+use super::{EmbeddedError, files::ours_alone};
 
 /// A lock in hand; dropping it frees the folder.
 #[derive(Debug)]
@@ -34,13 +35,9 @@ pub(super) enum Attempt {
 impl Lock {
     /// Takes the lock if it is free. Never waits.
     pub(super) fn attempt(path: &Path) -> Result<Attempt, EmbeddedError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|source| EmbeddedError::io("open", path, source))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = ours_alone(&mut options, path).map_err(|source| EmbeddedError::io("open", path, source))?;
         match file.try_lock() {
             Ok(()) => {
                 write_holder(&mut file).map_err(|source| EmbeddedError::io("write", path, source))?;
@@ -76,6 +73,8 @@ fn program() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -87,5 +86,22 @@ mod tests {
         assert!(holder.contains(&std::process::id().to_string()), "{holder}");
         drop(first);
         assert!(matches!(Lock::attempt(&path).unwrap(), Attempt::Taken(_)));
+    }
+
+    #[test]
+    fn the_lock_is_of_one_user_and_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        // As an earlier release left it.
+        std::fs::write(&path, "process 1").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        drop(Lock::attempt(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let (link, victim) = (dir.path().join("link"), dir.path().join("victim"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(Lock::attempt(&link).is_err());
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
     }
 }

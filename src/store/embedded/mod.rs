@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `postgres/` | the cluster, owned by the user who runs Postgres |
 //! | `postgres.making.*` | a cluster that was being made when its maker died; removed by the next owner |
-//! | `postgres.log` | what Postgres says; the last one is kept as `postgres.log.old` |
+//! | `postgres.log` | what Postgres says; a large one is put aside as `postgres.log.old`, also while it is written |
 //! | `counterfoil.lock` | held while a process owns the server; names that process |
 //!
 //! Phases of [`PrivatePostgres::open`]:
@@ -26,6 +26,7 @@
 mod cluster;
 mod error;
 mod fetch;
+mod files;
 pub mod find;
 mod identity;
 mod keeper;
@@ -38,9 +39,11 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     cluster::Cluster,
@@ -58,6 +61,9 @@ const NAME: &str = "counterfoil";
 
 /// The oldest major version of Postgres that the ledger runs on.
 pub const MAJOR_MIN: u32 = 14;
+
+/// How often the size of the log is looked at.
+const LOG_LOOK: Duration = Duration::from_secs(10);
 
 /// How long to wait for a server that another process is starting, in seconds.
 ///
@@ -157,6 +163,7 @@ pub struct PrivatePostgres {
 struct Owned {
     server: Server,
     _lock: Lock,
+    _logs: AbortOnDropHandle<()>,
 }
 
 /// Connect options without a `Debug` that could print a password.
@@ -253,7 +260,7 @@ impl PrivatePostgres {
         let mut postgres = Self {
             options: PgConnectOptionsHidden(connect_options(&socket_dir)),
             socket_dir,
-            owned: Some(Owned { server, _lock: lock }),
+            owned: Some(Owned { server, _lock: lock, _logs: AbortOnDropHandle::new(tokio::spawn(turn_logs(cluster))) }),
         };
         postgres.ensure_database().await?;
         Ok(postgres)
@@ -294,6 +301,18 @@ impl PrivatePostgres {
             }
         }
         connection.close().await.map_err(EmbeddedError::Connect)
+    }
+}
+
+/// Looks after the size of the log, for as long as the server is ours.
+async fn turn_logs(cluster: Cluster) {
+    loop {
+        tokio::time::sleep(LOG_LOOK).await;
+        let cluster = cluster.clone();
+        let turned = tokio::task::spawn_blocking(move || cluster.turn_log()).await;
+        if let Ok(Err(error)) = turned {
+            tracing::warn!(%error, "the log of the private Postgres cannot be put aside");
+        }
     }
 }
 
