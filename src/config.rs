@@ -15,6 +15,7 @@ use std::{
     convert::Infallible,
     ffi::OsString,
     fmt,
+    net::SocketAddr,
     num::{NonZeroU16, NonZeroU32},
     path::{Path, PathBuf},
     str::FromStr,
@@ -110,6 +111,10 @@ pub struct AuthArgs {
     #[arg(long, value_name = "ISS")]
     pub issuer: Vec<String>,
 
+    /// Refuse tokens of --jwks without a `tenant` claim; without this, such a token is the whole platform's
+    #[arg(long, env = "COUNTERFOIL_REQUIRE_TENANT")]
+    pub require_tenant: bool,
+
     /// Audience that tokens must name
     #[arg(long, value_name = "AUD", default_value = "counterfoil")]
     pub audience: String,
@@ -141,6 +146,32 @@ pub struct WebhookArgs {
     pub webhook_ca: Option<PathBuf>,
 }
 
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Anybody who reaches the service.
+    Open,
+    /// Who has a token of the platform with the scope `read`.
+    Token,
+    /// Anybody who reaches another address, and nobody here.
+    Listen(SocketAddr),
+}
+
+impl FromStr for MetricsAccess {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "open" => Ok(Self::Open),
+            "token" => Ok(Self::Token),
+            _ => text
+                .parse()
+                .map(Self::Listen)
+                .map_err(|_| "neither open, token, nor an address such as 127.0.0.1:9464".to_owned()),
+        }
+    }
+}
+
 /// What a client may do before it shows who it is: the options of `serve`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct ConnectionArgs {
@@ -151,6 +182,10 @@ pub struct ConnectionArgs {
     /// Most connections at once from one address, or one /64 of IPv6 [default: half of --connections-max]
     #[arg(long, value_name = "N", env = "COUNTERFOIL_CONNECTIONS_PER_ADDRESS_MAX")]
     pub connections_per_address_max: Option<NonZeroU32>,
+
+    /// Who may read /metrics: `open` (anybody), `token` (a token with `read` for the whole platform), or an address of its own
+    #[arg(long, value_name = "WHO", default_value = "open", env = "COUNTERFOIL_METRICS")]
+    pub metrics: MetricsAccess,
 
     /// Longest time for the head of a request, from its first byte, in seconds
     #[arg(long, value_name = "S", default_value = "10", env = "COUNTERFOIL_HEADER_SECONDS_MAX")]
@@ -173,6 +208,7 @@ impl Default for ConnectionArgs {
         Self {
             connections_max: NonZeroU32::MIN.saturating_add(8191),
             connections_per_address_max: None,
+            metrics: MetricsAccess::Open,
             header_seconds_max: seconds(10),
             idle_seconds_max: seconds(75),
             stop_seconds_max: seconds(8),

@@ -3,7 +3,7 @@
 //! Read leniently where issuers differ (one audience or many, scopes as text or list, whole or fractional seconds), then
 //! judged strictly in [`super::verifier`]. Claims that we do not use are ignored: every issuer adds its own.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One text or several: `aud`, `scope`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -43,7 +43,13 @@ pub(super) struct BearerClaims {
     pub(super) exp: Option<f64>,
     pub(super) nbf: Option<f64>,
     pub(super) scope: Option<OneOrMany>,
-    pub(super) tenant: Option<String>,
+    /// A claim that is there and null is not the same as none: see [`super::verifier`].
+    #[serde(default, deserialize_with = "given")]
+    pub(super) tenant: Option<Option<String>>,
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
 }
 
 /// The claims of a token that we write.

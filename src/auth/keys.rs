@@ -31,6 +31,9 @@ const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
 /// The bits that must not be set on a key file.
 const OTHERS: u32 = 0o077;
+/// The bits that must not be set on the folder of keys, unless [`STICKY`] is.
+const OTHERS_WRITE: u32 = 0o022;
+const STICKY: u32 = 0o1000;
 
 /// Why a key file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,27 @@ pub enum KeyFileError {
     #[error("key file {path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`", mode = mode & 0o7777)]
     TooOpen {
         /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Somebody else's.
+    #[error(
+        "{path} belongs to user id {owner}, who could have planted it, and this process runs as {us}: \
+         run `chown {us} {path}`, or run this as that user"
+    )]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// Who owns it.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
+    /// Somebody else can replace what is in it.
+    #[error("the folder of keys {path} can be written by others (mode {mode:04o}): run `chmod 700 {path}`", mode = mode & 0o7777)]
+    OpenFolder {
+        /// The folder.
         path: PathBuf,
         /// Its mode.
         mode: u32,
@@ -86,6 +110,12 @@ impl LocalKey {
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
         (bytes.len() >= LOCAL_KEY_BYTES_MIN).then_some(Self(bytes))
+    }
+
+    /// Whether it is the same secret.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
 
     pub(super) fn secret(&self) -> &[u8] {
@@ -196,6 +226,7 @@ pub(super) fn load_or_create(
     path: &Path,
     fresh: impl FnOnce() -> Result<Vec<u8>, KeyFileError>,
 ) -> Result<Vec<u8>, KeyFileError> {
+    check_folder(path.parent().unwrap_or(Path::new(".")))?;
     match File::open(path) {
         Ok(file) => read_private(file, path),
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
@@ -214,6 +245,7 @@ fn read_private(file: File, path: &Path) -> Result<Vec<u8>, KeyFileError> {
     if !metadata.is_file() {
         return Err(KeyFileError::NotAKey { path: path.to_owned(), why: "is not a regular file" });
     }
+    check_owner(path, metadata.uid())?;
     if metadata.mode() & OTHERS != 0 {
         return Err(KeyFileError::TooOpen { path: path.to_owned(), mode: metadata.mode() });
     }
@@ -223,6 +255,29 @@ fn read_private(file: File, path: &Path) -> Result<Vec<u8>, KeyFileError> {
     let mut bytes = Vec::new();
     file.take(KEY_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(io_error("read", path))?;
     Ok(bytes)
+}
+
+/// Ours, or root's, who could do anything anyhow.
+fn check_owner(path: &Path, owner: u32) -> Result<(), KeyFileError> {
+    let us = rustix::process::geteuid().as_raw();
+    if owner == us || owner == 0 {
+        return Ok(());
+    }
+    Err(KeyFileError::Foreign { path: path.to_owned(), owner, us })
+}
+
+/// Nobody else may put another key in the place of ours. In a folder with the sticky bit nobody else can.
+fn check_folder(folder: &Path) -> Result<(), KeyFileError> {
+    let metadata = match fs::metadata(folder) {
+        Ok(metadata) => metadata,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(KeyFileError::Io { act: "look at", path: folder.to_owned(), source }),
+    };
+    check_owner(folder, metadata.uid())?;
+    if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
+        return Err(KeyFileError::OpenFolder { path: folder.to_owned(), mode: metadata.mode() });
+    }
+    Ok(())
 }
 
 /// Makes the file if it is not there; leaves it alone if it is.
@@ -313,6 +368,42 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("chmod");
         assert!(LocalKey::load_or_create(dir.path()).is_ok(), "stricter is fine");
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused_with_the_command_that_mends_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        LocalKey::load_or_create(dir.path()).expect("made");
+        for (mode, fits) in
+            [(0o777, false), (0o770, false), (0o702, false), (0o755, true), (0o500, true), (0o1777, true)]
+        {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("chmod");
+            let read = LocalKey::load_or_create(dir.path());
+            assert_eq!(read.is_ok(), fits, "{mode:o}");
+            if let Err(error) = read {
+                assert!(error.to_string().contains(&format!("run `chmod 700 {}`", dir.path().display())), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_somebody_else_may_have_planted_is_refused() {
+        // Only root can give a file away.
+        let (us, other) = (rustix::process::geteuid().as_raw(), 65_534);
+        if us != 0 {
+            assert!(check_owner(Path::new("key"), other).is_err() && check_owner(Path::new("key"), us).is_ok());
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a folder");
+        LocalKey::load_or_create(dir.path()).expect("made");
+        let key = dir.path().join(LOCAL_KEY_FILE);
+        for path in [key.as_path(), dir.path()] {
+            std::os::unix::fs::chown(path, Some(other), None).expect("chown");
+            let said = LocalKey::load_or_create(dir.path()).expect_err("planted").to_string();
+            assert!(said.contains(&format!("run `chown 0 {}`", path.display())), "{said}");
+            std::os::unix::fs::chown(path, Some(us), None).expect("chown");
+        }
+        assert!(LocalKey::load_or_create(dir.path()).is_ok());
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub const KEY_ID_BYTES_MAX: usize = 128;
 /// Most verified tokens remembered. About 300 bytes each.
 pub const VERIFIED_TOKENS_MAX: usize = 4096;
+/// Furthest that `exp` may be ahead, in days. A token that lives for decades is a mistake that cannot be taken back.
+pub const TOKEN_EXPIRY_DAYS_MAX: i64 = 400;
 /// The `kid` of the local key. No other key may carry it.
 pub const LOCAL_KEY_ID: &str = "local";
 /// The `aud` of a grant: never an audience of the API, so that a grant is no bearer token.
@@ -53,6 +55,8 @@ pub struct TokenRules {
     pub audience: String,
     /// How far clocks may differ, in seconds. Applied to `exp` and `nbf`.
     pub leeway_seconds: u32,
+    /// Whether a token of another issuer must name a tenant: without, one that names none is the platform's.
+    pub tenant_required: bool,
 }
 
 impl TokenRules {
@@ -62,6 +66,11 @@ impl TokenRules {
     /// The rules of an installation that was told nothing: issuer and audience `counterfoil`, five seconds.
     #[must_use]
     pub fn local() -> Self {
-        Self { issuers: vec![Self::NAME.to_owned()], audience: Self::NAME.to_owned(), leeway_seconds: 5 }
+        Self {
+            issuers: vec![Self::NAME.to_owned()],
+            audience: Self::NAME.to_owned(),
+            leeway_seconds: 5,
+            tenant_required: false,
+        }
     }
 }

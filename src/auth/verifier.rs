@@ -22,7 +22,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::claims::BearerClaims;
 use super::jwks::{TrustedKey, TrustedKeys};
-use super::{Caller, KEY_ID_BYTES_MAX, Scope, ScopeSet, TOKEN_BYTES_MAX, TokenRules, VERIFIED_TOKENS_MAX};
+use super::{
+    Caller, KEY_ID_BYTES_MAX, Scope, ScopeSet, TOKEN_BYTES_MAX, TOKEN_EXPIRY_DAYS_MAX, TokenRules, VERIFIED_TOKENS_MAX,
+};
 use crate::domain::id::{NAME_LENGTH_MAX, TenantId};
 
 /// Why a token does not say who is calling. In order of precedence. Safe to show: holds nothing of the token but its times.
@@ -171,6 +173,9 @@ impl Verifier {
         if now.signed_duration_since(verified.exp) >= leeway {
             return Err(AuthError::Expired { at: verified.exp });
         }
+        if verified.exp.signed_duration_since(now) > chrono::TimeDelta::days(TOKEN_EXPIRY_DAYS_MAX) {
+            return Err(AuthError::ClaimInvalid { claim: "exp", must_be: "within 400 days from now" });
+        }
         match verified.nbf {
             Some(from) if from.signed_duration_since(now) > leeway => Err(AuthError::NotYetValid { from }),
             _ => Ok(()),
@@ -179,10 +184,12 @@ impl Verifier {
 
     fn verify_unseen(&self, token: &str, keys: &TrustedKeys) -> Result<Verified, AuthError> {
         let key = trusted_key(token, keys)?;
-        self.judge(check_signature(token, key)?)
+        // Only the local key is a shared secret, and only we sign with it.
+        let is_ours = key.algorithm == jsonwebtoken::Algorithm::HS256;
+        self.judge(check_signature(token, key)?, is_ours)
     }
 
-    fn judge(&self, claims: BearerClaims) -> Result<Verified, AuthError> {
+    fn judge(&self, claims: BearerClaims, is_ours: bool) -> Result<Verified, AuthError> {
         let issuer = claims.iss.ok_or(AuthError::ClaimMissing { claim: "iss" })?;
         if !self.rules.issuers.contains(&issuer) {
             return Err(AuthError::WrongIssuer);
@@ -195,9 +202,14 @@ impl Verifier {
         if subject.is_empty() || subject.len() > NAME_LENGTH_MAX || subject.chars().any(char::is_control) {
             return Err(AuthError::ClaimInvalid { claim: "sub", must_be: "a short text without control characters" });
         }
-        // A claim that is there and wrong never widens what the token may: a bad tenant is refused, not ignored.
-        let tenant = claims.tenant.as_deref().map(TenantId::parse).transpose();
-        let tenant = tenant.map_err(|_| AuthError::ClaimInvalid { claim: "tenant", must_be: "the id of a tenant" })?;
+        // A claim that is there and wrong never widens what the token may: a bad tenant, or null, is refused, not ignored.
+        let not_a_tenant = AuthError::ClaimInvalid { claim: "tenant", must_be: "the id of a tenant" };
+        let tenant = match claims.tenant {
+            None if self.rules.tenant_required && !is_ours => return Err(AuthError::ClaimMissing { claim: "tenant" }),
+            None => None,
+            Some(None) => return Err(not_a_tenant),
+            Some(Some(name)) => Some(TenantId::parse(&name).map_err(|_| not_a_tenant)?),
+        };
         let scopes: ScopeSet =
             claims.scope.iter().flat_map(super::claims::OneOrMany::words).filter_map(Scope::parse).collect();
         let exp = claims.exp.ok_or(AuthError::ClaimMissing { claim: "exp" })?;

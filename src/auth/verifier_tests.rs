@@ -279,6 +279,34 @@ fn times_are_judged_by_the_instant_given_with_five_seconds_leeway() {
 }
 
 #[test]
+fn a_tenant_that_is_null_is_no_tenant_and_not_the_platform() {
+    let mut claims = claims();
+    claims["tenant"] = Value::Null;
+    assert_eq!(refused(&local(&claims)), AuthError::ClaimInvalid { claim: "tenant", must_be: "the id of a tenant" });
+}
+
+#[test]
+fn where_tenants_are_required_only_our_own_tokens_are_the_platforms() {
+    let strict = Verifier::new(TokenRules { tenant_required: true, ..TokenRules::local() }, keys());
+    let confined = with(&json!({ "tenant": "acme" }));
+    for (alg, kid) in [("EdDSA", "ed"), ("RS256", "rsa")] {
+        let missing = AuthError::ClaimMissing { claim: "tenant" };
+        assert_eq!(strict.verify(&token(alg, kid, &claims()), at(NOW)), Err(missing), "{alg}");
+        assert!(strict.verify(&token(alg, kid, &confined), at(NOW)).is_ok(), "{alg}");
+        assert!(verifier().verify(&token(alg, kid, &claims()), at(NOW)).is_ok(), "{alg}");
+    }
+    assert!(strict.verify(&local(&claims()), at(NOW)).is_ok());
+}
+
+#[test]
+fn a_token_for_decades_is_refused() {
+    let days = |days: i64| local(&with(&json!({ "exp": NOW + days * 86_400 })));
+    assert!(verifier().verify(&days(400), at(NOW)).is_ok());
+    let refused = verifier().verify(&days(401), at(NOW)).expect_err("too far");
+    assert!(matches!(refused, AuthError::ClaimInvalid { claim: "exp", .. }), "{refused}");
+}
+
+#[test]
 fn a_reload_forgets_what_the_old_keys_verified() {
     let verifier = verifier();
     let bearer = token("EdDSA", "ed", &claims());

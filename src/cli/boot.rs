@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::trust::{self, Sources};
 use crate::app::{App, start};
-use crate::auth::{GrantKey, GrantSigner, LocalKey, SealKey, TokenRules, TrustedKeys, Verifier};
+use crate::auth::{GrantKey, GrantSigner, LocalKey, SealKey, TokenRules, Verifier};
 use crate::clock::Clock;
-use crate::config::{AuthArgs, ConnectionArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
+use crate::config::{AuthArgs, ConnectionArgs, Environment, MetricsAccess, OtlpArgs, StoreArgs, WebhookArgs};
 use crate::courier::{Courier, roots_of_pem};
 use crate::domain::id::{FeatureId, TenantId};
 use crate::http::connections::{self, ConnectionRules};
-use crate::http::service::service;
-use crate::http::state::HttpState;
+use crate::http::service::{metrics_alone, service};
+use crate::http::state::{HttpState, MetricsShown};
 use crate::ingest::mapping::Mapping;
 use crate::store::embedded::{Ownership, Report};
 use crate::store::open::{Opened, open_store};
@@ -52,22 +52,8 @@ pub fn token_rules(args: &AuthArgs) -> TokenRules {
         rules.issuers.clone_from(&args.issuer);
     }
     rules.audience.clone_from(&args.audience);
+    rules.tenant_required = args.require_tenant;
     rules
-}
-
-fn trusted_keys(args: &AuthArgs, local: &LocalKey) -> anyhow::Result<TrustedKeys> {
-    let mut keys = TrustedKeys::none().with_local(local);
-    if let Some(given) = &args.jwks {
-        let json = if given.trim_start().starts_with('{') {
-            given.clone()
-        } else {
-            std::fs::read_to_string(Path::new(given)).with_context(|| format!("--jwks {given} cannot be read"))?
-        };
-        for skipped in keys.add_jwks(&json).context("--jwks is not a usable key set")? {
-            tracing::warn!(?skipped, "a key of --jwks is not used");
-        }
-    }
-    Ok(keys)
 }
 
 /// What the attributes of spans mean, as the options say.
@@ -174,20 +160,34 @@ pub async fn boot(
         report(&format!("imported {} prices and {} emission factors", prepared.prices, prepared.factors));
     }
     let keys_dir = auth.keys_dir(store, environment)?;
-    let local_key = LocalKey::load_or_create(&keys_dir)?;
+    let sources = Sources { jwks: auth.jwks.clone(), keys_dir: keys_dir.clone() };
+    let trusted = sources.read()?;
+    let local_key = trusted.local.clone();
     let rules = token_rules(auth);
-    let verifier = Arc::new(Verifier::new(rules.clone(), trusted_keys(auth, &local_key)?));
+    let verifier = Arc::new(Verifier::new(rules.clone(), trusted.keys()?));
     let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
     let seals = Arc::new(SealKey::load_or_create(&keys_dir)?);
     let tasks = TaskTracker::new();
     let mapping = otlp_mapping(edges.otlp)?;
+    let stop = CancellationToken::new();
+    tasks.spawn(trust::follow(sources, trusted, Arc::clone(&verifier), stop.clone()));
     let mut app = start::start(&opened.connect_options(), clock, verifier, grants, seals, &tasks).await?;
     app.courier = courier(edges.webhooks)?;
     app.otlp = Arc::new(mapping);
-    let router = service(HttpState::new(app.clone(), metrics))?;
+    let shown = match edges.connections.metrics {
+        MetricsAccess::Open => MetricsShown::Open,
+        MetricsAccess::Token => MetricsShown::WithToken,
+        MetricsAccess::Listen(_) => MetricsShown::Elsewhere,
+    };
+    if let MetricsAccess::Listen(address) = edges.connections.metrics {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        report(&format!("metrics are at http://{}/metrics", listener.local_addr()?));
+        let router = metrics_alone(HttpState::new(app.clone(), metrics.clone()));
+        tasks.spawn(connections::serve(listener, router, rules_of_connections, stop.clone()));
+    }
+    let router = service(HttpState::new(app.clone(), metrics).showing_metrics(shown))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let stop = CancellationToken::new();
     let stopped = stop.clone();
     tasks.spawn(crate::worker::alerts::run(app.clone(), stop.clone()));
     tasks.spawn(crate::worker::run(app.clone(), stop.clone()));

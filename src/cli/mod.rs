@@ -30,6 +30,7 @@ pub mod restate;
 pub mod serve;
 pub mod table;
 pub mod token;
+mod trust;
 pub mod verify;
 
 use std::process::ExitCode;

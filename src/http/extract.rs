@@ -10,13 +10,18 @@ use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Uri};
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
+use super::limits::PARSE_AT_ONCE_BYTES_MAX;
+use super::objects::Objects;
 use super::problem::{Problem, ProblemCode};
 use crate::auth::{Caller, Verifier};
 use crate::clock::Clock;
 use crate::domain::id::IdempotencyKey;
+use crate::wire::in_calendar;
 
 /// The header of the caller's key of one write.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -25,12 +30,12 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 #[derive(Debug, Clone, Copy)]
 pub struct ValidJson<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ValidJson<T> {
+impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for ValidJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let JsonBytes(body) = JsonBytes::from_request(request, state).await?;
-        parse_json(&body).map(Self)
+        parse_aside(body.len(), move || parse_json(&body)).await.map(Self)
     }
 }
 
@@ -66,13 +71,38 @@ pub async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<By
     })
 }
 
+/// Whose turn it is to be parsed aside.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(1);
+
+/// Parses a body of that length: a short one at once; a long one on a thread that others do not wait for, and one at a time,
+/// because the values of a body may need a hundred times its memory.
+///
+/// # Errors
+/// Those of `parse`.
+pub async fn parse_aside<T: Send + 'static>(
+    bytes: usize,
+    parse: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes <= PARSE_AT_ONCE_BYTES_MAX {
+        return parse();
+    }
+    let turn = LARGE_BODIES.acquire().await.map_err(Problem::internal)?;
+    let parsing = tokio::task::spawn_blocking(move || {
+        let parsed = parse();
+        // Here and not where it is waited for: a request that is given up does not end its parsing.
+        drop(turn);
+        parsed
+    });
+    parsing.await.map_err(Problem::internal)?
+}
+
 /// A value from JSON text.
 ///
 /// # Errors
 /// `invalid_json` if it is no JSON; `invalid_request` with the field if it is not the JSON of a `T`.
 pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
@@ -128,7 +158,8 @@ fn inside(path: &str, name: &str) -> String {
     }
 }
 
-/// The query of the path.
+/// The query of the path. Whatever it means, no text in it holds a NUL, which Postgres keeps in none, and no instant is beyond
+/// the calendar.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidQuery<T>(pub T);
 
@@ -136,9 +167,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ValidQuery<T> 
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        check_texts(&parts.uri)?;
         let Query(value) = Query::try_from_uri(&parts.uri).map_err(|rejected| query_problem(&rejected))?;
         Ok(Self(value))
     }
+}
+
+fn check_texts(uri: &Uri) -> Result<(), Problem> {
+    // What is no query at all is said by whoever reads it into its type.
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return Ok(()) };
+    for (name, value) in pairs {
+        if name.contains('\0') || value.contains('\0') {
+            let name = name.replace('\0', "\u{fffd}");
+            return Err(Problem::field(ProblemCode::InvalidRequest, name, "may not hold the character NUL"));
+        }
+        if let Ok(at) = value.parse::<DateTime<Utc>>() {
+            in_calendar(&name, Some(at))?;
+        }
+    }
+    Ok(())
 }
 
 fn query_problem(rejected: &(dyn std::error::Error + 'static)) -> Problem {
@@ -206,7 +253,7 @@ where
 }
 
 /// The token of the one `Authorization` header. RFC 9110 section 11.1: the scheme's case does not matter.
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let given = only(headers, &AUTHORIZATION)?.ok_or_else(Problem::no_credential)?;
     let (scheme, token) = given.split_once(' ').ok_or_else(Problem::no_credential)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(Problem::no_credential()) }

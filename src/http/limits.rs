@@ -7,6 +7,16 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest body of a route that takes many items at once, in bytes: 10,000 items of 1 KiB, and room. Such a route says so
 /// with `DefaultBodyLimit::max`.
 pub const BULK_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest body that is parsed where its request is served, in bytes. A longer one is parsed aside, one at a time.
+pub const PARSE_AT_ONCE_BYTES_MAX: usize = 256 * 1024;
+/// Most lines of one body of lines. More go into another request.
+pub const LINES_MAX: usize = 1_000_000;
+/// Most bytes of one body of lines, unpacked.
+pub const LINES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Longest time that one body of lines is read for.
+pub const LINES_TIME_MAX: Duration = Duration::from_secs(900);
+/// Most lines in a row that may be refused before the rest of a body of lines is not read: it is of another kind.
+pub const LINES_REFUSED_IN_A_ROW_MAX: usize = 1_000;
 /// Longest silence of a caller in the middle of a body that is read as it comes.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest time until the head of an answer is ready. A stream may go on after it.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse};
 use axum::middleware::{Next, from_fn_with_state};
@@ -95,6 +95,21 @@ pub fn wrap_within(routes: Router, clock: Clock, time_max: Duration) -> Router {
         .fallback(|| async { Problem::new(ProblemCode::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemCode::MethodNotAllowed) })
         .layer(stack)
+}
+
+/// Writes `Content-Encoding` as the layer that unpacks reads it: lower case, and `x-gzip` is gzip (RFC 9110 section 8.4.1).
+pub async fn plain_encoding(mut request: Request, next: Next) -> Response {
+    if let Some(given) = request.headers_mut().get_mut(CONTENT_ENCODING) {
+        let plain = match given.as_bytes().trim_ascii().to_ascii_lowercase().as_slice() {
+            b"gzip" | b"x-gzip" => Some(HeaderValue::from_static("gzip")),
+            b"identity" => Some(HeaderValue::from_static("identity")),
+            _ => None,
+        };
+        if let Some(plain) = plain {
+            *given = plain;
+        }
+    }
+    next.run(request).await
 }
 
 async fn bound_time(State(time_max): State<Duration>, request: Request, next: Next) -> Response {

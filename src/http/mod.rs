@@ -4,9 +4,12 @@
 //! |---|---|
 //! | [`problem`] | every error answer (RFC 9457), and the only status codes of errors |
 //! | [`extract`] | bodies, queries, paths, callers and keys, or a problem that names the field |
+//! | [`objects`] | a struct is read from an object only |
+//! | [`permit`] | a caller with a scope for the action, before the body is read |
 //! | [`middleware`] | what every request passes: id, span, panic, time, body bound |
 //! | [`connections`] | what a connection may do before it is a request, and how all of them end |
 //! | [`openapi`] | the document: passes that complete it, and the page that shows it |
+//! | `schemas` | passes over its schemas |
 //! | [`limits`] | every bound |
 //! | [`rate_limit`] | the `RateLimit` headers of a pre-flight |
 //! | [`state`] | what handlers are given, and how errors become problems |
@@ -20,9 +23,12 @@ pub mod connections;
 pub mod extract;
 pub mod limits;
 pub mod middleware;
+pub mod objects;
 pub mod openapi;
+pub mod permit;
 pub mod problem;
 pub mod rate_limit;
+mod schemas;
 pub mod service;
 pub mod state;
 pub mod v1;

@@ -7,8 +7,8 @@
 //! | keys | the header `Idempotency-Key`, on a POST that writes |
 //! | credentials | the bearer token, unless it is public |
 //!
-//! Two passes are over the schemas: a default that serde wrote as text stands as a number where the field is one; and the
-//! part of a tagged choice may have the tag beside its own fields.
+//! Others are over the schemas: a default that serde wrote as text stands as a number where the field is one; the part of a
+//! tagged choice may have the tag beside its own fields; and those of [`super::schemas`].
 //!
 //! [`lint`] lists what client generators stumble over; a test of the assembled document keeps it empty.
 
@@ -28,6 +28,7 @@ use utoipa::openapi::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::{FieldError, PROBLEM_JSON, ProblemBody, ProblemCode};
+use super::schemas;
 use crate::domain::id::NAME_LENGTH_MAX;
 
 /// The page that explains every problem, as it is in `docs/`.
@@ -39,8 +40,8 @@ const BEARER: &str = "bearer";
 pub struct Contract {
     /// Each tag with what it is about, in the order of the page.
     pub tags: &'static [(&'static str, &'static str)],
-    /// Operation ids (camelCase) of POSTs that write nothing: they take no `Idempotency-Key`.
-    pub posts_that_only_read: &'static [&'static str],
+    /// Operation ids (camelCase) of POSTs that write nothing, or are known by what they hold: they take no `Idempotency-Key`.
+    pub posts_without_key: &'static [&'static str],
     /// Operation ids (camelCase) that need no token.
     pub public: &'static [&'static str],
 }
@@ -62,6 +63,8 @@ pub fn complete(mut document: OpenApi, contract: &Contract) -> OpenApi {
     add_components(components);
     components.schemas.values_mut().for_each(mend_defaults);
     admit_tags(components);
+    schemas::join_parts(&mut components.schemas);
+    components.schemas.values_mut().for_each(schemas::widen_counts);
     for item in document.paths.paths.values_mut() {
         for (method, operation) in operations_mut(item) {
             complete_operation(operation, &method, contract);
@@ -132,7 +135,7 @@ fn complete_operation(operation: &mut Operation, method: &HttpMethod, contract: 
     let answers = &mut operation.responses.responses;
     answers.entry("4XX".to_owned()).or_insert_with(|| RefOr::T(problem_response("The request was refused")));
     answers.entry("5XX".to_owned()).or_insert_with(|| RefOr::T(problem_response("The service could not answer")));
-    if *method == HttpMethod::Post && !named_in(contract.posts_that_only_read) && !public {
+    if *method == HttpMethod::Post && !named_in(contract.posts_without_key) && !public {
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_parameter()));
     }
     operation.security =

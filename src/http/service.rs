@@ -1,17 +1,20 @@
 //! All of it assembled: the routes of version 1, the document, health, metrics, public keys.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::extract::Auth;
 use super::openapi::{self, Contract, complete};
-use super::problem::Problem;
-use super::state::HttpState;
+use super::problem::{Problem, ProblemCode};
+use super::state::{HttpState, MetricsShown};
 use super::{middleware, v1};
+use crate::domain::access::{Action, may};
 use crate::telemetry::names;
 
 const CONTRACT: Contract = Contract {
@@ -39,7 +42,8 @@ const CONTRACT: Contract = Contract {
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),
     ],
-    posts_that_only_read: &["estimateCall", "findPeriod", "projectWhatIf", "resumeWebhook", "testWebhook"],
+    // Spans are known by their own ids.
+    posts_without_key: &["estimateCall", "exportSpans", "findPeriod", "projectWhatIf", "resumeWebhook", "testWebhook"],
     public: &["checkHealth", "checkReadiness", "readMetrics", "readGrantKeys"],
 };
 
@@ -66,6 +70,13 @@ pub fn service(state: HttpState) -> Result<Router, serde_json::Error> {
     let (api, _) = all_routes().split_for_parts();
     let routes = api.merge(openapi::routes(&document())?).with_state(state);
     Ok(middleware::wrap(routes, clock))
+}
+
+/// The metrics and nothing else, for an address of their own.
+#[must_use]
+pub fn metrics_alone(state: HttpState) -> Router {
+    let clock = state.app.clock.clone();
+    middleware::wrap(Router::new().route("/metrics", get(read_metrics)).with_state(state), clock)
 }
 
 /// Is the process alive
@@ -97,17 +108,30 @@ async fn check_readiness(State(state): State<HttpState>) -> Result<&'static str,
 
 /// Metrics for Prometheus
 ///
-/// What each means is in `docs/reference/telemetry.md`. No tenant, model or run is ever a label.
+/// What each means is in `docs/reference/telemetry.md`. No tenant, model or run is ever a label. With `--metrics token` it needs a
+/// token of the platform with the scope `read`; with an address there it is not here.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "service",
     responses((status = 200, description = "The metrics, in Prometheus' text format.", body = String, content_type = "text/plain"))
 )]
-async fn read_metrics(State(state): State<HttpState>) -> Response {
+async fn read_metrics(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
+    match state.metrics_shown {
+        MetricsShown::Open => {}
+        MetricsShown::WithToken => {
+            let (mut parts, _) = request.into_parts();
+            let Auth(caller) = Auth::from_request_parts(&mut parts, &state).await?;
+            may(&caller, Action::Read, None)?;
+        }
+        MetricsShown::Elsewhere => {
+            let detail = "the metrics have an address of their own: see --metrics of `serve`";
+            return Err(Problem::with_detail(ProblemCode::NotFound, detail));
+        }
+    }
     metrics::gauge!(names::LANE_QUEUE).set(u32::try_from(state.app.lane.queued()).unwrap_or(u32::MAX));
     metrics::gauge!(names::STORE_CONNECTIONS).set(state.app.pool.size());
-    (StatusCode::OK, [("content-type", "text/plain; version=0.0.4")], state.metrics.render()).into_response()
+    Ok((StatusCode::OK, [("content-type", "text/plain; version=0.0.4")], state.metrics.render()).into_response())
 }
 
 /// Keys that grants are signed with

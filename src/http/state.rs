@@ -31,13 +31,32 @@ pub struct Parts {
     pub app: App,
     /// The metrics, to be rendered.
     pub metrics: PrometheusHandle,
+    /// Who may read them.
+    pub metrics_shown: MetricsShown,
+}
+
+/// Who may read `/metrics` here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsShown {
+    /// Anybody.
+    Open,
+    /// Who has a token of the platform with the scope `read`.
+    WithToken,
+    /// Nobody: they have an address of their own.
+    Elsewhere,
 }
 
 impl HttpState {
     /// Puts it together.
     #[must_use]
     pub fn new(app: App, metrics: PrometheusHandle) -> Self {
-        Self(Arc::new(Parts { app, metrics }))
+        Self(Arc::new(Parts { app, metrics, metrics_shown: MetricsShown::Open }))
+    }
+
+    /// The same, with its metrics shown to these.
+    #[must_use]
+    pub fn showing_metrics(&self, metrics_shown: MetricsShown) -> Self {
+        Self(Arc::new(Parts { app: self.app.clone(), metrics: self.metrics.clone(), metrics_shown }))
     }
 }
 

@@ -479,7 +479,7 @@ mod document {
 
     const CONTRACT: Contract = Contract {
         tags: &[("things", "What there is"), ("health", "How it is")],
-        posts_that_only_read: &["weighOneThing"],
+        posts_without_key: &["weighOneThing"],
         public: &["getHealth"],
     };
 

@@ -110,6 +110,7 @@ impl EventStatus {
 /// A number of an event: a count, or a text (a decimal, an instant, a word).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = EventFigure)]
 pub enum FigureBody {
     /// A count.
     Count(u64),

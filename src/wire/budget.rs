@@ -394,7 +394,7 @@ pub struct BudgetBody {
     pub weights: BTreeMap<String, Decimal>,
     /// How long a run may go on, in seconds from its first call; only with each `run` and period `once`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 3600, nullable = false)]
+    #[schema(example = 3600)]
     pub max_seconds: Option<u32>,
     /// Budget or quota.
     #[serde(default)]

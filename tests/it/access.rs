@@ -15,12 +15,12 @@ const OPEN: [&str; 6] =
     ["/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", "/openapi.json", "/docs/problems"];
 
 /// An operation, with a request that its own schemas suggest.
-struct Operation {
-    name: String,
-    method: String,
-    path: String,
-    body: Value,
-    content_type: String,
+pub(crate) struct Operation {
+    pub(crate) name: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+    pub(crate) content_type: String,
     public: bool,
 }
 
@@ -56,7 +56,7 @@ fn sample(schema: &Value, whole: &Value) -> Value {
     }
 }
 
-fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     let whole = serde_json::to_value(document()).unwrap();
     let mut operations = Vec::new();
     for (template, item) in whole["paths"].as_object().unwrap() {

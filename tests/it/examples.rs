@@ -33,6 +33,9 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let id = self.child.id().to_string();
         // SIGTERM, so that the private Postgres is stopped, too.
         let told = Command::new("kill").arg(&id).status().is_ok_and(|status| status.success());

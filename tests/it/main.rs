@@ -14,6 +14,7 @@ mod catalogue;
 mod cli_help;
 mod compressed;
 mod demo;
+mod door;
 mod embedded;
 mod examples;
 mod exports;

@@ -104,3 +104,60 @@ fn every_default_and_example_is_of_the_type_it_stands_for() {
     walk("", &json(), &mut wrong);
     assert_eq!(wrong, [""; 0]);
 }
+
+/// The name of every type with a schema, in the sources: where a name says two things, one of them is lost without a word.
+#[test]
+fn no_two_types_of_the_contract_have_one_name() {
+    let mut seen = std::collections::BTreeMap::<String, String>::new();
+    let mut twice = Vec::new();
+    for source in crate::tidy::sources().iter().filter(|source| source.path.starts_with("src/")) {
+        let (mut derived, mut named) = (false, None);
+        for line in source.text.lines().map(str::trim) {
+            derived |= line.starts_with("#[derive(") && line.contains("ToSchema");
+            if let Some(name) = line.strip_prefix("#[schema(as = ") {
+                named = name.split([',', ')']).next().map(str::to_owned);
+            }
+            let declared = ["struct ", "enum "].iter().find_map(|kind| {
+                let visible = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+                visible.strip_prefix(kind)
+            });
+            let Some(declared) = declared else { continue };
+            let own = declared.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
+            let name = named.take().unwrap_or(own);
+            if std::mem::take(&mut derived)
+                && let Some(other) = seen.insert(name.clone(), source.path.clone())
+            {
+                twice.push(format!("{name}: {other} and {}", source.path));
+            }
+        }
+    }
+    assert!(seen.len() > 100, "{}", seen.len());
+    assert_eq!(twice, [""; 0], "give one of them another name: #[schema(as = ...)]");
+}
+
+#[test]
+fn no_document_has_to_fit_two_closed_objects_at_once() {
+    fn closed(schema: &Value, whole: &Value) -> bool {
+        let schema = schema["$ref"].as_str().and_then(|pointer| whole.pointer(&pointer[1..])).unwrap_or(schema);
+        schema["additionalProperties"] == false
+    }
+    fn walk(path: &str, value: &Value, whole: &Value, wrong: &mut Vec<String>) {
+        if let Some(parts) = value["allOf"].as_array()
+            && parts.len() > 1
+            && parts.iter().any(|part| closed(part, whole))
+        {
+            wrong.push(path.to_owned());
+        }
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, inner)| walk(&format!("{path}/{key}"), inner, whole, wrong));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| walk(path, inner, whole, wrong)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let whole = json();
+    let mut wrong = Vec::new();
+    walk("", &whole, &whole, &mut wrong);
+    assert_eq!(wrong, [""; 0]);
+}

@@ -16,10 +16,10 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// A text file of the project.
-struct Source {
+pub(crate) struct Source {
     /// From the project's folder, with `/`.
-    path: String,
-    text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -62,7 +62,7 @@ impl Source {
 
 /// Every text file that could be in the repository, sorted: folders that hold products or the version control's files are
 /// left out.
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
@@ -92,7 +92,7 @@ fn sources() -> Vec<Source> {
 
 /// What a rule found.
 struct Finding {
-    path: String,
+    pub(crate) path: String,
     line: usize,
     what: String,
 }
@@ -203,7 +203,10 @@ fn advisory_locks_are_numbered_in_one_place() {
     check(
         "two purposes that share a number exclude each other, and neither the compiler nor a test can see it",
         "add a variant to `Lock` in src/store/locks.rs, and take it by name",
-        &[("src/store/locks.rs", "the place"), ("src/store/lane.rs", "the shared form, in one round trip with `begin`")],
+        &[
+            ("src/store/locks.rs", "the place"),
+            ("src/store/lane.rs", "the shared form, in one round trip with `begin`"),
+        ],
         in_code(|_| true, |line| names(line, &["advisory_lock", "advisory_xact_lock"])),
     );
 }

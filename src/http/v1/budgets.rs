@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
@@ -160,7 +161,7 @@ async fn list_budget_versions(
 )]
 async fn put_budget(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Manage>,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<BudgetBody>,
 ) -> Result<Json<WrittenBody>, Problem> {

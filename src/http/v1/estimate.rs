@@ -5,9 +5,10 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::ValidJson;
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
-use super::super::{Auth, ValidJson};
 use crate::domain::access::{Action as Access, may};
 use crate::wire::estimate::{EstimateAnswer, EstimateQuestion};
 
@@ -28,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 )]
 async fn estimate_call(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Consult>,
     ValidJson(body): ValidJson<EstimateQuestion>,
 ) -> Result<Json<EstimateAnswer>, Problem> {
     may(&caller, Access::Consult, None)?;

@@ -78,8 +78,13 @@ async fn list_events(
     }
     let confined = caller.tenant.clone();
     let query = EventsQuery { tenant: tenant.as_ref().map(ToString::to_string), ..query };
+    let last = match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
+        None => None,
+        Some(Ok(text)) => Some(last_event(text)?),
+        Some(Err(_)) => Some(last_event("")?),
+    };
     if wants_stream(&headers) {
-        return follow(&state.app, confined, query, &headers).await;
+        return follow(&state.app, confined, query, last).await;
     }
     let page = Page::new("events", query.cursor.as_deref(), query.limit)?;
     let before = page.after.is_some().then(|| page.after_number()).transpose()?;
@@ -114,7 +119,7 @@ async fn follow(
     app: &App,
     confined: Option<TenantId>,
     query: EventsQuery,
-    headers: &HeaderMap,
+    last: Option<EventId>,
 ) -> Result<Response, Problem> {
     let of_pages = [
         ("cursor", query.cursor.is_some()),
@@ -125,11 +130,6 @@ async fn follow(
     if let Some((field, _)) = of_pages.into_iter().find(|(_, given)| *given) {
         return Err(Problem::field(ProblemCode::InvalidRequest, field, "is of pages, not of a stream"));
     }
-    let last = match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
-        None => None,
-        Some(Ok(text)) => Some(last_event(text)?),
-        Some(Err(_)) => Some(last_event("")?),
-    };
     let permit = std::sync::Arc::clone(&app.events.streams).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::overloaded(STREAM_RETRY_AFTER_S))?;
     // Before the first read, so that nothing falls in between.

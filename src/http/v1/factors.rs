@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::limits::BULK_BODY_BYTES_MAX;
+use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
@@ -68,7 +69,7 @@ struct FactorQuery {
 )]
 async fn add_factors(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::ManagePlatform>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<OneOrMany<FactorDoc>>,
 ) -> Result<Json<AddedBody>, Problem> {

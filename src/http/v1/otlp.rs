@@ -3,17 +3,18 @@
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::Auth;
-use super::super::extract::read_body;
+use super::super::extract::{parse_aside, read_body};
 use super::super::limits::BULK_BODY_BYTES_MAX;
+use super::super::middleware::plain_encoding;
+use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
-use crate::domain::access::{Action as Access, confine};
 use crate::ingest::otlp::{BadOtlp, Encoding, decode, encode};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -22,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(export_spans))
         .layer(DefaultBodyLimit::max(BULK_BODY_BYTES_MAX))
         .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(plain_encoding))
 }
 
 impl From<BadOtlp> for Problem {
@@ -67,14 +69,12 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
 )]
 async fn export_spans(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::PostUsage>,
     request: Request,
 ) -> Result<Response, Problem> {
-    confine(&caller, Access::PostUsage, None)?;
     let encoding = encoding(request.headers())?;
     let body = read_body(request, &state).await?;
-    let spans = decode(encoding, &body)?;
-    drop(body);
+    let spans = parse_aside(body.len(), move || Ok(decode(encoding, &body)?)).await?;
     let taken = state.app.take_spans(&caller, &spans).await?;
     let answer = encode(encoding, taken.rejected_spans(), taken.message());
     Ok(([(CONTENT_TYPE, encoding.content_type())], answer).into_response())

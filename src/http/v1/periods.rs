@@ -5,6 +5,7 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson};
@@ -29,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 )]
 async fn close_periods(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::ManagePlatform>,
     // Closing twice is closing once, whatever the key says.
     _key: IdempotencyKeyHeader,
     ValidJson(body): ValidJson<CloseRequest>,

@@ -9,10 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemBody, ProblemCode};
 use super::super::rate_limit;
 use super::super::state::HttpState;
-use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidJson};
+use super::super::{IdempotencyKeyHeader, RequestId, ValidJson};
 use super::{idempotency, item_key, wait_header};
 use crate::auth::GrantClaims;
 use crate::domain::access::{Action as Access, Caller, confine, may};
@@ -105,7 +106,7 @@ fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<Pref
 )]
 async fn preflight(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::AskVerdict>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<PreflightBody>,
 ) -> Result<(HeaderMap, Json<PreflightAnswer>), Problem> {
@@ -160,7 +161,7 @@ struct PreflightBatchAnswer {
 async fn preflight_batch(
     State(state): State<HttpState>,
     instance: RequestId,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::AskVerdict>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<PreflightBatchBody>,
 ) -> Result<Json<PreflightBatchAnswer>, Problem> {

@@ -9,6 +9,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
@@ -118,7 +119,7 @@ async fn list_projections(
 )]
 async fn project_what_if(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Read>,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<WhatIfBody>,
 ) -> Result<Json<WhatIfAnswer>, Problem> {
@@ -143,7 +144,7 @@ async fn project_what_if(
 )]
 async fn apply_fair_split(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Manage>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<ApplyFairSplitBody>,

@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::super::limits::BULK_BODY_BYTES_MAX;
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
@@ -61,7 +62,7 @@ struct ReconciliationQuery {
 )]
 async fn propose_reconciliation(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::ManagePlatform>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<ReconciliationRequest>,
 ) -> Result<Json<ReconciliationBody>, Problem> {

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath};
@@ -62,7 +63,7 @@ fn operation(verb: &str, id: Uuid) -> String {
 )]
 async fn settle_reservation(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Settle>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<Uuid>,
     ValidJson(body): ValidJson<SettleBody>,
@@ -89,7 +90,7 @@ async fn settle_reservation(
 )]
 async fn extend_reservation(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::HoldReservation>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<Uuid>,
     ValidJson(body): ValidJson<ExtendBody>,

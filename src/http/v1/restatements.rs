@@ -5,9 +5,10 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
-use super::super::{Auth, IdempotencyKeyHeader, ValidJson};
+use super::super::{IdempotencyKeyHeader, ValidJson};
 use crate::domain::access::{Action as Access, may};
 use crate::wire::restatement::{RestatementBody, RestatementRequest};
 
@@ -32,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 )]
 async fn restate_period(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::ManagePlatform>,
     // Restating twice is restating once, whatever the key says.
     _key: IdempotencyKeyHeader,
     ValidJson(body): ValidJson<RestatementRequest>,

@@ -8,6 +8,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
@@ -77,7 +78,7 @@ async fn get_run(
 )]
 async fn stop_run(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Manage>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<StopRunBody>,
@@ -101,7 +102,7 @@ async fn stop_run(
 )]
 async fn resume_run(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Manage>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<ResumeRunBody>,

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
@@ -166,7 +167,7 @@ async fn list_tenant_versions(
 )]
 async fn put_tenant(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::ManagePlatform>,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<TenantBody>,
 ) -> Result<Json<WrittenBody>, Problem> {

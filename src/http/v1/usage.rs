@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,8 +14,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::super::extract::{parse_json, read_body};
+use super::super::extract::{bearer, parse_aside, parse_json, read_body};
 use super::super::limits::BULK_BODY_BYTES_MAX;
+use super::super::middleware::plain_encoding;
+use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemBody, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidQuery};
@@ -39,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(post_usage, query_usage))
         .layer(DefaultBodyLimit::max(BULK_BODY_BYTES_MAX))
         .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(plain_encoding))
 }
 
 /// One call, or up to 10,000.
@@ -139,6 +143,38 @@ fn read_item(format: Format, item: &[u8]) -> Result<UsageBody, Problem> {
     }
 }
 
+/// What a body asks to post.
+enum Posting {
+    /// One call.
+    One(Box<Command>),
+    /// Many, each of which may be wrong.
+    Many(Vec<Result<Command, Problem>>),
+}
+
+/// The commands of a whole body.
+fn read_items(caller: &Caller, key: Option<IdempotencyKey>, format: Format, body: &[u8]) -> Result<Posting, Problem> {
+    let is_many = match format {
+        Format::Event | Format::Lines => false,
+        Format::Events => true,
+        Format::Json => body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['),
+    };
+    if !is_many {
+        return Ok(Posting::One(Box::new(command(caller, key, &read_item(format, body)?)?)));
+    }
+    let items: Vec<&RawValue> =
+        serde_json::from_slice(body).map_err(|error| Problem::with_detail(ProblemCode::InvalidJson, error))?;
+    if items.is_empty() || items.len() > USAGE_ITEMS_MAX {
+        let detail = format!("must hold 1 to {USAGE_ITEMS_MAX} calls, and holds {}", items.len());
+        return Err(Problem::field(ProblemCode::InvalidRequest, "body", detail));
+    }
+    let mut commands = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let key = item_key(key.as_ref(), index)?;
+        commands.push(read_item(format, item.get().as_bytes()).and_then(|body| command(caller, key, &body)));
+    }
+    Ok(Posting::Many(commands))
+}
+
 fn answer(outcome: Outcome) -> Result<PostedAnswer, Problem> {
     match outcome {
         Outcome::Posted(posted) => Ok(PostedAnswer::from(&*posted)),
@@ -171,6 +207,11 @@ pub(super) async fn post_items(
 }
 
 impl UsageItemAnswer {
+    /// Whether the item itself is why it was not posted.
+    pub(super) fn is_refused(&self) -> bool {
+        self.problem.as_ref().is_some_and(|problem| (400..500).contains(&problem.status))
+    }
+
     /// An item that was not posted.
     pub(super) fn refused(index: usize, problem: &Problem, instance: &RequestId) -> Self {
         Self { index, answer: None, problem: Some(problem.body(instance.as_str())) }
@@ -180,7 +221,7 @@ impl UsageItemAnswer {
 /// Post usage
 ///
 /// One call, or up to 10,000: as JSON, as `CloudEvents` 1.0 (structured, or a batch), or a call on each line, of which there may
-/// be any number. What was used is recorded, also when no budget has room for it: truth first. Each item of many has its own
+/// be a million. What was used is recorded, also when no budget has room for it: truth first. Each item of many has its own
 /// answer or problem, and one that is wrong never harms the others. An item is posted once for each `idempotency_key`; without
 /// one, an event is known by its `source` and `id`, and any other item `n` has the key `<Idempotency-Key>/<n>` if the request has
 /// a key. Lines are answered by lines; beyond 10,000 read while you write.
@@ -203,41 +244,26 @@ impl UsageItemAnswer {
 async fn post_usage(
     State(state): State<HttpState>,
     instance: RequestId,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::PostUsage>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
 ) -> Result<Response, Problem> {
     let format = Format::of(request.headers())?;
     if format == Format::Lines {
-        confine(&caller, Access::PostUsage, None)?;
-        return Ok(usage_lines::respond(state, instance, caller, key, request.into_body()));
+        let token = bearer(request.headers())?.to_owned();
+        return Ok(usage_lines::respond(state, instance, (caller, token), key, request.into_body()));
     }
     let body = read_body(request, &state).await?;
-    let is_many = match format {
-        Format::Event | Format::Lines => false,
-        Format::Events => true,
-        Format::Json => body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['),
-    };
-    if !is_many {
-        let command = command(&caller, key, &read_item(format, &body)?)?;
-        let outcome = state.app.submit(command.action, command.idempotency).await?;
-        return Ok(Json(UsageAnswer::One(Box::new(answer(outcome)?))).into_response());
+    match parse_aside(body.len(), move || read_items(&caller, key, format, &body)).await? {
+        Posting::One(command) => {
+            let outcome = state.app.submit(command.action, command.idempotency).await?;
+            Ok(Json(UsageAnswer::One(Box::new(answer(outcome)?))).into_response())
+        }
+        Posting::Many(commands) => {
+            let items = post_items(&state, &instance, 0, commands).await?;
+            Ok(Json(UsageAnswer::Many(UsageItemsAnswer { items })).into_response())
+        }
     }
-    let items: Vec<&RawValue> =
-        serde_json::from_slice(&body).map_err(|error| Problem::with_detail(ProblemCode::InvalidJson, error))?;
-    if items.is_empty() || items.len() > USAGE_ITEMS_MAX {
-        let detail = format!("must hold 1 to {USAGE_ITEMS_MAX} calls, and holds {}", items.len());
-        return Err(Problem::field(ProblemCode::InvalidRequest, "body", detail));
-    }
-    // Before anything is read: a caller who may post nothing is told so once.
-    confine(&caller, Access::PostUsage, None)?;
-    let mut prepared = Vec::with_capacity(items.len());
-    for (index, item) in items.into_iter().enumerate() {
-        let key = item_key(key.as_ref(), index)?;
-        prepared.push(read_item(format, item.get().as_bytes()).and_then(|body| command(&caller, key, &body)));
-    }
-    let items = post_items(&state, &instance, 0, prepared).await?;
-    Ok(Json(UsageAnswer::Many(UsageItemsAnswer { items })).into_response())
 }
 
 /// Add up usage

@@ -6,6 +6,9 @@
 //! | 2 | post | the chunk, through the lane |
 //! | 3 | hold | the answers of the first [`ANSWERS_HELD_MAX`] lines until the body ends: a caller that writes all before it reads any would otherwise wait for a service that waits for it |
 //! | 4 | send | beyond that, each chunk's answers as soon as they are there |
+//!
+//! Before each chunk the token is looked at again: a request that goes on for minutes ends with it. Lines, unpacked bytes, time
+//! and refusals in a row are bounded (`limits`); what ends the reading is the answer of the line that was not read.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,15 +17,16 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
+use tokio::time::{Sleep, sleep};
 
 use super::super::RequestId;
 use super::super::extract::parse_json;
-use super::super::limits::BODY_SILENCE_MAX;
+use super::super::limits::{BODY_SILENCE_MAX, LINES_BYTES_MAX, LINES_MAX, LINES_REFUSED_IN_A_ROW_MAX, LINES_TIME_MAX};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::item_key;
 use super::usage::{USAGE_ITEMS_MAX, UsageItemAnswer, command, post_items};
-use crate::domain::access::Caller;
+use crate::domain::access::{Action as Access, Caller, may};
 use crate::domain::id::IdempotencyKey;
 use crate::domain::ledger::command::Command;
 use crate::ingest::lines::{LINE_BYTES_MAX, Line, Lines};
@@ -37,11 +41,18 @@ struct Intake {
     state: HttpState,
     instance: RequestId,
     caller: Caller,
+    token: String,
     key: Option<IdempotencyKey>,
     body: Pin<Box<BodyDataStream>>,
+    /// When the time for all of it is over.
+    over: Pin<Box<Sleep>>,
     lines: Lines,
     /// The index of the next line.
     next: usize,
+    /// How many bytes were read, unpacked.
+    bytes: usize,
+    /// How many of the last lines were refused, without one in between that was not.
+    refused: usize,
     /// Whether all of the body was read.
     read: bool,
     /// Whether all of it was answered.
@@ -52,13 +63,26 @@ struct Intake {
 pub(super) fn respond(
     state: HttpState,
     instance: RequestId,
-    caller: Caller,
+    (caller, token): (Caller, String),
     key: Option<IdempotencyKey>,
     body: Body,
 ) -> Response {
     let body = Box::pin(body.into_data_stream());
-    let intake =
-        Intake { state, instance, caller, key, body, lines: Lines::default(), next: 0, read: false, ended: false };
+    let intake = Intake {
+        state,
+        instance,
+        caller,
+        token,
+        key,
+        body,
+        over: Box::pin(sleep(LINES_TIME_MAX)),
+        lines: Lines::default(),
+        next: 0,
+        bytes: 0,
+        refused: 0,
+        read: false,
+        ended: false,
+    };
     let answers = stream::unfold(intake, |mut intake| async {
         let answers = intake.answers().await?;
         Some((Ok::<_, Infallible>(answers), intake))
@@ -71,9 +95,15 @@ impl Intake {
     async fn answers(&mut self) -> Option<Bytes> {
         let mut held = Vec::new();
         while !self.ended {
-            let broken = self.fill().await.err();
-            let answers = self.post_chunk().await;
-            write_lines(&mut held, &answers);
+            let mut broken = self.fill().await.err();
+            match self.still_may() {
+                Ok(()) => {
+                    let answers = self.post_chunk().await;
+                    write_lines(&mut held, &answers);
+                    broken = broken.or_else(|| self.beyond(&answers));
+                }
+                Err(problem) => broken = Some(problem),
+            }
             if let Some(problem) = broken {
                 // What came before is posted; nothing after it can be read.
                 self.ended = true;
@@ -89,8 +119,22 @@ impl Intake {
     /// Reads until there is a chunk of lines, or no more.
     async fn fill(&mut self) -> Result<(), Problem> {
         while !self.read && self.lines.ready() < LINES_PER_CHUNK {
-            match tokio::time::timeout(BODY_SILENCE_MAX, self.body.next()).await {
-                Ok(Some(Ok(bytes))) => self.lines.push(&bytes),
+            let next = tokio::select! {
+                biased;
+                () = &mut self.over => {
+                    let detail = format!("the body was read for {} s: send the rest in another request", LINES_TIME_MAX.as_secs());
+                    return Err(Problem::with_detail(ProblemCode::Timeout, detail));
+                }
+                next = tokio::time::timeout(BODY_SILENCE_MAX, self.body.next()) => next,
+            };
+            match next {
+                Ok(Some(Ok(bytes))) => {
+                    self.bytes = self.bytes.saturating_add(bytes.len());
+                    if self.bytes > LINES_BYTES_MAX {
+                        return Err(too_large(format_args!("{LINES_BYTES_MAX} bytes, unpacked")));
+                    }
+                    self.lines.push(&bytes);
+                }
                 Ok(Some(Err(error))) => {
                     return Err(Problem::with_detail(ProblemCode::InvalidJson, format!("the body broke off: {error}")));
                 }
@@ -104,6 +148,25 @@ impl Intake {
         // One chunk of the network may have held more lines than one of ours.
         self.ended = self.read && self.lines.ready() <= LINES_PER_CHUNK;
         Ok(())
+    }
+
+    /// Whether the token is still good, and its key still trusted.
+    fn still_may(&self) -> Result<(), Problem> {
+        let caller = self.state.app.verifier.verify(&self.token, self.state.app.clock.now())?;
+        Ok(may(&caller, Access::PostUsage, caller.tenant.as_ref())?)
+    }
+
+    /// Why no more is read after these answers.
+    fn beyond(&mut self, answers: &[UsageItemAnswer]) -> Option<Problem> {
+        for answer in answers {
+            self.refused = if answer.is_refused() { self.refused.saturating_add(1) } else { 0 };
+        }
+        let more = !(self.read && self.lines.ready() == 0);
+        if more && self.refused >= LINES_REFUSED_IN_A_ROW_MAX {
+            let detail = format!("the {} lines before were refused, so that the rest is not read", self.refused);
+            return Some(Problem::with_detail(ProblemCode::InvalidRequest, detail));
+        }
+        (more && self.next >= LINES_MAX).then(|| too_large(format_args!("{LINES_MAX} lines")))
     }
 
     /// Posts the lines at hand, a chunk at most.
@@ -136,6 +199,11 @@ impl Intake {
             }
         }
     }
+}
+
+fn too_large(what: std::fmt::Arguments<'_>) -> Problem {
+    let detail = format!("the body has more than {what}: send the rest, from this line on, in another request");
+    Problem::with_detail(ProblemCode::PayloadTooLarge, detail)
 }
 
 fn write_lines(out: &mut Vec<u8>, answers: &[UsageItemAnswer]) {

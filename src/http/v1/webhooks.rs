@@ -5,6 +5,7 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
@@ -79,7 +80,7 @@ async fn get_webhook(
 )]
 async fn put_webhook(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::Manage>,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<WebhookPutBody>,
 ) -> Result<Json<WrittenWebhookBody>, Problem> {
