@@ -1,16 +1,18 @@
 //! One batch after another: load, decide, save, answer.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::{AWAY_PATIENCE, BATCH_MAX, Envelope, LaneError, SWEEP_INTERVAL, Snapshots};
+use super::queue::{Envelope, Receiver, party};
+use super::turns::Party;
+use super::{AWAY_PATIENCE, BATCH_MAX, LaneError, SWEEP_INTERVAL, Snapshots};
 use crate::clock::Clock;
 use crate::domain::budget::catalogue::Governing;
 use crate::domain::budget::counter::CounterId;
@@ -120,19 +122,21 @@ impl Worker {
         }
     }
 
-    pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<Envelope>) {
+    pub(super) async fn run(mut self, receiver: Receiver) {
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut envelopes = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
                 biased;
-                count = receiver.recv_many(&mut envelopes, BATCH_MAX) => {
-                    if count == 0 {
-                        break;
-                    }
+                taken = receiver.take(BATCH_MAX) => {
+                    let Some(taken) = taken else { break };
                     sweep.reset();
-                    self.answer(&mut envelopes).await;
+                    self.answer(taken.together, &receiver).await;
+                    for (party, envelopes) in taken.apart {
+                        if self.answer(envelopes, &receiver).await {
+                            receiver.trust(&party);
+                        }
+                    }
                 }
                 _ = sweep.tick() => {
                     // An empty batch writes down what has expired. If it fails, the next one will.
@@ -147,41 +151,43 @@ impl Worker {
         }
     }
 
-    async fn answer(&mut self, envelopes: &mut Vec<Envelope>) {
-        let (commands, replies): (Vec<_>, Vec<_>) =
-            envelopes.drain(..).map(|envelope| (envelope.command, envelope.reply)).unzip();
-        let began = Instant::now();
-        let answers = self.answers(&commands).await;
-        metrics::histogram!(names::LANE_BATCH_DURATION).record(began.elapsed());
-        metrics::histogram!(names::LANE_BATCH_SIZE).record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            count(&answer);
-            // A caller that has gone away does not need its answer; the effect stands.
-            let _gone = reply.send(answer);
-        }
-    }
-
-    /// One command that cannot be written must not take its neighbours with it: a batch that is refused is halved until the
-    /// culprit stands alone. The order of the commands is kept.
-    async fn answers(&mut self, commands: &[Command]) -> Vec<Result<Answer, LaneError>> {
-        let mut answers = Vec::with_capacity(commands.len());
-        let mut parts = vec![commands];
+    /// Decides a batch and answers. Whether all of it was written.
+    ///
+    /// Commands that cannot be written must not take their neighbours with them: of a batch that is refused the tenants are
+    /// halved until one stands alone, and its commands are set aside for later batches. The order of its commands is kept.
+    async fn answer(&mut self, envelopes: Vec<Envelope>, queue: &Receiver) -> bool {
+        let mut all_written = true;
+        let mut parts = vec![envelopes];
         while let Some(part) = parts.pop() {
-            match self.decide(part).await {
-                Ok(decided) => answers.extend(decided.into_iter().map(Ok)),
+            if part.is_empty() {
+                continue;
+            }
+            let (commands, replies): (Vec<_>, Vec<_>) =
+                part.into_iter().map(|envelope| (envelope.command, envelope.reply)).unzip();
+            let began = Instant::now();
+            let decided = self.decide(&commands).await;
+            metrics::histogram!(names::LANE_BATCH_DURATION).record(began.elapsed());
+            metrics::histogram!(names::LANE_BATCH_SIZE).record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
+            match decided {
+                Ok(answers) => {
+                    for (reply, answer) in replies.into_iter().zip(answers) {
+                        send(reply, Ok(answer));
+                    }
+                }
                 Err(Failed::Away) => {
                     // Whoever comes after in this batch would only wait for the same.
-                    answers.resize(commands.len(), Err(LaneError::StoreAway));
-                    return answers;
+                    for envelope in together(commands, replies).chain(parts.drain(..).flatten()) {
+                        send(envelope.reply, Err(LaneError::StoreAway));
+                    }
+                    return false;
                 }
-                Err(Failed::Unwritable) if part.len() <= 1 => answers.push(Err(LaneError::Unwritable)),
                 Err(Failed::Unwritable) => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
+                    all_written = false;
+                    parts.extend(refused(together(commands, replies).collect(), queue));
                 }
             }
         }
-        answers
+        all_written
     }
 
     /// Decides a batch and writes it, trying again while the database asks for it or is away for a moment.
@@ -404,6 +410,35 @@ impl Worker {
         self.found = books.counters.keys().filter(|id| !self.known.contains(*id)).cloned().collect();
         Ok(())
     }
+}
+
+type Reply = oneshot::Sender<Result<Answer, LaneError>>;
+
+fn together(commands: Vec<Command>, replies: Vec<Reply>) -> impl Iterator<Item = Envelope> {
+    commands.into_iter().zip(replies).map(|(command, reply)| Envelope { command, reply })
+}
+
+/// What is to be tried again at once of commands that the database refused together.
+fn refused(mut envelopes: Vec<Envelope>, queue: &Receiver) -> [Vec<Envelope>; 2] {
+    let parties: BTreeSet<Party> = envelopes.iter().map(|envelope| party(&envelope.command.action)).collect();
+    let Some(middle) = parties.iter().nth(parties.len() / 2) else { return [vec![], vec![]] };
+    if parties.len() > 1 {
+        let (second, first) = envelopes.into_iter().partition(|envelope| party(&envelope.command.action) >= *middle);
+        return [second, first];
+    }
+    if envelopes.len() > 1 {
+        queue.set_aside(middle, envelopes);
+    } else if let Some(envelope) = envelopes.pop() {
+        queue.distrust(middle);
+        send(envelope.reply, Err(LaneError::Unwritable));
+    }
+    [vec![], vec![]]
+}
+
+/// Answers one caller. One that has gone away does not need its answer; the effect stands.
+fn send(reply: Reply, answer: Result<Answer, LaneError>) {
+    count(&answer);
+    let _gone = reply.send(answer);
 }
 
 /// A database that says nothing, as the error it amounts to.

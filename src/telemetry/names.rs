@@ -40,7 +40,7 @@ pub const LANE_QUEUE: &str = "counterfoil_lane_queue_length";
 pub const LANE_BATCH_SIZE: &str = "counterfoil_lane_batch_size";
 /// Time from the first command of a batch to its commit.
 pub const LANE_BATCH_DURATION: &str = "counterfoil_lane_batch_duration_seconds";
-/// Commands refused because the queue was full.
+/// Commands and bulk requests refused because there was no place for their tenant.
 pub const LANE_OVERLOADED: &str = "counterfoil_lane_overloaded_total";
 /// Batches tried again after a serialization failure or a deadlock.
 pub const LANE_RETRIES: &str = "counterfoil_lane_retries_total";
@@ -78,7 +78,7 @@ pub const METRICS: &[Metric] = &[
         name: LANE_OVERLOADED,
         kind: Kind::Counter,
         unit: Unit::Count,
-        help: "commands refused because the queue was full, by lane",
+        help: "commands and bulk requests refused because there was no place for their tenant",
     },
     Metric {
         name: LANE_RETRIES,

@@ -198,6 +198,20 @@ pub enum Action {
 }
 
 impl Action {
+    /// The tenant whose books it changes. None where only the reservation says it.
+    #[must_use]
+    pub const fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Reserve(reserve) => Some(&reserve.call.tenant),
+            Self::PostUsage(post) => Some(&post.call.tenant),
+            Self::Adjust(adjust) => Some(&adjust.call.tenant),
+            Self::Restate(restate) => Some(&restate.reversal.call.tenant),
+            Self::Settle(settle) => settle.tenant.as_ref(),
+            Self::Release(release) => release.tenant.as_ref(),
+            Self::Extend(extend) => extend.tenant.as_ref(),
+        }
+    }
+
     /// The reservation that must be at hand before the action can be decided.
     #[must_use]
     pub const fn reservation(&self) -> Option<ReservationId> {

@@ -9,3 +9,4 @@ mod plans;
 mod poison;
 mod queue;
 mod statements;
+mod turns;
