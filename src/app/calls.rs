@@ -5,6 +5,7 @@ use crate::domain::id::{ReservationId, TenantId};
 use crate::domain::ledger::command::{Action, Command, Idempotency};
 use crate::domain::ledger::outcome::Outcome;
 use crate::domain::ledger::reservation::Reservation;
+use crate::domain::ledger::transfer::CallOutcome;
 
 impl App {
     /// Sends one action through the lane.
@@ -12,7 +13,15 @@ impl App {
     /// # Errors
     /// The ledger's refusal, or why there is no answer.
     pub async fn submit(&self, action: Action, idempotency: Option<Idempotency>) -> Result<Outcome, AppError> {
-        Ok(self.lane.submit(Command { action, idempotency }).await??)
+        let succeeded = matches!(&action, Action::Settle(settle) if settle.report.outcome == CallOutcome::Completed);
+        let outcome = self.lane.submit(Command { action, idempotency }).await??;
+        if let (true, Outcome::Posted(posted)) = (succeeded, &outcome)
+            && let Err(error) = self.reopen_after(posted).await
+        {
+            // The settlement stands; the next success opens the quota.
+            tracing::warn!(%error, "a quota that is open again could not be marked so");
+        }
+        Ok(outcome)
     }
 
     /// Sends many actions through the lane; each has its own outcome, in order.

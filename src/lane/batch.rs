@@ -14,7 +14,7 @@ use super::queue::{Envelope, Receiver, party};
 use super::turns::Party;
 use super::{AWAY_PATIENCE, BATCH_MAX, LaneError, SWEEP_INTERVAL, Snapshots};
 use crate::clock::Clock;
-use crate::domain::budget::catalogue::Governing;
+use crate::domain::budget::catalogue::{BudgetNumber, Governing};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::owner;
 use crate::domain::budget::scope::Dimensions;
@@ -102,6 +102,8 @@ pub(super) struct Worker {
     known: HashSet<CounterId>,
     /// Counters that the try under way has found or made: known once it is committed, and not before.
     found: Vec<CounterId>,
+    /// When this replica last let a call through to each quota that is closed by a guess.
+    probes: BTreeMap<BudgetNumber, DateTime<Utc>>,
     /// Whether the last batch found the database away: then the next ones do not wait for it.
     away: bool,
 }
@@ -118,6 +120,7 @@ impl Worker {
             catalogue_version: 0,
             known: HashSet::new(),
             found: Vec::new(),
+            probes: BTreeMap::new(),
             away: false,
         }
     }
@@ -318,6 +321,7 @@ impl Worker {
         books.lessons = self.snapshots.lessons();
         books.reservations = found.reservations;
         books.paces = self.snapshots.paces();
+        books.probes.clone_from(&self.probes);
         let is_over =
             |reservation: &&Reservation| reservation.state == ReservationState::Open && !reservation.is_held(now);
         let expired: Vec<ReservationId> = books.reservations.values().filter(is_over).map(|one| one.id).collect();
@@ -358,6 +362,8 @@ impl Worker {
             let over = |id: &ReservationId| books.reservations.get(id).as_ref().is_none_or(|one| !is_over(one));
             return Ok(Tried::ExpiredOnly { progress: found.due.iter().any(over) });
         }
+        // Should the commit fail, a minute passes without a probe.
+        self.probes = books.probes;
         Ok(Tried::Committed(answers))
     }
 

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::catalogue::Change;
 use super::{StoreError, idempotency};
 use crate::domain::budget::catalogue::{Budget, BudgetNumber};
-use crate::domain::id::TenantId;
+use crate::domain::budget::closure::Closure;
+use crate::domain::id::{ModelId, TenantId};
 use crate::domain::ledger::command::Idempotency;
 use crate::wire::signal::{SignalNames, SignalRow};
 
@@ -99,14 +100,13 @@ async fn insert(connection: &mut PgConnection, signal: &NewSignal<'_>) -> Result
 }
 
 impl Change<'_> {
-    /// Closes quotas until an instant, with the signal that says so; or finds what was answered to its key before. One that is
-    /// closed for longer stays so.
+    /// Writes a signal that changes quotas, with the answer to its key; or finds what was answered to that key before, and then
+    /// nothing else may be written.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn close_quotas(
+    pub async fn record_signal(
         &mut self,
-        quotas: &[(&Budget, DateTime<Utc>)],
         signal: &NewSignal<'_>,
         key: Option<(&Idempotency, &str)>,
     ) -> Result<Option<Answered>, StoreError> {
@@ -118,47 +118,100 @@ impl Change<'_> {
             idempotency::remember(&mut self.transaction, key, answer, signal.recorded_at).await?;
         }
         insert(&mut self.transaction, signal).await?;
+        Ok(None)
+    }
+
+    /// The closures as they are, whatever a replica knew of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn closures(&mut self) -> Result<BTreeMap<BudgetNumber, Closure>, StoreError> {
+        closures(&mut self.transaction).await
+    }
+
+    /// Closes quotas, by a signal.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn close_quotas(
+        &mut self,
+        quotas: &[(&Budget, &Closure)],
+        signal: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "insert into quota_closures (budget, budget_version, closed_until, signal, recorded_at)
-            select budget, version, until, $4, $5
-            from unnest($1::integer[], $2::integer[], $3::timestamptz[]) as new (budget, version, until)
+            "insert into quota_closures (
+                budget, budget_version, closed_until, refused_at, is_reported, model, signal, recorded_at
+            )
+            select budget, version, until, refused_at, is_reported, model, $7, $8
+            from
+                unnest($1::integer[], $2::integer[], $3::timestamptz[], $4::timestamptz[], $5::boolean[], $6::text[])
+                    as new (budget, version, until, refused_at, is_reported, model)
             on conflict (budget) do update
             set
                 budget_version = excluded.budget_version,
                 closed_until = excluded.closed_until,
+                refused_at = excluded.refused_at,
+                is_reported = excluded.is_reported,
+                model = excluded.model,
                 signal = excluded.signal,
-                recorded_at = excluded.recorded_at
-            where
-                quota_closures.budget_version <> excluded.budget_version
-                or quota_closures.closed_until < excluded.closed_until",
+                recorded_at = excluded.recorded_at",
         )
         .bind(quotas.iter().map(|(budget, _)| budget.number.0).collect::<Vec<_>>())
         .bind(quotas.iter().map(|(budget, _)| budget.version).collect::<Vec<_>>())
-        .bind(quotas.iter().map(|(_, until)| *until).collect::<Vec<_>>())
-        .bind(signal.id)
-        .bind(signal.recorded_at)
+        .bind(quotas.iter().map(|(_, closure)| closure.until).collect::<Vec<_>>())
+        .bind(quotas.iter().map(|(_, closure)| closure.refused_at).collect::<Vec<_>>())
+        .bind(quotas.iter().map(|(_, closure)| closure.is_reported).collect::<Vec<_>>())
+        .bind(quotas.iter().map(|(_, closure)| closure.model.as_ref().map(ModelId::as_str)).collect::<Vec<_>>())
+        .bind(signal)
+        .bind(now)
         .execute(&mut *self.transaction)
         .await?;
-        Ok(None)
+        Ok(())
+    }
+
+    /// Opens quotas again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn reopen_quotas(&mut self, quotas: &[BudgetNumber]) -> Result<(), StoreError> {
+        sqlx::query("delete from quota_closures where budget = any($1)")
+            .bind(quotas.iter().map(|number| number.0).collect::<Vec<_>>())
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
     }
 }
 
-/// The quotas that are closed, or were, each until when.
+/// The quotas that are closed, or were.
 ///
 /// # Errors
-/// When the database does not answer.
-pub(super) async fn closures(
-    connection: &mut PgConnection,
-) -> Result<BTreeMap<BudgetNumber, DateTime<Utc>>, StoreError> {
-    let rows: Vec<(i32, DateTime<Utc>)> = sqlx::query_as(
-        "select closure.budget, closure.closed_until
+/// When the database does not answer, or a row cannot be read.
+pub(super) async fn closures(connection: &mut PgConnection) -> Result<BTreeMap<BudgetNumber, Closure>, StoreError> {
+    let rows = sqlx::query(
+        "select
+            closure.budget,
+            closure.closed_until,
+            coalesce(closure.refused_at, closure.recorded_at) as refused_at,
+            closure.is_reported,
+            closure.model
         from quota_closures as closure
         join budgets on budgets.number = closure.budget and budgets.version = closure.budget_version
         where budgets.archived_at is null",
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|(budget, until)| (BudgetNumber(budget), until)).collect())
+    let closure = |row: &PgRow| {
+        let model: Option<&str> = row.try_get("model")?;
+        let closure = Closure {
+            until: row.try_get("closed_until")?,
+            refused_at: row.try_get("refused_at")?,
+            is_reported: row.try_get("is_reported")?,
+            model: model.map(ModelId::parse).transpose().map_err(StoreError::name("model"))?,
+        };
+        Ok((BudgetNumber(row.try_get("budget")?), closure))
+    };
+    rows.iter().map(closure).collect()
 }
 
 /// A page of the signals, newest first, of one tenant or of all.

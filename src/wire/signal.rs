@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{FieldError, optional, required};
+use crate::domain::budget::closure::Closure;
 use crate::domain::calendar::Zone;
 use crate::domain::id::{BudgetId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::price::names::ProviderNames;
-use crate::domain::signal::limits::{LimitHeaders, ReportedLimit, ResetForm};
-use crate::domain::signal::rule::{Condition, Place, Return, Rule, Test};
+use crate::domain::signal::limits::{LimitHeaders, ReportedLimit, ResetForm, UsedForm};
+use crate::domain::signal::rule::{Condition, LimitPeriod, Place, Return, Rule, Test};
 use crate::domain::signal::{ProviderAnswer, RuleBook, Signal, SignalClass, SignalKind};
 
 /// Most headers of one signal.
@@ -175,9 +177,12 @@ pub struct SignalAnswer {
     pub limits: Vec<ReportedLimitBody>,
     /// The quotas that are closed by it: their verdicts are `stop` until then.
     pub closed: Vec<ClosedQuotaBody>,
+    /// The quotas that a success has opened again. Absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reopened: Vec<String>,
     /// Why a `stop` closes no quota, or what else is worth knowing.
     pub note: Option<String>,
-    /// Under which id it was recorded; null for an answer without a fault, which is not.
+    /// Under which id it was recorded; null for a success, which is not, unless it opened a quota.
     pub signal: Option<Uuid>,
     /// When it was recorded.
     pub recorded_at: Option<DateTime<Utc>>,
@@ -190,11 +195,12 @@ impl SignalAnswer {
         Self {
             class: signal.class.word().to_owned(),
             kind: signal.kind.word().to_owned(),
-            retry_at: signal.retry_at,
+            retry_at: signal.retry_at(),
             rule: signal.rule.map(|rule| rule.name.clone()),
             rule_source: signal.rule.map(|rule| format!("{} (read {})", rule.source, rule.source_date)),
             limits: signal.limits.iter().map(ReportedLimitBody::from).collect(),
             closed: Vec::new(),
+            reopened: Vec::new(),
             note: None,
             signal: None,
             recorded_at: None,
@@ -211,19 +217,39 @@ pub struct ClosedQuotaBody {
     pub budget: String,
     /// Until when.
     pub until: DateTime<Utc>,
+    /// Whether the instant was computed, because the provider gave none: then one call a minute is let through, and the first
+    /// that succeeds opens the quota. Absent where the provider gave it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub computed: bool,
+}
+
+impl ClosedQuotaBody {
+    /// Of a quota that is closed.
+    #[must_use]
+    pub fn of(budget: &BudgetId, closure: &Closure) -> Self {
+        Self { budget: budget.to_string(), until: closure.until, computed: !closure.is_reported }
+    }
 }
 
 /// A limit, as the headers tell it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ReportedLimit)]
 pub struct ReportedLimitBody {
-    /// What is limited: `requests`, `tokens`, `input_tokens`, `output_tokens`.
+    /// What is limited: `requests`, `tokens`, `input_tokens`, `output_tokens`; of a subscription its window: `five_hours`, `week`,
+    /// `primary_window`, `secondary_window`.
     #[schema(example = "tokens")]
     pub counts: String,
     /// How much.
     pub limit: Option<u64>,
     /// How much is left.
     pub remaining: Option<u64>,
+    /// How much is used, as a share: above 1 where more was used than the limit. Absent where the provider does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rust_decimal::serde::str_option")]
+    #[schema(value_type = Option<String>, example = "0.42")]
+    pub used: Option<Decimal>,
+    /// How long its window is, in seconds. Absent where the provider does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<u64>,
     /// When it is whole again.
     pub resets_at: Option<DateTime<Utc>>,
 }
@@ -234,6 +260,8 @@ impl From<&ReportedLimit> for ReportedLimitBody {
             counts: limit.counts.clone(),
             limit: limit.limit,
             remaining: limit.remaining,
+            used: limit.used,
+            window_seconds: limit.window_seconds,
             resets_at: limit.resets_at,
         }
     }
@@ -319,6 +347,7 @@ struct RuleDoc {
     when: Vec<ConditionDoc>,
     class: String,
     kind: String,
+    period: Option<String>,
     returns: Vec<ReturnDoc>,
     source: String,
     source_date: String,
@@ -332,6 +361,7 @@ struct ConditionDoc {
     present: Option<bool>,
     equals: Option<Vec<String>>,
     contains: Option<Vec<String>>,
+    above: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -339,7 +369,10 @@ struct ConditionDoc {
 enum ReturnDoc {
     Header(String),
     HeaderMilliseconds(String),
+    HeaderEpoch(String),
     BodyDuration(Vec<String>),
+    BodySeconds(Vec<String>),
+    BodyEpoch(Vec<String>),
     MessageInstant,
     MessageRetryIn,
     MessageReplenishedIn,
@@ -354,10 +387,16 @@ enum ReturnDoc {
 struct LimitDoc {
     providers: Vec<String>,
     counts: String,
-    limit: String,
-    remaining: String,
-    reset: Option<String>,
-    reset_form: Option<ResetFormDoc>,
+    limit: Option<String>,
+    remaining: Option<String>,
+    used: Option<String>,
+    used_form: Option<UsedFormDoc>,
+    status: Option<String>,
+    #[serde(default)]
+    refusing: Vec<String>,
+    window_minutes: Option<String>,
+    window_seconds: Option<u64>,
+    resets: Vec<ResetDoc>,
     #[serde(rename = "source")]
     _source: String,
     #[serde(rename = "source_date")]
@@ -366,9 +405,18 @@ struct LimitDoc {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum ResetFormDoc {
-    Instant,
-    Duration,
+enum UsedFormDoc {
+    Share,
+    Percent,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ResetDoc {
+    Instant(String),
+    Duration(String),
+    Epoch(String),
+    Seconds(String),
 }
 
 impl RuleDoc {
@@ -377,6 +425,12 @@ impl RuleDoc {
         let bad = |detail: String| BadRules::Rule { name: name.clone(), detail };
         let class = SignalClass::from_word(&self.class).ok_or_else(|| bad(format!("class `{}`", self.class)))?;
         let kind = SignalKind::from_word(&self.kind).ok_or_else(|| bad(format!("kind `{}`", self.kind)))?;
+        let is_period = |word: &String| LimitPeriod::ALL.into_iter().find(|period| period.word() == word.as_str());
+        let period = self
+            .period
+            .as_ref()
+            .map(|word| is_period(word).ok_or_else(|| bad(format!("period `{word}`"))))
+            .transpose()?;
         let conditions = self.when.into_iter().map(ConditionDoc::into_condition);
         let conditions = conditions.collect::<Option<_>>().ok_or_else(|| bad("a condition".to_owned()))?;
         let returns = self.returns.into_iter().map(ReturnDoc::into_return);
@@ -389,6 +443,7 @@ impl RuleDoc {
             conditions,
             class,
             kind,
+            period,
             returns,
             source,
             source_date,
@@ -403,11 +458,12 @@ impl ConditionDoc {
             (None, Some(paths)) => Place::Body(paths),
             (Some(_), Some(_)) | (None, None) => return None,
         };
-        let test = match (self.present, self.equals, self.contains) {
-            (Some(true), None, None) => Test::Present,
-            (Some(false), None, None) => Test::Absent,
-            (None, Some(wanted), None) => Test::Equals(wanted),
-            (None, None, Some(wanted)) => Test::Contains(wanted),
+        let test = match (self.present, self.equals, self.contains, self.above) {
+            (Some(true), None, None, None) => Test::Present,
+            (Some(false), None, None, None) => Test::Absent,
+            (None, Some(wanted), None, None) => Test::Equals(wanted),
+            (None, None, Some(wanted), None) => Test::Contains(wanted),
+            (None, None, None, Some(least)) => Test::Above(least),
             _ => return None,
         };
         Some(Condition { place, test })
@@ -420,7 +476,10 @@ impl ReturnDoc {
         Ok(match self {
             Self::Header(name) => Return::Header(name),
             Self::HeaderMilliseconds(name) => Return::HeaderMilliseconds(name),
+            Self::HeaderEpoch(name) => Return::HeaderEpoch(name),
             Self::BodyDuration(paths) => Return::BodyDuration(paths),
+            Self::BodySeconds(paths) => Return::BodySeconds(paths),
+            Self::BodyEpoch(paths) => Return::BodyEpoch(paths),
             Self::MessageInstant => Return::MessageInstant,
             Self::MessageRetryIn => Return::MessageRetryIn,
             Self::MessageReplenishedIn => Return::MessageReplenishedIn,
@@ -434,16 +493,27 @@ impl ReturnDoc {
 
 impl LimitDoc {
     fn into_limit(self) -> LimitHeaders {
-        let form = self.reset_form.map_or(ResetForm::Instant, |form| match form {
-            ResetFormDoc::Instant => ResetForm::Instant,
-            ResetFormDoc::Duration => ResetForm::Duration,
+        let form = self.used_form.map_or(UsedForm::Share, |form| match form {
+            UsedFormDoc::Share => UsedForm::Share,
+            UsedFormDoc::Percent => UsedForm::Percent,
+        });
+        let refusing = self.refusing;
+        let resets = self.resets.into_iter().map(|reset| match reset {
+            ResetDoc::Instant(name) => (name, ResetForm::Instant),
+            ResetDoc::Duration(name) => (name, ResetForm::Duration),
+            ResetDoc::Epoch(name) => (name, ResetForm::Epoch),
+            ResetDoc::Seconds(name) => (name, ResetForm::Seconds),
         });
         LimitHeaders {
             providers: self.providers,
             counts: self.counts,
             limit: self.limit,
             remaining: self.remaining,
-            reset: self.reset.map(|name| (name, form)),
+            used: self.used.map(|name| (name, form)),
+            status: self.status.map(|name| (name, refusing)),
+            window_minutes: self.window_minutes,
+            window_seconds: self.window_seconds,
+            resets: resets.collect(),
         }
     }
 }

@@ -12,7 +12,8 @@ fn meaning(signal: &Value) -> String {
     let body: SignalBody = serde_json::from_value(signal.clone()).unwrap();
     let answer = body.answer(&body.names(&known).unwrap()).unwrap();
     let signal = book.classify(&answer, NOON.parse().unwrap());
-    let retry_at = signal.retry_at.map_or("-".to_owned(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
+    let retry_at =
+        signal.retry_at().map_or("-".to_owned(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
     let rule = signal.rule.map_or("-", |rule| &rule.name);
     format!("{} {} {retry_at} {rule}", signal.class.word(), signal.kind.word())
 }
@@ -259,6 +260,127 @@ fn limits_per_minute_are_a_wait() {
     ]);
 }
 
+/// The headers of a Claude subscription.
+fn unified(headers: &[(&str, &str)]) -> Value {
+    headers.iter().map(|(name, value)| (format!("anthropic-ratelimit-unified-{name}"), json!(value))).collect()
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn limits_of_subscriptions_are_quotas_and_not_throttles() {
+    let none = json!({});
+    let used_up = |resets: &Value| {
+        let mut body = json!({"error": {"type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus"}});
+        for (key, value) in resets.as_object().unwrap() {
+            body["error"][key] = value.clone();
+        }
+        body
+    };
+    let codex = json!({
+        "X-Codex-Primary-Used-Percent": "100", "X-Codex-Primary-Window-Minutes": "300", "X-Codex-Primary-Reset-At": "1781106000",
+        "X-Codex-Secondary-Used-Percent": "80", "X-Codex-Secondary-Window-Minutes": "10080", "X-Codex-Secondary-Reset-At": "1781400000",
+    });
+    let both = json!({
+        "x-codex-primary-used-percent": "100", "x-codex-primary-window-minutes": "300", "x-codex-primary-reset-after-seconds": "600",
+        "x-codex-secondary-used-percent": "100.0", "x-codex-secondary-window-minutes": "10080", "x-codex-secondary-reset-after-seconds": "86400",
+    });
+    let secondary = json!({
+        "x-codex-primary-used-percent": "12", "x-codex-primary-reset-at": "1781106000",
+        "x-codex-secondary-used-percent": "100", "x-codex-secondary-reset-at": "1781400000",
+    });
+    let claude =
+        anthropic("rate_limit_error", "This request would exceed your account's rate limit. Please try again later.");
+    let mut five_hours =
+        unified(&[("status", "rejected"), ("representative-claim", "five_hour"), ("5h-reset", "1781106000")]);
+    let without_retry = five_hours.clone();
+    five_hours["retry-after"] = json!("13262");
+    let week = unified(&[("status", "rejected"), ("representative-claim", "seven_day"), ("7d-reset", "1781400000")]);
+    let opus = unified(&[("status", "rejected"), ("representative-claim", "seven_day_opus"), ("reset", "1781400000")]);
+    let two = unified(&[
+        ("status", "rejected"),
+        ("representative-claim", "five_hour"),
+        ("5h-status", "rejected"),
+        ("5h-reset", "1781106000"),
+        ("7d-status", "rejected"),
+        ("7d-reset", "1781400000"),
+    ]);
+    let other = unified(&[("status", "rejected"), ("representative-claim", "overage"), ("reset", "1781106000")]);
+    let allowed = unified(&[("status", "allowed_warning"), ("5h-utilization", "0.9")]);
+    let gateway = |field: &str| json!({"error": {field: "budget_exceeded", "message": "Budget has been exceeded! Current cost: 12.5, Max budget: 10.0"}});
+    check(&[
+        // Codex: an instant, a duration, headers alone.
+        (
+            answered("openai", 429, &none, &used_up(&json!({"resets_at": 1_781_106_000, "resets_in_seconds": 13872}))),
+            "stop quota 2026-06-10T15:40:00Z codex-usage-limit",
+        ),
+        (
+            answered("codex", 429, &codex, &used_up(&json!({"resets_in_seconds": 13872}))),
+            "stop quota 2026-06-10T15:51:12Z codex-usage-limit",
+        ),
+        (answered("openai", 429, &codex, &used_up(&none)), "stop quota 2026-06-10T15:40:00Z codex-usage-limit"),
+        (answered("openai", 429, &none, &used_up(&none)), "stop quota - codex-usage-limit"),
+        // An instant that nobody can mean.
+        (
+            answered("openai", 429, &none, &used_up(&json!({"resets_at": 99_999_999_999_u64}))),
+            "stop quota - codex-usage-limit",
+        ),
+        (answered("openai", 429, &codex, &none), "stop quota 2026-06-10T15:40:00Z codex-primary-window-used-up"),
+        (answered("openai", 429, &both, &none), "stop quota 2026-06-11T12:00:00Z codex-primary-window-used-up"),
+        (answered("openai", 429, &secondary, &none), "stop quota 2026-06-14T01:20:00Z codex-secondary-window-used-up"),
+        (
+            answered("openai", 429, &none, &json!({"error": {"type": "usage_not_included"}})),
+            "stop credit - codex-plan-without-usage",
+        ),
+        // Claude: by the claim, and of two windows that refuse the later.
+        (answered("anthropic", 429, &five_hours, &claude), "stop quota 2026-06-10T15:40:00Z claude-five-hour-limit"),
+        (answered("anthropic", 429, &without_retry, &none), "stop quota 2026-06-10T15:40:00Z claude-five-hour-limit"),
+        (answered("anthropic", 429, &two, &claude), "stop quota 2026-06-14T01:20:00Z claude-five-hour-limit"),
+        (answered("claude", 429, &week, &claude), "stop quota 2026-06-14T01:20:00Z claude-weekly-limit"),
+        (answered("anthropic", 429, &opus, &claude), "stop quota 2026-06-14T01:20:00Z claude-weekly-limit"),
+        (answered("anthropic", 429, &other, &claude), "stop quota 2026-06-10T15:40:00Z claude-subscription-limit"),
+        (answered("anthropic", 429, &allowed, &claude), "unknown unknown - -"),
+        // No limit by the minute asks for days.
+        (
+            answered("anthropic", 429, &json!({"retry-after": "400000"}), &claude),
+            "stop quota 2026-06-15T03:06:40Z anthropic-long-throttle",
+        ),
+        (
+            answered("anthropic", 429, &json!({"retry-after": "3600"}), &claude),
+            "wait rate_limit 2026-06-10T13:00:00Z anthropic-throttle",
+        ),
+        // Gateways.
+        (
+            answered(
+                "openrouter",
+                402,
+                &none,
+                &json!({"error": {"code": 402, "message": "This request requires more credits, or fewer max_tokens."}}),
+            ),
+            "stop credit - openrouter-credit",
+        ),
+        (
+            answered(
+                "openrouter",
+                403,
+                &none,
+                &json!({"error": {"code": 403, "message": "Key limit exceeded (monthly limit)."}}),
+            ),
+            "stop quota - openrouter-key-limit",
+        ),
+        (answered("openai", 429, &none, &gateway("type")), "stop quota - gateway-budget-exceeded"),
+        (answered("azure", 400, &none, &gateway("code")), "stop quota - gateway-budget-exceeded-by-code"),
+        (
+            answered(
+                "litellm",
+                400,
+                &none,
+                &json!({"error": {"message": "ExceededBudget: User=42 over budget", "code": "400"}}),
+            ),
+            "stop quota - gateway-budget-exceeded-in-words",
+        ),
+    ]);
+}
+
 #[test]
 fn what_no_rule_knows_is_unknown() {
     let none = json!({});
@@ -335,6 +457,29 @@ fn headers_of_limits_are_told_for_every_answer() {
         json!([{"counts": "requests", "limit": null, "remaining": 3, "resets_at": null}])
     );
     assert_eq!(limits("gemini", &openai), json!([]), "no header of it is known");
+    let claude = unified(&[
+        ("status", "allowed"),
+        ("5h-status", "allowed"),
+        ("5h-utilization", "0.42"),
+        ("5h-reset", "1781106000"),
+        ("7d-utilization", "1.02"),
+        ("7d-reset", "1781400000"),
+    ]);
+    assert_eq!(
+        limits("anthropic", &claude),
+        json!([
+            {"counts": "five_hours", "limit": null, "remaining": null, "used": "0.42", "window_seconds": 18000, "resets_at": "2026-06-10T15:40:00Z"},
+            {"counts": "week", "limit": null, "remaining": null, "used": "1.02", "window_seconds": 604_800, "resets_at": "2026-06-14T01:20:00Z"},
+        ])
+    );
+    let codex = json!({
+        "x-codex-primary-used-percent": "45.5", "x-codex-primary-window-minutes": "10080", "x-codex-primary-reset-at": "1781400000",
+        "x-codex-secondary-used-percent": "0", "x-codex-secondary-window-minutes": "0", "x-codex-secondary-reset-at": "",
+    });
+    assert_eq!(
+        limits("openai", &codex),
+        json!([{"counts": "primary_window", "limit": null, "remaining": null, "used": "0.455", "window_seconds": 604_800, "resets_at": "2026-06-14T01:20:00Z"}])
+    );
 }
 
 #[test]

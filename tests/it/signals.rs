@@ -202,3 +202,137 @@ async fn what_is_wrong_with_a_signal_is_named() {
     let refused = service.call_as(&reader, "POST", "/v1/signals", &[], gone("2026-07-01 at 00:00")).await;
     assert_eq!(refused.problem(), (403, "forbidden_scope"));
 }
+
+/// A spend limit as OpenAI says it: without saying when it comes back.
+fn spent(occurred_at: Option<&str>) -> Value {
+    let mut signal = json!({
+        "provider": "openai", "status": 429, "body": {"error": {"code": "organization_spend_limit_exceeded"}}
+    });
+    if let Some(at) = occurred_at {
+        signal["occurred_at"] = json!(at);
+    }
+    signal
+}
+
+/// A service at an instant, with a monthly quota at a provider.
+async fn at(now: &str, provider: &str) -> TestService {
+    let service = TestService::start().await;
+    service.call("PUT", "/v1/tenants/acme", json!({"timezone": "Etc/UTC"})).await.ok();
+    let mut body = quota("1000000");
+    body["scope"] = json!({"provider": provider});
+    service.call("PUT", "/v1/budgets/q", body).await.ok();
+    service.advance(now.parse::<chrono::DateTime<chrono::Utc>>().unwrap() - service.now());
+    service
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_second_of_the_reset_does_not_close_the_month_that_begins() {
+    let service = at("2026-07-01T00:00:01Z", "openai").await;
+    let told = service.call("POST", "/v1/signals", spent(None)).await.ok();
+    let closed = json!([{"budget": "q", "until": "2026-07-01T00:01:01Z", "computed": true}]);
+    assert_eq!((&told["closed"], &told["retry_at"]), (&closed, &json!("2026-07-01T00:01:01Z")));
+    let refused = service.call("POST", "/v1/preflight", call("openai")).await.ok();
+    assert_eq!((&refused["verdict"], &refused["reasons"][0]["code"]), (&json!("wait"), &json!("closed_by_provider")));
+    service.advance(TimeDelta::seconds(62));
+    assert_eq!(service.call("POST", "/v1/preflight", call("openai")).await.ok()["verdict"], "allow");
+    // It goes on: twice as long.
+    let told = service.call("POST", "/v1/signals", spent(None)).await.ok();
+    assert_eq!(told["closed"][0]["until"], "2026-07-01T00:03:03Z");
+    // One that was under way until then, and is delivered late.
+    service.advance(TimeDelta::minutes(20));
+    let told = service.call("POST", "/v1/signals", spent(Some("2026-06-30T23:58:00Z"))).await.ok();
+    assert_eq!((&told["closed"], &told["note"]), (&json!([]), &json!("the quota has reset by now")));
+}
+
+#[tokio::test]
+async fn a_quota_that_was_closed_by_a_guess_lets_one_call_a_minute_through_and_opens_when_it_succeeds() {
+    let service = at("2026-06-10T12:00:00Z", "openai").await;
+    let told = service.call("POST", "/v1/signals", spent(None)).await.ok();
+    assert_eq!(told["closed"], json!([{"budget": "q", "until": "2026-07-01T00:00:00Z", "computed": true}]));
+    let ask = || async { service.call("POST", "/v1/preflight", call("openai")).await.ok() };
+    assert_eq!(ask().await["verdict"], "stop");
+    let mut question = call("openai");
+    question["reserve"] = json!(false);
+    service.advance(TimeDelta::seconds(60));
+    let asked = service.call("POST", "/v1/preflight", question).await.ok();
+    assert_eq!(asked["verdict"], "stop", "a question is no probe");
+    let probe = ask().await;
+    assert_eq!(
+        (&probe["verdict"], &probe["budgets"][0]["closed_until"]),
+        (&json!("allow"), &told["closed"][0]["until"])
+    );
+    assert_eq!(ask().await["verdict"], "stop", "one a minute");
+    service.advance(TimeDelta::seconds(60));
+    let second = ask().await;
+    assert_eq!(second["verdict"], "allow");
+    // A call that failed says nothing; one that succeeded opens the quota.
+    let settle = |probe: &Value, body: Value| {
+        let path = format!("/v1/reservations/{}/settle", probe["reservation"].as_str().unwrap());
+        let service = &service;
+        async move { service.call("POST", &path, body).await.ok() }
+    };
+    settle(&probe, json!({"outcome": "failed"})).await;
+    assert_eq!(ask().await["verdict"], "stop");
+    settle(&second, json!({"usage": {"input": 1, "output": 1}})).await;
+    assert_eq!(ask().await["verdict"], "allow");
+}
+
+#[tokio::test]
+async fn a_success_that_came_after_the_refusal_opens_the_quota_and_is_recorded() {
+    let service = world().await;
+    service.call("POST", "/v1/signals", gone("2026-07-01 at 00:00")).await.ok();
+    let other = service.replica().await;
+    let ask = || async { other.call("POST", "/v1/preflight", call("anthropic")).await.ok()["verdict"].clone() };
+    assert_eq!(ask().await, "stop");
+    service.advance(TimeDelta::minutes(5));
+    assert_eq!(ask().await, "stop", "the provider gave the instant: no probes");
+    let success =
+        |model: &str, at: &str| json!({"provider": "anthropic", "model": model, "status": 200, "occurred_at": at});
+    for (model, at) in [("claude-sonnet-4-5", "2026-06-10T11:59:59Z"), ("claude-haiku-4-5", "2026-06-10T12:04:00Z")] {
+        let told = service.call("POST", "/v1/signals", success(model, at)).await.ok();
+        assert_eq!((told.get("reopened"), &told["signal"]), (None, &Value::Null), "{model} {at}");
+    }
+    assert_eq!(ask().await, "stop");
+    let told =
+        service.call_keyed("k", "POST", "/v1/signals", success("claude-sonnet-4-5", "2026-06-10T12:04:00Z")).await.ok();
+    assert_eq!(told["reopened"], json!(["anthropic-quota"]));
+    assert_eq!(ask().await, "allow");
+    let list = service.call("GET", "/v1/signals?limit=1", Value::Null).await.ok();
+    assert_eq!((&list["items"][0]["class"], &list["items"][0]["signal"]), (&json!("allow"), &told["signal"]));
+}
+
+#[tokio::test]
+async fn a_message_about_the_day_closes_no_month() {
+    let service = at("2026-06-10T12:00:00Z", "aws").await;
+    let per_day = json!({
+        "provider": "aws", "status": 429, "body": {"message": "Too many tokens per day, please wait before trying again."}
+    });
+    let told = service.call("POST", "/v1/signals", per_day).await.ok();
+    assert_eq!((&told["class"], &told["closed"]), (&json!("stop"), &json!([])));
+    assert!(told["note"].as_str().unwrap().contains("limit by day"), "{told:#}");
+    assert_eq!(service.call("POST", "/v1/preflight", call("aws")).await.ok()["verdict"], "allow");
+}
+
+#[tokio::test]
+async fn no_date_of_a_provider_closes_a_quota_beyond_its_own_reset() {
+    let service = world().await;
+    let own = |until: &str| {
+        json!({
+            "provider": "anthropic", "status": 400, "body": {"error": {
+                "type": "invalid_request_error",
+                "message": format!("You have reached your specified API usage limits. You will regain access on {until} at 00:00 UTC.")
+            }}
+        })
+    };
+    let told = service.call("POST", "/v1/signals", own("9999-12-31")).await.ok();
+    assert_eq!(
+        told["closed"],
+        json!([{"budget": "anthropic-quota", "until": "2026-07-01T00:00:00Z", "computed": true}])
+    );
+    service.call("PUT", "/v1/budgets/anthropic-quota", quota("50000000")).await.ok();
+    let told = service.call("POST", "/v1/signals", own("2027-06-01")).await.ok();
+    assert_eq!(
+        told["closed"],
+        json!([{"budget": "anthropic-quota", "until": "2026-07-02T00:00:00Z", "computed": true}])
+    );
+}

@@ -10,6 +10,7 @@ use rust_decimal::{Decimal, dec};
 use super::*;
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, HoldRule, Pacing, Tenant};
+use crate::domain::budget::closure::Closure;
 use crate::domain::budget::scope::Scope;
 use crate::domain::budget::scope::tests::call;
 use crate::domain::calendar::{PeriodSpec, Zone};
@@ -256,7 +257,10 @@ fn nothing_is_offered_to_a_stopped_run_or_for_a_closed_quota() {
     assert_eq!(of(&|catalogue| catalogue), ["small", "mid", "frugal"]);
     let run = own.run.clone().unwrap();
     assert_eq!(of(&|catalogue| catalogue.with_stopped_runs([(own.tenant.clone(), run.clone())])), [""; 0]);
-    let until = |minutes| BTreeMap::from([(BudgetNumber(1), now() + TimeDelta::minutes(minutes))]);
+    let until = |minutes| {
+        let until = now() + TimeDelta::minutes(minutes);
+        BTreeMap::from([(BudgetNumber(1), Closure { until, refused_at: now(), is_reported: true, model: None })])
+    };
     assert_eq!(of(&|catalogue| catalogue.with_closures(until(1))), [""; 0]);
     assert_eq!(of(&|catalogue| catalogue.with_closures(until(0))), ["small", "mid", "frugal"]);
 }

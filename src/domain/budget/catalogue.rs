@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
+use super::closure::Closure;
 use super::counter::CounterId;
 use super::measure::{Measure, WEIGHT_MAX};
 use super::scope::{CounterKey, Dimensions, Each, Scope};
@@ -427,7 +428,7 @@ pub struct Catalogue {
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
     stopped_runs: BTreeMap<TenantId, BTreeSet<RunId>>,
-    closures: BTreeMap<BudgetNumber, DateTime<Utc>>,
+    closures: BTreeMap<BudgetNumber, Closure>,
 }
 
 impl Catalogue {
@@ -462,16 +463,28 @@ impl Catalogue {
         self.stopped_runs.get(&call.tenant).is_some_and(|runs| runs.contains(run))
     }
 
-    /// This catalogue with these quotas closed, each until an instant.
+    /// This catalogue with these quotas closed.
     #[must_use]
-    pub fn with_closures(self, closures: BTreeMap<BudgetNumber, DateTime<Utc>>) -> Self {
+    pub fn with_closures(self, closures: BTreeMap<BudgetNumber, Closure>) -> Self {
         Self { closures, ..self }
     }
 
     /// Until when a quota is closed, if it is at an instant.
     #[must_use]
     pub fn quota_closed_until(&self, budget: BudgetNumber, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.closures.get(&budget).copied().filter(|until| *until > at)
+        self.closure(budget).map(|closure| closure.until).filter(|until| *until > at)
+    }
+
+    /// How a quota is closed, or was the last time.
+    #[must_use]
+    pub fn closure(&self, budget: BudgetNumber) -> Option<&Closure> {
+        self.closures.get(&budget)
+    }
+
+    /// Whether any quota is closed at an instant.
+    #[must_use]
+    pub fn has_closed_quotas(&self, at: DateTime<Utc>) -> bool {
+        self.closures.values().any(|closure| closure.until > at)
     }
 
     /// The instant in whose period something is counted that belongs to `at` and is written at `now`: its own, unless that

@@ -5,6 +5,7 @@
 //! | [`scope`] | which calls a budget governs, and by what it is counted apart |
 //! | [`measure`] | what it counts of a call |
 //! | [`catalogue`] | tenants and budgets, and which budgets govern a call at an instant |
+//! | [`closure`] | until when a provider's refusal keeps a quota closed |
 //! | [`counter`] | the mutable numbers, and how a budget stands |
 //! | [`promise`] | what a budget holds of a call, by its rule |
 //! | [`verdict`] | allow, cap, wait, stop |
@@ -14,6 +15,7 @@
 //! counted at. Nothing about it is stored, so counters can be recomputed from the journal at any time.
 
 pub mod catalogue;
+pub mod closure;
 pub mod counter;
 pub mod measure;
 pub mod promise;

@@ -23,7 +23,7 @@ use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Re
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Direction, Transfer, TransferKind};
 use crate::domain::amounts::{Amounts, BadAmount, Tokens};
-use crate::domain::budget::catalogue::{Catalogue, Governing};
+use crate::domain::budget::catalogue::{BudgetNumber, Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::promise::LearnedHolds;
@@ -96,6 +96,8 @@ pub struct Books {
     pub reservations: BTreeMap<ReservationId, Reservation>,
     /// The answers at hand.
     pub answers: BTreeMap<(KeySpace, IdempotencyKey), Remembered>,
+    /// When a call was last let through to each quota that is closed by a guess.
+    pub probes: BTreeMap<BudgetNumber, DateTime<Utc>>,
     /// What changed so far.
     pub changes: Changes,
 }
@@ -107,6 +109,8 @@ struct Effects {
     reservation: Option<Reservation>,
     transfers: Vec<Transfer>,
     refusal: Option<RefusedCall>,
+    /// The closed quotas that the call probes.
+    probed: BTreeMap<BudgetNumber, DateTime<Utc>>,
 }
 
 impl Books {
@@ -122,6 +126,7 @@ impl Books {
             counters: BTreeMap::new(),
             reservations: BTreeMap::new(),
             answers: BTreeMap::new(),
+            probes: BTreeMap::new(),
             changes: Changes::default(),
         }
     }
@@ -221,6 +226,7 @@ impl Books {
     }
 
     fn absorb(&mut self, effects: Effects) {
+        self.probes.extend(effects.probed);
         for (id, counter) in effects.counters {
             self.changes.counters.insert(id.clone());
             self.counters.insert(id, counter);
@@ -267,12 +273,14 @@ impl Books {
             // Only what is new is paced: a call that has begun is not slowed down in the middle.
             standing.pace = self.paces.of(&standing.governing, &call.tenant, now);
         }
+        let probed = if reserve.hold { self.probe(&mut standings, now) } else { Vec::new() };
         let mut ruling = decide(&ask, &standings, now)?;
         if ruling.max_output.is_some_and(|output| output < reserve.usage.output) {
             ruling.priced.flags = ruling.priced.flags.with(Flags::CAPPED);
         }
         let mut granted = None;
         if ruling.verdict.grants() && reserve.hold {
+            effects.probed = probed.into_iter().map(|number| (number, now)).collect();
             let expires_at = expiry(now, reserve.ttl_seconds)?;
             let learned = ask.learned_holds(&governing, &ruling.priced)?;
             self.shift(&governing, &ruling.priced.consumption, Shift::Hold(&learned), &mut effects)?;
@@ -499,6 +507,25 @@ impl Books {
             Standing { opened_at, ..Standing::new(one.clone(), slices) }
         };
         governing.iter().map(standing).collect()
+    }
+
+    /// Lets one call a minute through to quotas that are closed by a guess, and says which it then probes. None where another
+    /// one is closed by the provider's own word.
+    fn probe(&self, standings: &mut [Standing], now: DateTime<Utc>) -> Vec<BudgetNumber> {
+        let is_closed = |standing: &&mut Standing| standing.governing.closed_until.is_some_and(|until| until > now);
+        let mut closed: Vec<&mut Standing> = standings.iter_mut().filter(is_closed).collect();
+        let is_due = |standing: &&mut Standing| {
+            let number = standing.governing.budget.number;
+            let last = self.probes.get(&number).copied();
+            self.catalogue.closure(number).is_some_and(|closure| closure.is_probed_at(now, last))
+        };
+        if !closed.iter().all(is_due) {
+            return Vec::new();
+        }
+        for standing in &mut closed {
+            standing.governing.closed_until = None;
+        }
+        closed.iter().map(|standing| standing.governing.budget.number).collect()
     }
 
     fn states(&self, governing: &[Governing], effects: &Effects) -> Vec<BudgetState> {

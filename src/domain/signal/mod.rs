@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use limits::{LimitHeaders, ReportedLimit};
-use rule::{Return, Rule};
+use rule::{Comeback, Return, Rule};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -117,7 +117,7 @@ pub struct Signal<'a> {
     /// What it is about.
     pub kind: SignalKind,
     /// When it comes back, if the answer or its rule says so.
-    pub retry_at: Option<DateTime<Utc>>,
+    pub comeback: Option<Comeback>,
     /// The rule that decided; none where none did.
     pub rule: Option<&'a Rule>,
     /// The limits that the headers tell.
@@ -133,6 +133,14 @@ pub struct RuleBook {
     pub limits: Vec<LimitHeaders>,
 }
 
+impl Signal<'_> {
+    /// When it comes back, if that is known.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<DateTime<Utc>> {
+        self.comeback.map(|comeback| comeback.at)
+    }
+}
+
 impl RuleBook {
     /// What an answer that was received at an instant means.
     #[must_use]
@@ -140,15 +148,15 @@ impl RuleBook {
         let told = self.limits.iter().filter(|limit| answer.is_of(&limit.providers));
         let limits: Vec<_> = told.filter_map(|limit| limit.read(answer, received_at)).collect();
         if (200..300).contains(&answer.status) {
-            return Signal { class: SignalClass::Allow, kind: SignalKind::None, retry_at: None, rule: None, limits };
+            return Signal { class: SignalClass::Allow, kind: SignalKind::None, comeback: None, rule: None, limits };
         }
         let Some(rule) = self.rules.iter().find(|rule| answer.is_of(&rule.providers) && rule.fits(answer)) else {
             // A header that says when is no guess, whatever the rest means.
-            let said = Return::Header("retry-after".to_owned()).instant(answer, &limits, received_at);
+            let said = Return::Header("retry-after".to_owned()).comeback(answer, &limits, received_at);
             let unknown = SignalClass::Unknown;
-            return Signal { class: unknown, kind: SignalKind::Unknown, retry_at: said, rule: None, limits };
+            return Signal { class: unknown, kind: SignalKind::Unknown, comeback: said, rule: None, limits };
         };
-        let retry_at = rule.returns.iter().find_map(|way| way.instant(answer, &limits, received_at));
-        Signal { class: rule.class, kind: rule.kind, retry_at, rule: Some(rule), limits }
+        let comeback = rule.returns.iter().find_map(|way| way.comeback(answer, &limits, received_at));
+        Signal { class: rule.class, kind: rule.kind, comeback, rule: Some(rule), limits }
     }
 }

@@ -1,19 +1,28 @@
-//! Which quotas a signal closes, and until when.
+//! Which quotas a signal closes, and until when; and which a success opens again.
 //!
-//! A provider says that *a* limit is reached, seldom which: so a quota is closed when there is no doubt, and the caller is
-//! told otherwise.
+//! A provider says that *a* limit is reached, seldom which: so a quota is closed when there is no doubt, and the caller learns
+//! of it otherwise.
+//!
+//! Until when: as the provider reports, and never a day beyond the quota's own reset, because a wrong date must not stop a
+//! fleet for good. Where nothing is reported it is computed, at the instant of the refusal: a refusal that arrives late says
+//! nothing about the period that has begun since.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::rule::{Comeback, LimitPeriod};
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, Catalogue};
+use crate::domain::budget::closure::{Closure, early_until};
 use crate::domain::budget::scope::Scope;
+use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::{BudgetId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::price::names::ProviderNames;
 
-/// How far a quota's end and the instant a provider says may be apart and still be one, in seconds.
+/// How far a quota's end and the instant a provider reports may be apart and still be one, in seconds.
 const SAME_INSTANT_SECONDS: i64 = 60;
+/// How far beyond a quota's own reset it can be closed, in hours: the provider's clock may be in another zone.
+const BEYOND_RESET_HOURS: i64 = 24;
 
 /// What a signal is about.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +39,12 @@ pub struct About<'a> {
     pub budget: Option<&'a BudgetId>,
     /// Only quotas of this tenant: the token is confined to it.
     pub confined: Option<&'a TenantId>,
+    /// When the answer came.
+    pub occurred_at: DateTime<Utc>,
+    /// Which of its limits the provider speaks of, if that is known.
+    pub period: Option<LimitPeriod>,
     /// When it comes back, if that is known.
-    pub retry_at: Option<DateTime<Utc>>,
+    pub comeback: Option<Comeback>,
 }
 
 /// Why no quota is closed.
@@ -46,18 +59,30 @@ pub enum NotClosed {
     /// Several could be meant.
     #[error("several quotas match: name one with `budget` ({0})")]
     Ambiguous(String),
+    /// The provider speaks of a limit that no quota stands for, and does not say when it comes back.
+    #[error(
+        "the provider speaks of its limit by {}, and the quota that matches has another period ({ids}): make one with that \
+         period, or name one with `budget`",
+        .period.word().replace('_', " ")
+    )]
+    OtherPeriod {
+        /// What it speaks of.
+        period: LimitPeriod,
+        /// The quotas that match otherwise.
+        ids: String,
+    },
     /// The quota never resets, and the provider did not say when.
     #[error("neither the provider nor the quota says when it resets")]
     NoEnd,
-    /// What is said is over.
+    /// What is reported is over.
     #[error("the quota has reset by now")]
     Over,
 }
 
-/// A quota that is closed, and until when.
-pub type Closing = (Arc<Budget>, DateTime<Utc>);
+/// A quota that is closed, and how.
+pub type Closing = (Arc<Budget>, Closure);
 
-/// The quotas that are closed, with the instant until when.
+/// The quotas that a refusal closes.
 ///
 /// # Errors
 /// Says why there are none.
@@ -67,17 +92,14 @@ pub fn closing(
     names: &ProviderNames,
     now: DateTime<Utc>,
 ) -> Result<Vec<Closing>, NotClosed> {
-    let in_reach = |budget: &&Arc<Budget>| {
-        budget.kind == BudgetKind::Quota && about.confined.is_none_or(|own| budget.scope.tenant.as_ref() == Some(own))
-    };
     let mut candidates: Vec<&Arc<Budget>> = match about.budget {
         Some(id) => {
-            let named = catalogue.budget(id).filter(in_reach);
+            let named = catalogue.budget(id).filter(|budget| is_in_reach(budget, about));
             vec![named.ok_or_else(|| NotClosed::NotAQuota(id.clone()))?]
         }
         None => catalogue
             .budgets()
-            .filter(in_reach)
+            .filter(|budget| is_in_reach(budget, about))
             // A quota that is counted apart has many counters, of which the signal means one.
             .filter(|budget| budget.each.is_none() && covers(&budget.scope, about, names))
             .collect(),
@@ -85,9 +107,20 @@ pub fn closing(
     if candidates.is_empty() {
         return Err(NotClosed::NoQuota);
     }
-    if let (Some(retry_at), true) = (about.retry_at, candidates.len() > 1) {
+    if let Some(period) = about.period
+        && about.budget.is_none()
+    {
+        let is_meant = |budget: &&Arc<Budget>| LimitPeriod::of(&budget.period) == Some(period);
+        if candidates.iter().any(is_meant) {
+            candidates.retain(is_meant);
+        } else if about.comeback.is_none() {
+            return Err(NotClosed::OtherPeriod { period, ids: ids(&candidates) });
+        }
+    }
+    if let (Some(comeback), true) = (about.comeback, candidates.len() > 1) {
         let ends_then = |budget: &&Arc<Budget>| {
-            let apart = end(budget, catalogue, now).map(|end| end.signed_duration_since(retry_at).abs());
+            let end = zone(budget, catalogue).and_then(|zone| budget.period.holding(zone, about.occurred_at).ok()?.end);
+            let apart = end.map(|end| end.signed_duration_since(comeback.at).abs());
             apart.is_some_and(|apart| apart <= TimeDelta::seconds(SAME_INSTANT_SECONDS))
         };
         if candidates.iter().any(ends_then) {
@@ -97,18 +130,96 @@ pub fn closing(
     // Quotas of one scope stop the same calls: which of them is meant makes no difference to anybody.
     let scope = candidates.first().map(|budget| &budget.scope);
     if !candidates.iter().all(|budget| Some(&budget.scope) == scope) {
-        let ids: Vec<&str> = candidates.iter().map(|budget| budget.id.as_str()).collect();
-        return Err(NotClosed::Ambiguous(ids.join(", ")));
+        return Err(NotClosed::Ambiguous(ids(&candidates)));
     }
-    let mut closed = Vec::new();
-    for budget in candidates {
-        let until = about.retry_at.or_else(|| end(budget, catalogue, now)).ok_or(NotClosed::NoEnd)?;
-        if until <= now {
-            return Err(NotClosed::Over);
+    let close = |budget: &Arc<Budget>| Ok((Arc::clone(budget), closure(budget, about, catalogue, now)?));
+    candidates.into_iter().map(close).collect()
+}
+
+/// The closed quotas that a success shows to be open.
+#[must_use]
+pub fn reopening(
+    about: &About<'_>,
+    catalogue: &Catalogue,
+    names: &ProviderNames,
+    now: DateTime<Utc>,
+) -> Vec<Arc<Budget>> {
+    let is_meant = |budget: &&Arc<Budget>| match about.budget {
+        Some(id) => budget.id == *id,
+        None => covers(&budget.scope, about, names),
+    };
+    let is_refuted = |budget: &&Arc<Budget>| {
+        let closure = catalogue.closure(budget.number).filter(|closure| closure.until > now);
+        closure.is_some_and(|closure| closure.is_refuted_by(about.occurred_at, about.model))
+    };
+    let closed = catalogue.budgets().filter(|budget| is_in_reach(budget, about));
+    closed.filter(is_refuted).filter(is_meant).map(Arc::clone).collect()
+}
+
+fn is_in_reach(budget: &Budget, about: &About<'_>) -> bool {
+    budget.kind == BudgetKind::Quota && about.confined.is_none_or(|own| budget.scope.tenant.as_ref() == Some(own))
+}
+
+fn ids(budgets: &[&Arc<Budget>]) -> String {
+    budgets.iter().map(|budget| budget.id.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// How one quota is closed.
+fn closure(
+    budget: &Budget,
+    about: &About<'_>,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Result<Closure, NotClosed> {
+    let zone = zone(budget, catalogue);
+    let comeback = match (about.comeback, about.period, zone) {
+        (Some(comeback), _, _) => Some(comeback),
+        (None, Some(period), Some(zone)) if LimitPeriod::of(&budget.period) != Some(period) => {
+            period.comeback(zone, about.occurred_at)
         }
-        closed.push((Arc::clone(budget), until));
+        (None, _, Some(zone)) => Comeback::of_period(&budget.period, zone, about.occurred_at),
+        (None, _, None) => None,
+    };
+    let comeback = comeback.ok_or(NotClosed::NoEnd)?;
+    let known = catalogue.closure(budget.number);
+    let until = match comeback.early_in {
+        Some(period) => early_until(known, period, about.occurred_at),
+        None => comeback.at,
+    };
+    let last = zone.and_then(|zone| last_reset(budget, zone, now));
+    let last = last.and_then(|reset| reset.checked_add_signed(TimeDelta::hours(BEYOND_RESET_HOURS)));
+    let is_beyond = last.is_some_and(|last| until > last);
+    let until = if is_beyond { last.unwrap_or(until) } else { until };
+    if until <= now {
+        return Err(NotClosed::Over);
     }
-    Ok(closed)
+    let is_reported = comeback.is_reported && !is_beyond;
+    Ok(Closure { until, refused_at: about.occurred_at, is_reported, model: about.model.cloned() })
+}
+
+/// When all that a quota counts now has left it; none if it never does.
+fn last_reset(budget: &Budget, zone: Zone, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let end = budget.period.holding(zone, now).ok()?.end?;
+    match budget.period {
+        PeriodSpec::Sliding { seconds } => end.checked_add_signed(TimeDelta::seconds(i64::from(seconds.get()))),
+        PeriodSpec::Hour
+        | PeriodSpec::Day { .. }
+        | PeriodSpec::Week { .. }
+        | PeriodSpec::Month { .. }
+        | PeriodSpec::Months { .. }
+        | PeriodSpec::Quarter
+        | PeriodSpec::Year { .. }
+        | PeriodSpec::Fixed { .. }
+        | PeriodSpec::Once => Some(end),
+    }
+}
+
+/// The zone that bounds a quota's periods; none where each tenant has its own.
+fn zone(budget: &Budget, catalogue: &Catalogue) -> Option<Zone> {
+    match budget.clock {
+        BudgetClock::Fixed(zone) => Some(zone),
+        BudgetClock::Tenant => Some(catalogue.tenant(budget.scope.tenant.as_ref()?)?.zone),
+    }
 }
 
 /// Whether every call that the signal may be about is in a scope: a field that is set must be what the signal names.
@@ -127,85 +238,6 @@ fn covers(scope: &Scope, about: &About<'_>, names: &ProviderNames) -> bool {
         && scope.labels.is_empty()
 }
 
-/// When the current period of a budget ends, on its own clock.
-fn end(budget: &Budget, catalogue: &Catalogue, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let zone = match budget.clock {
-        BudgetClock::Fixed(zone) => zone,
-        BudgetClock::Tenant => catalogue.tenant(budget.scope.tenant.as_ref()?)?.zone,
-    };
-    budget.period.holding(zone, now).ok()?.end
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::fixtures::{at, budget};
-
-    fn quota(number: i32, text: &str, of: &str, model: &str) -> Budget {
-        let mut one = budget(number, text);
-        one.kind = BudgetKind::Quota;
-        one.scope.provider = Some(ProviderId::parse(of).unwrap());
-        one.scope.model = ModelId::parse(model).ok();
-        one
-    }
-
-    /// The ids that are closed and until when, or why not.
-    fn closed(quotas: Vec<Budget>, named: Option<&str>, model: &str, retry_at: Option<&str>) -> String {
-        let catalogue = Catalogue::new(1, Vec::new(), quotas);
-        let known = ["vertex_ai", "gemini", "google"].map(|name| ProviderId::parse(name).unwrap());
-        let [vertex, gemini, google] = &known;
-        let names = ProviderNames::new([(vertex, google), (gemini, google)], []);
-        let (provider, model) = (ProviderId::parse("google").unwrap(), ModelId::parse(model).ok());
-        let named = named.map(|id| BudgetId::parse(id).unwrap());
-        let about = About {
-            provider: &provider,
-            model: model.as_ref(),
-            region: None,
-            tenant: None,
-            budget: named.as_ref(),
-            confined: None,
-            retry_at: retry_at.map(at),
-        };
-        match closing(&about, &catalogue, &names, at("2026-06-10T12:00:00Z")) {
-            Ok(found) => {
-                let told =
-                    found.iter().map(|(budget, until)| format!("{} {}", budget.id, until.format("%d.%m. %H:%M")));
-                told.collect::<Vec<_>>().join(", ")
-            }
-            Err(why) => why.to_string(),
-        }
-    }
-
-    const MONTH: Option<&str> = Some("2026-07-01T00:00:00Z");
-
-    #[test]
-    fn one_quota_is_closed_until_the_provider_says_or_it_resets_itself() {
-        let monthly = || vec![quota(1, "m tokens 100 month", "vertex_ai", "")];
-        let expect = "no quota matches: make a budget with kind quota whose scope is this provider";
-        assert_eq!(closed(Vec::new(), None, "g", MONTH), expect);
-        assert_eq!(closed(monthly(), None, "g", Some("2026-06-20T08:00:00Z")), "m 20.06. 08:00");
-        assert_eq!(closed(monthly(), None, "g", None), "m 01.07. 00:00");
-        assert_eq!(closed(monthly(), None, "g", Some("2026-06-10T11:00:00Z")), "the quota has reset by now");
-        assert_eq!(closed(monthly(), Some("x"), "g", MONTH), "budget `x` is no quota");
-        assert_eq!(closed(vec![budget(1, "m tokens 100 month")], Some("m"), "g", MONTH), "budget `m` is no quota");
-        assert_eq!(
-            closed(vec![quota(1, "m tokens 100 once", "google", "")], None, "g", None),
-            "neither the provider nor the quota says when it resets"
-        );
-    }
-
-    #[test]
-    fn of_several_the_one_that_ends_then_and_otherwise_none() {
-        let both =
-            || vec![quota(1, "m tokens 100 month", "google", ""), quota(2, "d requests 100 day", "google", "pro")];
-        assert_eq!(closed(both(), None, "pro", MONTH), "m 01.07. 00:00");
-        assert_eq!(closed(both(), None, "pro", Some("2026-06-11T00:00:00Z")), "d 11.06. 00:00");
-        assert_eq!(closed(both(), None, "flash", None), "m 01.07. 00:00", "the day's is of another model");
-        assert_eq!(closed(both(), None, "pro", None), "several quotas match: name one with `budget` (m, d)");
-        assert_eq!(closed(both(), Some("d"), "pro", None), "d 11.06. 00:00");
-        let same = vec![quota(1, "t tokens 100 month", "google", ""), quota(2, "u usd 100 month", "gemini", "")];
-        assert_eq!(closed(same, None, "pro", None), "several quotas match: name one with `budget` (t, u)");
-        let same = vec![quota(1, "t tokens 100 month", "google", ""), quota(2, "u usd 100 month", "google", "")];
-        assert_eq!(closed(same, None, "pro", None), "t 01.07. 00:00, u 01.07. 00:00", "they stop the same calls");
-    }
-}
+#[path = "quota_tests.rs"]
+mod tests;

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::limits::ReportedLimit;
-use super::times::{after, date_or_seconds, go_duration, replenished_in, retry_in, stated_instant};
+use super::times::{after, date_or_seconds, epoch, go_duration, replenished_in, retry_in, stated_instant};
 use super::{ProviderAnswer, SignalClass, SignalKind};
-use crate::domain::calendar::{PeriodSpec, Zone};
+use crate::domain::budget::closure::{early_until, is_early};
+use crate::domain::calendar::{Period, PeriodSpec, Zone};
 
 /// Where providers put the words for people.
 pub const MESSAGE_PATHS: [&str; 5] = ["error.message", "message", "Message", "error", "text"];
@@ -25,7 +26,9 @@ pub struct Rule {
     pub class: SignalClass,
     /// What it is about.
     pub kind: SignalKind,
-    /// When it comes back: the first of these that tells.
+    /// Which of the provider's limits it speaks of, where it says so.
+    pub period: Option<LimitPeriod>,
+    /// When it comes back: the first of these that is known.
     pub returns: Vec<Return>,
     /// Where the fact is from.
     pub source: String,
@@ -70,6 +73,8 @@ pub enum Test {
     Equals(Vec<String>),
     /// One holds one of these.
     Contains(Vec<String>),
+    /// One is a number above this.
+    Above(u32),
 }
 
 impl Condition {
@@ -88,6 +93,10 @@ impl Condition {
             Test::Absent => texts.is_empty(),
             Test::Equals(wanted) => any(wanted, |text, one| text == one),
             Test::Contains(wanted) => any(wanted, |text, one| text.contains(one)),
+            Test::Above(least) => {
+                let number = |text: &&str| text.trim().parse::<f64>().ok();
+                texts.iter().filter_map(number).any(|number| number > f64::from(*least))
+            }
         }
     }
 }
@@ -99,8 +108,14 @@ pub enum Return {
     Header(String),
     /// A header of milliseconds.
     HeaderMilliseconds(String),
+    /// A header of seconds since the Unix epoch.
+    HeaderEpoch(String),
     /// A duration in the body: `34.5s`.
     BodyDuration(Vec<String>),
+    /// A number of seconds in the body.
+    BodySeconds(Vec<String>),
+    /// Seconds since the Unix epoch in the body.
+    BodyEpoch(Vec<String>),
     /// The message states the instant: `2026-09-01 at 00:00 UTC`.
     MessageInstant,
     /// The message states how long: `try again in 6m0s`, `retry after 9 seconds`.
@@ -117,36 +132,136 @@ pub enum Return {
     Seconds(u32),
 }
 
+/// When something comes back, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comeback {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whether the provider gave the instant. Otherwise its rules or the calendar are all that is known.
+    pub is_reported: bool,
+    /// The period whose end it was computed from, where the refusal came at its very beginning: it was probably about the
+    /// period before, and `at` is a minute later.
+    pub early_in: Option<Period>,
+}
+
+impl Comeback {
+    /// The end of the period that holds an instant; or a minute later, at the very beginning of that period.
+    pub(super) fn of_period(spec: &PeriodSpec, zone: Zone, at: DateTime<Utc>) -> Option<Self> {
+        let period = spec.holding(zone, at).ok()?;
+        if is_early(period, at) {
+            return Some(Self { at: early_until(None, period, at), is_reported: false, early_in: Some(period) });
+        }
+        Some(Self { at: period.end?, is_reported: false, early_in: None })
+    }
+}
+
 impl Return {
-    /// The instant, if this way tells one.
+    /// When it comes back, if this way says so.
     #[must_use]
-    pub fn instant(
+    pub fn comeback(
         &self,
         answer: &ProviderAnswer,
         limits: &[ReportedLimit],
         received_at: DateTime<Utc>,
-    ) -> Option<DateTime<Utc>> {
-        let message = || answer.texts(&MESSAGE_PATHS.map(str::to_owned)).first().map(String::as_str);
-        let end = |spec: PeriodSpec, zone: Zone| spec.holding(zone, received_at).ok()?.end;
-        match self {
+    ) -> Option<Comeback> {
+        let reported = match self {
+            Self::Month(zone) => return Comeback::of_period(&PeriodSpec::MONTH, *zone, received_at),
+            Self::Day(zone) => return Comeback::of_period(&PeriodSpec::DAY, *zone, received_at),
+            Self::Seconds(seconds) => {
+                let at = after(received_at, chrono::TimeDelta::seconds(i64::from(*seconds)))?;
+                return Some(Comeback { at, is_reported: false, early_in: None });
+            }
             Self::Header(name) => date_or_seconds(answer.header(name)?, received_at),
-            Self::HeaderMilliseconds(name) => {
-                let text = answer.header(name)?.trim();
-                after(received_at, go_duration(&format!("{text}ms"))?)
-            }
+            Self::HeaderMilliseconds(name) => milliseconds(answer.header(name)?, received_at),
+            Self::HeaderEpoch(name) => epoch(answer.header(name)?, received_at),
             Self::BodyDuration(paths) => {
-                let told = answer.texts(paths).iter().find_map(|text| go_duration(text));
-                after(received_at, told?)
+                let delay = answer.texts(paths).iter().find_map(|text| go_duration(text))?;
+                after(received_at, delay)
             }
-            Self::MessageInstant => stated_instant(message()?),
-            Self::MessageRetryIn => after(received_at, retry_in(message()?)?),
-            Self::MessageReplenishedIn => after(received_at, replenished_in(message()?)?),
+            Self::BodySeconds(paths) => {
+                answer.texts(paths).iter().find_map(|text| after(received_at, go_duration(&format!("{text}s"))?))
+            }
+            Self::BodyEpoch(paths) => answer.texts(paths).iter().find_map(|text| epoch(text, received_at)),
+            Self::MessageInstant => stated_instant(message(answer)?, received_at),
+            Self::MessageRetryIn => after(received_at, retry_in(message(answer)?)?),
+            Self::MessageReplenishedIn => after(received_at, replenished_in(message(answer)?)?),
             Self::ExhaustedLimit => {
-                limits.iter().filter(|limit| limit.remaining == Some(0)).filter_map(|limit| limit.resets_at).max()
+                limits.iter().filter(|limit| limit.is_exhausted).filter_map(|limit| limit.resets_at).max()
             }
-            Self::Month(zone) => end(PeriodSpec::MONTH, *zone),
-            Self::Day(zone) => end(PeriodSpec::DAY, *zone),
-            Self::Seconds(seconds) => after(received_at, chrono::TimeDelta::seconds(i64::from(*seconds))),
+        };
+        Some(Comeback { at: reported?, is_reported: true, early_in: None })
+    }
+}
+
+fn message(answer: &ProviderAnswer) -> Option<&str> {
+    answer.texts(&MESSAGE_PATHS.map(str::to_owned)).first().map(String::as_str)
+}
+
+fn milliseconds(text: &str, received_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    after(received_at, go_duration(&format!("{}ms", text.trim()))?)
+}
+
+/// The period that a provider's limit is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitPeriod {
+    /// Five hours, of subscriptions.
+    FiveHours,
+    /// A day.
+    Day,
+    /// A week.
+    Week,
+    /// A month.
+    Month,
+}
+
+impl LimitPeriod {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::FiveHours, Self::Day, Self::Week, Self::Month];
+
+    /// The word in the rules and in answers.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::FiveHours => "five_hours",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+        }
+    }
+
+    /// The one that a quota's period is, if it is one.
+    #[must_use]
+    pub fn of(spec: &PeriodSpec) -> Option<Self> {
+        match spec {
+            PeriodSpec::Day { .. } => Some(Self::Day),
+            PeriodSpec::Week { .. } => Some(Self::Week),
+            PeriodSpec::Month { .. } => Some(Self::Month),
+            PeriodSpec::Fixed { seconds, .. } | PeriodSpec::Sliding { seconds } => match seconds.get() {
+                18_000 => Some(Self::FiveHours),
+                86_400 => Some(Self::Day),
+                604_800 => Some(Self::Week),
+                2_419_200..=2_678_400 => Some(Self::Month),
+                _ => None,
+            },
+            PeriodSpec::Hour
+            | PeriodSpec::Months { .. }
+            | PeriodSpec::Quarter
+            | PeriodSpec::Year { .. }
+            | PeriodSpec::Once => None,
+        }
+    }
+
+    /// When the one that holds an instant ends, as far as the calendar knows.
+    #[must_use]
+    pub fn comeback(self, zone: Zone, at: DateTime<Utc>) -> Option<Comeback> {
+        match self {
+            Self::FiveHours => {
+                let at = after(at, chrono::TimeDelta::hours(5))?;
+                Some(Comeback { at, is_reported: false, early_in: None })
+            }
+            Self::Day => Comeback::of_period(&PeriodSpec::DAY, zone, at),
+            Self::Week => Comeback::of_period(&PeriodSpec::WEEK, zone, at),
+            Self::Month => Comeback::of_period(&PeriodSpec::MONTH, zone, at),
         }
     }
 }

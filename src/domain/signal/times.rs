@@ -14,6 +14,21 @@ pub fn after(at: DateTime<Utc>, delay: TimeDelta) -> Option<DateTime<Utc>> {
     if sane { at.checked_add_signed(delay) } else { None }
 }
 
+/// An instant that somebody gave, unless it is further away than anybody may say.
+#[must_use]
+pub fn bounded(instant: DateTime<Utc>, received_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let last = received_at.checked_add_signed(TimeDelta::days(RETURN_DAYS_MAX))?;
+    (instant <= last).then_some(instant)
+}
+
+/// Seconds since the Unix epoch.
+#[must_use]
+pub fn epoch(text: &str, received_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let seconds = Decimal::from_str_exact(text.trim()).ok()?;
+    let micros = seconds.checked_mul(Decimal::from(1_000_000))?.ceil().to_i64()?;
+    bounded(DateTime::from_timestamp_micros(micros)?, received_at).filter(|at| *at > DateTime::UNIX_EPOCH)
+}
+
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or an HTTP date.
 #[must_use]
 pub fn date_or_seconds(text: &str, received_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -21,7 +36,7 @@ pub fn date_or_seconds(text: &str, received_at: DateTime<Utc>) -> Option<DateTim
     let seconds = go_duration(&format!("{text}s")).filter(|_| text.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
     match seconds {
         Some(delay) => after(received_at, delay),
-        None => DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc()),
+        None => bounded(DateTime::parse_from_rfc2822(text).ok()?.to_utc(), received_at),
     }
 }
 
@@ -95,7 +110,7 @@ pub fn replenished_in(message: &str) -> Option<TimeDelta> {
 
 /// The instant a message states: `You will regain access on 2026-09-01 at 00:00 UTC.`
 #[must_use]
-pub fn stated_instant(message: &str) -> Option<DateTime<Utc>> {
+pub fn stated_instant(message: &str, received_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     for (at, between) in message.match_indices(" at ") {
         let date = at.checked_sub(10).and_then(|start| message.get(start..at));
         let time = at.checked_add(between.len()).and_then(|start| message.get(start..));
@@ -105,7 +120,7 @@ pub fn stated_instant(message: &str) -> Option<DateTime<Utc>> {
         let date = date.parse::<NaiveDate>();
         let time = NaiveTime::parse_from_str(clock, "%H:%M").or_else(|_| NaiveTime::parse_from_str(clock, "%H:%M:%S"));
         if let (true, Ok(date), Ok(time)) = (is_utc, date, time) {
-            return Some(NaiveDateTime::new(date, time).and_utc());
+            return bounded(NaiveDateTime::new(date, time).and_utc(), received_at);
         }
     }
     None
@@ -174,10 +189,13 @@ mod tests {
             ],
         );
         check(
-            stated_instant,
+            |text| stated_instant(text, at("2026-06-10T12:00:00Z")),
             &[
                 ("You will regain access on 2026-09-01 at 00:00 UTC.", Some(at("2026-09-01T00:00:00Z"))),
                 ("Look at this: back on 2026-12-01 at 08:30 UTC", Some(at("2026-12-01T08:30:00Z"))),
+                ("back on 2027-07-15 at 12:00 UTC", Some(at("2027-07-15T12:00:00Z"))),
+                ("back on 2027-07-15 at 12:01 UTC", None),
+                ("You will regain access on 9999-12-31 at 00:00 UTC.", None),
                 ("on 2026-09-01 at 00:00 local time", None),
                 ("on 2026-13-01 at 00:00 UTC", None),
                 ("é at 00:00 UTC", None),
@@ -194,9 +212,27 @@ mod tests {
                 ("30", Some(at("2026-06-10T12:00:30Z"))),
                 (" 0.5 ", Some(at("2026-06-10T12:00:00.5Z"))),
                 ("Wed, 10 Jun 2026 12:01:00 GMT", Some(at("2026-06-10T12:01:00Z"))),
+                ("Fri, 31 Dec 9999 23:59:59 GMT", None),
                 ("1h", None),
                 ("-5", None),
                 ("99999999999", None),
+                ("soon", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn seconds_since_the_epoch_are_bounded_as_durations_are() {
+        check(
+            |text| epoch(text, at("2026-06-10T12:00:00Z")),
+            &[
+                ("1781096400", Some(at("2026-06-10T13:00:00Z"))),
+                (" 1781096400.5", Some(at("2026-06-10T13:00:00.5Z"))),
+                ("253402300799", None),
+                ("9999999999999999999999999", None),
+                ("0", None),
+                ("-1", None),
+                ("", None),
                 ("soon", None),
             ],
         );
@@ -206,7 +242,7 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,60}") {
             let now = at("2026-06-10T12:00:00Z");
-            let _any = (go_duration(&text), retry_in(&text), replenished_in(&text), stated_instant(&text), date_or_seconds(&text, now));
+            let _any = (go_duration(&text), retry_in(&text), replenished_in(&text), stated_instant(&text, now), date_or_seconds(&text, now), epoch(&text, now));
         }
     }
 }
