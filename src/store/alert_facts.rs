@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
-use uuid::Uuid;
 
 use super::StoreError;
+use super::alert_look::Look;
 use crate::domain::alert::prompts::{PROMPT_DAYS_MAX, PromptDay, PromptFact};
 use crate::domain::alert::rates::RatesFact;
 use crate::domain::alert::runs::{RunSlice, RunTrack, Sums, Usual, UsualRuns};
@@ -25,25 +25,29 @@ fn count(row: &PgRow, column: &'static str) -> Result<u64, StoreError> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Models and regions of the calls that were posted after one transfer and up to another, with what is remarkable about the newest.
+/// Models and regions of the calls that are new, with what is remarkable about the newest.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
-pub async fn rates_used(connection: &mut PgConnection, after: Uuid, up_to: Uuid) -> Result<Vec<RatesFact>, StoreError> {
-    let rows = sqlx::query(
-        "with grouped as (
-            select provider, model, region, count(*) as calls, (array_agg(flags order by id desc))[1] as newest,
-                (array_agg(id order by id desc))[1] as newest_id
-            from transfers where id > $1 and id <= $2 and kind in ('settlement', 'usage')
+pub async fn rates_used(connection: &mut PgConnection, look: &Look) -> Result<Vec<RatesFact>, StoreError> {
+    let rows = look
+        .fetch(
+            connection,
+            "with grouped as (
+            select provider, model, region, count(*) as calls, max(recorded_at) as newest_at,
+                (array_agg(flags order by recorded_at desc, id desc))[1] as newest,
+                (array_agg(id order by recorded_at desc, id desc))[1] as newest_id
+            from {new}
+            where kind in ('settlement', 'usage')
             group by provider, model, region
         )
-        select *, newest_id = first_value(newest_id) over (partition by provider, model order by newest_id desc) as of_model
+        select *,
+            newest_id = first_value(newest_id) over (
+                partition by provider, model order by newest_at desc, newest_id desc
+            ) as of_model
         from grouped",
-    )
-    .bind(after)
-    .bind(up_to)
-    .fetch_all(connection)
-    .await?;
+        )
+        .await?;
     let fact = |row: &PgRow| {
         let region: Option<&str> = row.try_get("region")?;
         let newest: i32 = row.try_get("newest")?;
@@ -103,28 +107,26 @@ fn run_key(row: &PgRow) -> Result<RunKey, StoreError> {
     Ok((name(row, "tenant")?, name(row, "feature")?, name(row, "run")?))
 }
 
-/// The calls that were posted of runs after one transfer and up to another, by tens of minutes, in their order.
+/// The calls of runs that are new, by tens of minutes, in their order.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn run_slices(
     connection: &mut PgConnection,
-    after: Uuid,
-    up_to: Uuid,
+    look: &Look,
 ) -> Result<BTreeMap<RunKey, Vec<RunSlice>>, StoreError> {
-    let rows = sqlx::query(
-        "select tenant, feature, run, date_bin('10 minutes', occurred_at, timestamptz 'epoch') as span_at,
+    let rows = look
+        .fetch(
+            connection,
+            "select tenant, feature, run, date_bin('10 minutes', occurred_at, timestamptz 'epoch') as span_at,
             min(occurred_at) as first_at, max(occurred_at) as last_at, sum(requests)::float8 as calls,
             sum(usd)::float8 as usd, sum(input + cache_read + cache_write_5m + cache_write_1h)::float8 as prompt
-        from transfers
-        where id > $1 and id <= $2 and run is not null and kind in ('settlement', 'usage')
+        from {new}
+        where run is not null and kind in ('settlement', 'usage')
         group by tenant, feature, run, span_at
         order by span_at",
-    )
-    .bind(after)
-    .bind(up_to)
-    .fetch_all(connection)
-    .await?;
+        )
+        .await?;
     let mut found: BTreeMap<RunKey, Vec<RunSlice>> = BTreeMap::new();
     for row in &rows {
         found.entry(run_key(row)?).or_default().push(RunSlice {

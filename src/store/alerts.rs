@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::types::Json;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::rows::dimensions_from_row;
+use super::alert_look::Seen;
 use crate::domain::alert::Cause;
 use crate::domain::alert::book::{Open, Told};
 use crate::domain::alert::kind::AlertKind;
 use crate::domain::budget::catalogue::BudgetNumber;
 use crate::domain::budget::counter::{Counter, CounterId};
-use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{EventId, TenantId};
 use crate::wire::alert::{AlertsQuery, EventBody, EventsQuery};
 
@@ -25,10 +25,10 @@ use crate::wire::alert::{AlertsQuery, EventBody, EventsQuery};
 pub const CHANNEL: &str = "counterfoil_events";
 
 /// How far the evaluation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The newest transfer that was looked at.
-    pub journal_after: Option<Uuid>,
+    /// What was looked at.
+    pub seen: Seen,
     /// The catalogue by which counters were looked at.
     pub catalogue_version: i64,
     /// When the rules that look at hours and days were last asked.
@@ -40,60 +40,37 @@ pub struct Head {
 /// # Errors
 /// When the database does not answer.
 pub async fn head(connection: &mut PgConnection) -> Result<Head, StoreError> {
-    let row =
-        sqlx::query("select journal_after, catalogue_version, slow_at from alert_head").fetch_one(connection).await?;
-    Ok(Head {
-        journal_after: row.try_get("journal_after")?,
-        catalogue_version: row.try_get("catalogue_version")?,
-        slow_at: row.try_get("slow_at")?,
-    })
+    let row = sqlx::query("select seen, seen_at, lanes, evaluated_at, catalogue_version, slow_at from alert_head")
+        .fetch_one(connection)
+        .await?;
+    let Json(lanes) = row.try_get("lanes")?;
+    let seen = Seen {
+        snapshot: row.try_get("seen")?,
+        at: row.try_get("seen_at")?,
+        evaluated_at: row.try_get("evaluated_at")?,
+        lanes,
+    };
+    Ok(Head { seen, catalogue_version: row.try_get("catalogue_version")?, slow_at: row.try_get("slow_at")? })
 }
 
 /// Writes down how far it has come.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn save_head(connection: &mut PgConnection, head: &Head, now: DateTime<Utc>) -> Result<(), StoreError> {
-    sqlx::query("update alert_head set journal_after = $1, catalogue_version = $2, slow_at = $3, evaluated_at = $4")
-        .bind(head.journal_after)
-        .bind(head.catalogue_version)
-        .bind(head.slow_at)
-        .bind(now)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// The newest transfer, by id.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn newest_transfer(connection: &mut PgConnection) -> Result<Option<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar("select id from transfers order by id desc limit 1").fetch_optional(connection).await?)
-}
-
-/// What was posted with the same dimensions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activity {
-    /// What it was about.
-    pub call: Dimensions,
-}
-
-/// What was posted after one transfer and up to another, by dimensions.
-///
-/// # Errors
-/// When the database does not answer, or a row cannot be read.
-pub async fn activity(connection: &mut PgConnection, after: Uuid, up_to: Uuid) -> Result<Vec<Activity>, StoreError> {
-    let rows = sqlx::query(
-        "select tenant, feature, provider, model, region, run, agent, labels
-        from transfers where id > $1 and id <= $2
-        group by tenant, feature, provider, model, region, run, agent, labels",
+pub async fn save_head(connection: &mut PgConnection, head: &Head) -> Result<(), StoreError> {
+    sqlx::query(
+        "update alert_head
+        set seen = $1, seen_at = $2, lanes = $3, evaluated_at = $4, catalogue_version = $5, slow_at = $6",
     )
-    .bind(after)
-    .bind(up_to)
-    .fetch_all(connection)
+    .bind(&head.seen.snapshot)
+    .bind(head.seen.at)
+    .bind(Json(&head.seen.lanes))
+    .bind(head.seen.evaluated_at)
+    .bind(head.catalogue_version)
+    .bind(head.slow_at)
+    .execute(connection)
     .await?;
-    rows.iter().map(|row| Ok(Activity { call: dimensions_from_row(row)? })).collect()
+    Ok(())
 }
 
 /// A counter whose period has not ended.

@@ -37,6 +37,7 @@
 //! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
 
 pub mod alert_facts;
+pub mod alert_look;
 pub mod alerts;
 pub mod catalogue;
 pub mod catalogue_reads;

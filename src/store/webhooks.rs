@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::StoreError;
 use super::webhook_secrets::{KeptSecret, SealedSecret, kept_secret};
-use crate::domain::alert::delivery::Health;
+use crate::domain::alert::delivery::{GONE, Health, PROBE_INTERVAL};
 use crate::domain::alert::kind::AlertKind;
 use crate::domain::id::{TenantId, WebhookId};
 use crate::wire::alert::{AlertKindName, EventBody};
@@ -109,6 +109,7 @@ pub async fn put(
             sealed_by = case when $8 then excluded.sealed_by else webhooks.sealed_by end,
             changed_at = excluded.changed_at,
             paused_at = null,
+            probed_at = null,
             failures = 0,
             failing_since = null,
             last_error = null",
@@ -216,10 +217,12 @@ pub async fn delete(connection: &mut PgConnection, id: &WebhookId) -> Result<(),
 /// # Errors
 /// When the database does not answer.
 pub async fn resume(connection: &mut PgConnection, id: &WebhookId, now: DateTime<Utc>) -> Result<(), StoreError> {
-    sqlx::query("update webhooks set paused_at = null, failures = 0, failing_since = null where id = $1")
-        .bind(id.as_str())
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "update webhooks set paused_at = null, probed_at = null, failures = 0, failing_since = null where id = $1",
+    )
+    .bind(id.as_str())
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("update deliveries set next_attempt_at = $2, tried_since = null, attempts = 0 where webhook = $1")
         .bind(id.as_str())
         .bind(now)
@@ -243,12 +246,24 @@ pub struct Claimed {
     pub attempts: u32,
     /// Since when it is tried.
     pub tried_since: DateTime<Utc>,
+    /// Whether the endpoint is paused, and this is to see whether it takes anything again.
+    pub is_probe: bool,
     /// How the endpoint has fared.
     pub health: Health,
 }
 
-/// Claims what is due: of each endpoint and group the first, if it is due; of each endpoint at most `each`; the longest due
-/// first.
+/// How many events may be on their way at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// To the endpoints of one tenant; those of the platform are like those of one.
+    pub tenant: i64,
+    /// To one endpoint: one that hangs leaves room for the others.
+    pub webhook: i64,
+}
+
+/// Claims what is due: of each endpoint and group the first, if it is due, within the shares; tenants take turns, and of one
+/// the longest due comes first. A paused endpoint is tried with one event every [`PROBE_INTERVAL`], unless it said that it is
+/// gone.
 ///
 /// An endpoint whose secret was sealed by another key than this one is left to those that hold it.
 ///
@@ -259,7 +274,7 @@ pub async fn claim(
     key: &str,
     now: DateTime<Utc>,
     lease: TimeDelta,
-    each: i64,
+    shares: Shares,
     limit: i64,
 ) -> Result<Vec<Claimed>, StoreError> {
     // The heads are chosen without locks, so two replicas may choose the same: the second waits for the first one's row,
@@ -267,31 +282,54 @@ pub async fn claim(
     let rows = sqlx::query(
         "with heads as (
             select distinct on (delivery.webhook, delivery.grp)
-                delivery.webhook, delivery.place, delivery.next_attempt_at, delivery.claimed_until
+                delivery.webhook, delivery.place, delivery.next_attempt_at, delivery.claimed_until,
+                webhook.tenant, webhook.paused_at is not null as is_probe
             from deliveries as delivery
             join webhooks as webhook
                 on webhook.id = delivery.webhook
                 and webhook.enabled
-                and webhook.paused_at is null
+                and (
+                    webhook.paused_at is null
+                    or (webhook.last_status is distinct from $7 and coalesce(webhook.probed_at, webhook.paused_at) <= $8)
+                )
                 and coalesce(webhook.sealed_by, $5) = $5
             order by delivery.webhook, delivery.grp, delivery.place
+        ), busy as (
+            select delivery.webhook, webhook.tenant, count(*) as count
+            from deliveries as delivery
+            join webhooks as webhook on webhook.id = delivery.webhook
+            where delivery.claimed_until > $1
+            group by delivery.webhook, webhook.tenant
         ), due as (
-            select webhook, place, next_attempt_at,
-                row_number() over (partition by webhook order by next_attempt_at, place) as turn
-            from heads
-            where next_attempt_at <= $1 and (claimed_until is null or claimed_until <= $1)
+            select head.*,
+                row_number() over (partition by head.webhook order by head.next_attempt_at, head.place)
+                    + coalesce((select count from busy where busy.webhook = head.webhook), 0) as turn
+            from heads as head
+            where (head.is_probe or head.next_attempt_at <= $1) and (head.claimed_until is null or head.claimed_until <= $1)
+        ), shared as (
+            select due.*,
+                row_number() over (partition by due.tenant order by due.next_attempt_at, due.place)
+                    + coalesce((select sum(count) from busy where busy.tenant is not distinct from due.tenant), 0)
+                    as tenant_turn
+            from due
+            where due.turn <= case when due.is_probe then 1 else $3 end
         ), chosen as (
-            select webhook, place from due where turn <= $3 order by next_attempt_at, place limit $4
+            select webhook, place, is_probe from shared
+            where tenant_turn <= $6
+            order by tenant_turn, next_attempt_at, place
+            limit $4
         ), claimed as (
             update deliveries as delivery
             set claimed_until = $2, attempts = delivery.attempts + 1, tried_since = coalesce(delivery.tried_since, $1)
             from chosen
             where delivery.webhook = chosen.webhook and delivery.place = chosen.place
                 and (delivery.claimed_until is null or delivery.claimed_until <= $1)
-            returning delivery.webhook, delivery.place, delivery.attempts, delivery.tried_since
+            returning delivery.webhook, delivery.place, delivery.attempts, delivery.tried_since, chosen.is_probe
+        ), probed as (
+            update webhooks set probed_at = $1 from claimed where webhooks.id = claimed.webhook and claimed.is_probe
         )
-        select claimed.webhook, claimed.place, claimed.attempts, claimed.tried_since, event.doc, webhook.url, webhook.secret,
-            webhook.sealed_by, webhook.sealed_secret, webhook.failures, webhook.failing_since
+        select claimed.webhook, claimed.place, claimed.attempts, claimed.tried_since, claimed.is_probe, event.doc,
+            webhook.url, webhook.secret, webhook.sealed_by, webhook.sealed_secret, webhook.failures, webhook.failing_since
         from claimed
         join events as event on event.place = claimed.place
         join webhooks as webhook on webhook.id = claimed.webhook
@@ -299,9 +337,12 @@ pub async fn claim(
     )
     .bind(now)
     .bind(now.checked_add_signed(lease).unwrap_or(now))
-    .bind(each)
+    .bind(shares.webhook)
     .bind(limit)
     .bind(key)
+    .bind(shares.tenant)
+    .bind(i32::from(GONE))
+    .bind(now.checked_sub_signed(PROBE_INTERVAL).unwrap_or(now))
     .fetch_all(connection)
     .await?;
     rows.iter().map(claimed).collect()
@@ -317,6 +358,7 @@ fn claimed(row: &PgRow) -> Result<Claimed, StoreError> {
         event: super::alerts::doc(row)?,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         tried_since: row.try_get("tried_since")?,
+        is_probe: row.try_get("is_probe")?,
         health: Health {
             failures: u32::try_from(failures).unwrap_or(u32::MAX),
             failing_since: row.try_get("failing_since")?,
@@ -324,7 +366,7 @@ fn claimed(row: &PgRow) -> Result<Claimed, StoreError> {
     })
 }
 
-/// Writes down that an endpoint took an event.
+/// Writes down that an endpoint took an event. One that was paused is resumed by that: what waits for it is due now.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -335,15 +377,28 @@ pub async fn delivered(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "with done as (delete from deliveries where webhook = $1 and place = $2)
+        "with done as (
+            delete from deliveries where webhook = $1 and place = $2
+        ), resumed as (
+            update deliveries set next_attempt_at = $4, tried_since = null, attempts = 0
+            where webhook = $1 and place <> $2 and $5
+        )
         update webhooks
-        set failures = 0, failing_since = null, last_error = null, last_status = $3, last_delivered_at = $4
+        set
+            failures = 0,
+            failing_since = null,
+            paused_at = case when $5 then null else paused_at end,
+            probed_at = null,
+            last_error = null,
+            last_status = $3,
+            last_delivered_at = $4
         where id = $1",
     )
     .bind(claimed.webhook.as_str())
     .bind(claimed.place)
     .bind(i32::from(status))
     .bind(now)
+    .bind(claimed.is_probe)
     .execute(connection)
     .await?;
     Ok(())

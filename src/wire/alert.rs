@@ -24,6 +24,10 @@ pub enum AlertKindName {
     ProjectedExhaustion,
     /// More was used than the limit.
     Overdraft,
+    /// A budget stops calls.
+    Refusing,
+    /// Reservations expired and nobody settled them.
+    ExpiredReservations,
     /// Calls were priced by the fallback.
     UnpricedModel,
     /// Grams were computed by a fallback.
@@ -62,6 +66,8 @@ same_names!(
         BurnRate,
         ProjectedExhaustion,
         Overdraft,
+        Refusing,
+        ExpiredReservations,
         UnpricedModel,
         UnknownFactor,
         CacheHitDrop,

@@ -116,7 +116,8 @@ pub enum WebhookState {
     Enabled,
     /// Nothing is sent, because somebody said so.
     Disabled,
-    /// Nothing is sent, because it kept failing: what happens is kept for it until somebody resumes it.
+    /// Nothing but one event every six hours is sent, because it kept failing. What happens is kept for it until it takes one, or
+    /// until somebody resumes it. One that answered 410 is not tried.
     Paused,
 }
 

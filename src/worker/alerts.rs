@@ -46,7 +46,7 @@ async fn deliver(app: &App, stop: &CancellationToken) {
         // What is on its way when the service stops is sent again by whoever comes after the claim: at least once.
         tokio::select! {
             () = stop.cancelled() => return,
-            sent = app.deliver_events(app.clock.now()) => if let Err(error) = sent {
+            sent = app.deliver_events() => if let Err(error) = sent {
                 tracing::warn!(%error, "events could not be delivered; it will be tried again");
             }
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
-use futures::stream;
+use futures::stream::FuturesUnordered;
 
 use super::super::{App, AppError};
 use super::secrets::opened;
@@ -13,15 +13,15 @@ use crate::courier::{Address, CourierError, Letter};
 use crate::domain::alert::delivery::{DELIVERY_TIME_MAX, retry_wait};
 use crate::domain::alert::kind::AlertKind;
 use crate::domain::id::WebhookId;
-use crate::store::webhooks::{self as sql, Claimed, Failed, Target};
+use crate::store::webhooks::{self as sql, Claimed, Failed, Shares, Target};
 use crate::wire::alert::{EventBody, MessageBody};
 
 /// How long a claimed event is nobody else's: longer than one attempt can take.
 const CLAIM: TimeDelta = TimeDelta::seconds(60);
 /// Most events on their way at once.
-const AT_ONCE: usize = 16;
-/// Most of them to one endpoint: one that hangs leaves room for the others.
-const AT_ONCE_EACH: i64 = 4;
+const AT_ONCE: usize = 32;
+/// How they are shared.
+const SHARES: Shares = Shares { tenant: 8, webhook: 4 };
 
 /// What a delivery did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,47 +33,60 @@ pub struct Delivered {
 }
 
 impl App {
-    /// Sends everything that is due, until nothing more is.
+    /// Sends everything that is due, until nothing more is. Places are refilled as they come free, so that endpoints which hang
+    /// hold back nobody; and whoever is woken meanwhile is served from those that are left.
     ///
     /// # Errors
     /// When the database does not answer. What an endpoint does is never an error.
-    pub async fn deliver_events(&self, now: DateTime<Utc>) -> Result<Delivered, AppError> {
+    pub async fn deliver_events(&self) -> Result<Delivered, AppError> {
         let mut sum = Delivered::default();
+        let mut under_way = FuturesUnordered::new();
+        let mut wakes = self.events.subscribe();
+        let mut awake = true;
         loop {
-            let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
-            let mut connection = self.pool.acquire().await?;
-            let claimed = sql::claim(&mut connection, self.seals.id(), now, CLAIM, AT_ONCE_EACH, limit).await?;
-            drop(connection);
-            if claimed.is_empty() {
+            let free = AT_ONCE.saturating_sub(under_way.len());
+            if free > 0 {
+                let limit = i64::try_from(free).unwrap_or(i64::MAX);
+                let mut connection = self.pool.acquire().await?;
+                let claimed =
+                    sql::claim(&mut connection, self.seals.id(), self.clock.now(), CLAIM, SHARES, limit).await?;
+                drop(connection);
+                under_way.extend(claimed.into_iter().map(|one| self.deliver(one)));
+            }
+            if under_way.is_empty() {
                 return Ok(sum);
             }
-            let sent: Vec<Result<bool, AppError>> =
-                stream::iter(claimed).map(|one| self.deliver(one, now)).buffer_unordered(AT_ONCE).collect().await;
-            for one in sent {
-                if one? {
+            tokio::select! {
+                Some(taken) = under_way.next() => if taken? {
                     sum.delivered = sum.delivered.saturating_add(1);
                 } else {
                     sum.failed = sum.failed.saturating_add(1);
-                }
+                },
+                woken = wakes.changed(), if awake => awake = woken.is_ok(),
             }
         }
     }
 
     /// Sends one event and writes down what came of it: whether it was taken.
-    async fn deliver(&self, claimed: Claimed, now: DateTime<Utc>) -> Result<bool, AppError> {
+    async fn deliver(&self, claimed: Claimed) -> Result<bool, AppError> {
         let kind = event_type(&claimed.event);
-        let answer = self.send_event(&claimed.webhook, &claimed.target, &claimed.event, kind, now).await;
+        // The clock is read for each attempt: receivers refuse what was signed long ago.
+        let answer = self.send_event(&claimed.webhook, &claimed.target, &claimed.event, kind, self.clock.now()).await;
+        let now = self.clock.now();
         let mut connection = self.pool.acquire().await?;
         match answer {
             Ok(status) => {
                 sql::delivered(&mut connection, &claimed, status, now).await?;
+                if claimed.is_probe {
+                    tracing::info!(webhook = %claimed.webhook, "the endpoint took an event again, and is resumed");
+                }
                 Ok(true)
             }
             Err(error) => {
                 let failed = failed(&claimed, &error, now);
                 tracing::debug!(webhook = %claimed.webhook, %error, pause = failed.pause, "an event was not taken");
-                if failed.pause {
-                    tracing::warn!(webhook = %claimed.webhook, %error, "the endpoint is paused until it is resumed");
+                if failed.pause && !claimed.is_probe {
+                    tracing::warn!(webhook = %claimed.webhook, %error, "the endpoint is paused, and tried now and then");
                 }
                 sql::failed(&mut connection, &claimed, &failed, now).await?;
                 Ok(false)
@@ -131,10 +144,10 @@ fn event_type(event: &EventBody) -> String {
 fn failed(claimed: &Claimed, error: &NotSent, now: DateTime<Utc>) -> Failed {
     let health = claimed.health.failed(now);
     let late = now.signed_duration_since(claimed.tried_since) >= DELIVERY_TIME_MAX;
-    let pause = health.is_hopeless(now, error.status());
+    let pause = claimed.is_probe || health.is_hopeless(now, error.status());
     let seed = claimed.event.id.as_u64_pair();
     let wait = retry_wait(claimed.attempts, seed.0 ^ seed.1);
-    // A paused endpoint keeps what waits for it: somebody will resume it, or remove it.
+    // A paused endpoint keeps what waits for it: it takes a probe some day, or somebody resumes or removes it.
     let next_attempt_at = if late && !pause { None } else { now.checked_add_signed(wait) };
     Failed { status: error.status(), error: error.to_string(), next_attempt_at, pause }
 }

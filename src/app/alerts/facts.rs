@@ -15,11 +15,11 @@ use crate::domain::alert::Cause;
 use crate::domain::alert::counters::CounterFact;
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue};
 use crate::domain::budget::counter::Counter;
-use crate::domain::budget::scope::CounterKey;
+use crate::domain::budget::scope::{CounterKey, Dimensions};
 use crate::domain::calendar::{Period, PeriodSpec, Zone};
 use crate::domain::id::{BudgetId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
-use crate::store::alerts::{self as sql, Activity, OpenCounter, OpenFound};
+use crate::store::alerts::{self as sql, OpenCounter, OpenFound};
 
 /// The least that a counter can have posted, but nothing.
 const LEAST: Decimal = dec!(0.000000000001);
@@ -27,7 +27,9 @@ const LEAST: Decimal = dec!(0.000000000001);
 /// What decides which counters are looked at.
 pub(super) struct Asked<'a> {
     pub(super) catalogue: &'a Catalogue,
-    pub(super) activity: &'a [Activity],
+    pub(super) activity: &'a [Dimensions],
+    /// Counters that are looked at whatever was posted to them.
+    pub(super) also: &'a BTreeSet<Which>,
     pub(super) open: &'a BTreeMap<Cause, OpenFound>,
     /// Whether counters past a threshold are looked for among all there are.
     pub(super) all_counters: bool,
@@ -35,14 +37,14 @@ pub(super) struct Asked<'a> {
 }
 
 /// One counter of one budget, whatever its period.
-type Which = (BudgetNumber, String);
+pub(super) type Which = (BudgetNumber, String);
 
 /// The counters that may have moved, as they stand.
 pub(super) async fn counters(connection: &mut PgConnection, asked: &Asked<'_>) -> Result<Vec<CounterFact>, AppError> {
-    let Asked { catalogue, activity, open, all_counters, now } = *asked;
-    let mut wanted: BTreeSet<Which> = BTreeSet::new();
+    let Asked { catalogue, activity, also, open, all_counters, now } = *asked;
+    let mut wanted: BTreeSet<Which> = also.clone();
     for one in activity {
-        for governing in catalogue.governing(&one.call, now).map_err(Refusal::Calendar)? {
+        for governing in catalogue.governing(one, now).map_err(Refusal::Calendar)? {
             wanted.insert((governing.budget.number, governing.key.as_str().to_owned()));
         }
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | one evaluation: the transaction around the rules |
 //! | [`facts`] | counters that may have moved since the last evaluation |
+//! | [`refusals`] | counters that stop calls, and reservations that nobody settled |
 //! | [`runs`] | runs that are going on, and what is usual |
 //! | [`slow`] | what budgets used by the hour, and their projections |
 //! | [`hub`] | how a replica hears that there are new events |
@@ -19,6 +20,7 @@ pub mod deliver;
 mod facts;
 pub mod hub;
 pub mod reads;
+mod refusals;
 mod runs;
 pub mod secrets;
 mod slow;
@@ -36,15 +38,10 @@ use crate::domain::alert::kind::AlertKind;
 use crate::domain::alert::{Alert, Cause, Reading, counters, prompts, rates};
 use crate::domain::id::EventId;
 use crate::store::alert_facts as fact_sql;
+use crate::store::alert_look::Look;
 use crate::store::alerts::{self as sql, OpenFound, Turned};
 use crate::store::locks::{Lock, try_take};
 use crate::wire::alert::EventBody;
-
-/// How far behind the newest transfer each evaluation begins again, in the time of ids: a lane may commit a transfer up to
-/// so long after its id was made. What is looked at twice is told once.
-const OVERLAP: TimeDelta = TimeDelta::seconds(30);
-/// How much of the journal the very first evaluation looks at.
-const FIRST_LOOK: TimeDelta = TimeDelta::hours(1);
 
 /// How often the rules that look at hours and days are asked: burn rates, projections.
 const SLOW_INTERVAL: TimeDelta = TimeDelta::minutes(15);
@@ -71,8 +68,8 @@ impl App {
         Ok(Evaluated { ran: true, events: quick.saturating_add(slow) })
     }
 
-    /// What the newest calls tell: counters, rates, runs. Answers how many events that made, and when the slow rules were
-    /// last asked; none if it is another replica's turn.
+    /// What the newest calls tell: counters, refusals, rates, runs, reservations that expired. Answers how many events that
+    /// made, and when the slow rules were last asked; none if it is another replica's turn.
     async fn evaluate_quick(&self, now: DateTime<Utc>) -> Result<Option<(usize, Option<DateTime<Utc>>)>, AppError> {
         let mut transaction = self.pool.begin().await?;
         if !try_take(&mut transaction, Lock::Alerts).await? {
@@ -80,37 +77,37 @@ impl App {
         }
         let head = sql::head(&mut transaction).await?;
         let snapshot = self.snapshots.refresh(&mut transaction).await?;
-        let newest = sql::newest_transfer(&mut transaction).await?;
         let open = sql::open(&mut transaction).await?;
+        let look = Look::begin(&mut transaction, &head.seen, now).await?;
 
-        let mut readings = Vec::new();
-        let mut activity = Vec::new();
-        if let Some(newest) = newest {
-            let seen = head.journal_after.unwrap_or_else(|| before(newest, FIRST_LOOK));
-            let after = before(seen, OVERLAP);
-            activity = sql::activity(&mut transaction, after, newest).await?;
-            let rates = fact_sql::rates_used(&mut transaction, after, newest).await?;
-            readings.extend(rates.iter().flat_map(rates::read));
-            // Runs are added up, so nothing may be looked at twice; what a lane commits late is not followed.
-            readings.extend(runs::quick(&mut transaction, (seen, newest), &open, now).await?);
-        }
-        let all_counters = snapshot.catalogue.version != head.catalogue_version;
-        let asked =
-            facts::Asked { catalogue: &snapshot.catalogue, activity: &activity, open: &open, all_counters, now };
+        let activity = look.activity(&mut transaction).await?;
+        let rates = fact_sql::rates_used(&mut transaction, &look).await?;
+        let mut readings: Vec<Reading> = rates.iter().flat_map(rates::read).collect();
+        readings.extend(runs::quick(&mut transaction, &look, &open, now).await?);
+        let refused = refusals::look(&mut transaction, &look, &snapshot.catalogue, &open, now).await?;
+        let asked = facts::Asked {
+            catalogue: &snapshot.catalogue,
+            activity: &activity,
+            also: &refused.counters(),
+            open: &open,
+            all_counters: snapshot.catalogue.version != head.catalogue_version,
+            now,
+        };
         let counters = facts::counters(&mut transaction, &asked).await?;
         readings.extend(counters.iter().flat_map(counters::read));
+        let (refusing, all_refusing) = refused.read(&snapshot.catalogue, &counters, now);
+        readings.extend(refusing);
+        readings.extend(refusals::expired(&mut transaction, &open, now).await?);
 
-        let mut complete = vec![AlertKind::Threshold, AlertKind::Overdraft];
-        if newest.is_some() {
-            complete.extend([AlertKind::RunVelocity, AlertKind::LoopSuspicion]);
+        let mut complete =
+            vec![AlertKind::Threshold, AlertKind::Overdraft, AlertKind::RunVelocity, AlertKind::LoopSuspicion];
+        if all_refusing {
+            complete.push(AlertKind::Refusing);
         }
-        let head = sql::Head {
-            journal_after: newest.or(head.journal_after),
-            catalogue_version: snapshot.catalogue.version,
-            ..head
-        };
+        let slow_at = head.slow_at;
+        let head = sql::Head { seen: look.seen, catalogue_version: snapshot.catalogue.version, slow_at };
         let events = self.turn(transaction, open, readings, &complete, &head, now).await?;
-        Ok(Some((events, head.slow_at)))
+        Ok(Some((events, slow_at)))
     }
 
     /// What hours and days tell: burn rates and projections; once an hour prompts.
@@ -149,7 +146,7 @@ impl App {
         let open: BTreeMap<Cause, Open> = open.into_iter().map(|(cause, found)| (cause, found.open)).collect();
         let turned = told_as(book::turn(&open, readings, complete, &told, now), now);
         sql::write(&mut transaction, &turned, now).await?;
-        sql::save_head(&mut transaction, head, now).await?;
+        sql::save_head(&mut transaction, head).await?;
         if !turned.events.is_empty() {
             sql::wake(&mut transaction).await?;
         }
@@ -159,15 +156,6 @@ impl App {
         }
         Ok(turned.events.len())
     }
-}
-
-/// The id that a `UUIDv7` of so long before would at least have.
-fn before(id: Uuid, by: TimeDelta) -> Uuid {
-    let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |at| at.to_unix());
-    let at = DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(0), nanos).unwrap_or_default();
-    let ms = at.checked_sub_signed(by).map_or(0, |at| at.timestamp_millis());
-    let ms = u128::try_from(ms).unwrap_or(0);
-    Uuid::from_u128(ms << 80)
 }
 
 /// News as they are kept: events with new ids, what is firing from now on, and what is not any more.
@@ -194,21 +182,4 @@ fn told_as(news: Vec<News>, now: DateTime<Utc>) -> Turned {
         }
     }
     turned
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_id_of_a_while_ago_is_below_every_id_made_since() {
-        let now = Uuid::now_v7();
-        let then = before(now, TimeDelta::seconds(30));
-        assert!(then < now);
-        let (then_s, _) = then.get_timestamp().unwrap_or(uuid::Timestamp::from_unix(uuid::NoContext, 0, 0)).to_unix();
-        let (now_s, _) = now.get_timestamp().unwrap().to_unix();
-        assert!(then_s == 0 || now_s - then_s <= 31);
-        assert_eq!(then.as_u128() >> 80, (now.as_u128() >> 80) - 30_000);
-        assert_eq!(before(Uuid::nil(), TimeDelta::hours(1)), Uuid::nil(), "no id is before all time");
-    }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
-use uuid::Uuid;
 
 use super::super::AppError;
 use crate::domain::alert::kind::AlertKind;
@@ -12,6 +11,7 @@ use crate::domain::alert::runs::{RUN_KEPT, RunFact, RunTrack, read};
 use crate::domain::alert::{Cause, Reading};
 use crate::domain::id::{FeatureId, RunId, TenantId};
 use crate::store::alert_facts::{self as sql, FeatureKey, RunKey};
+use crate::store::alert_look::Look;
 use crate::store::alerts::OpenFound;
 
 /// Most runs that are learnt from at once.
@@ -28,14 +28,14 @@ fn run_of(cause: &Cause, kind: AlertKind) -> Option<RunKey> {
     Some((tenant, feature, RunId::parse(parts.next()?).ok()?))
 }
 
-/// Follows the runs of what was posted between two transfers, and reads them and those that an alert is about.
+/// Follows the runs of what is new, and reads them and those that an alert is about.
 pub(super) async fn quick(
     connection: &mut PgConnection,
-    (after, up_to): (Uuid, Uuid),
+    look: &Look,
     open: &BTreeMap<Cause, OpenFound>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Reading>, AppError> {
-    let slices = sql::run_slices(&mut *connection, after, up_to).await?;
+    let slices = sql::run_slices(&mut *connection, look).await?;
     let told = open.iter().filter_map(|(cause, found)| run_of(cause, found.open.kind));
     let wanted: BTreeSet<RunKey> = slices.keys().cloned().chain(told).collect();
     if wanted.is_empty() {

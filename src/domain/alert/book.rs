@@ -1,6 +1,7 @@
 //! Which readings are news.
 //!
-//! A cause that fires is told once, and again only after it has cleared. A cause whose period ends is forgotten without a
+//! A cause that fires is told once, and again only after it has cleared. One that is implied by another that fires (the lower of two
+//! thresholds that were crossed at once) is kept, and not told. A cause whose period ends is forgotten without a
 //! word. Of one kind and group no more than [`RAISED_AN_HOUR_MAX`] are told within an hour: then one storm is told instead,
 //! and the rest is counted; a cause that was muted clears without a word.
 
@@ -77,12 +78,17 @@ pub fn turn(
             seen.insert(cause.clone());
         }
     }
-    for Reading { alert, level } in readings {
+    let firing: BTreeSet<Cause> =
+        readings.iter().filter(|one| one.level == Level::Firing).map(|one| one.alert.cause.clone()).collect();
+    for Reading { alert, level, implied_by } in readings {
         let over = alert.ends_at.is_some_and(|end| end <= now);
         if !seen.insert(alert.cause.clone()) {
             continue;
         }
         match (open.get(&alert.cause), level) {
+            (None, Level::Firing) if !over && implied_by.is_some_and(|cause| firing.contains(&cause)) => {
+                news.push(News::Muted(alert));
+            }
             (None, Level::Firing) if !over => {
                 let group = (alert.kind, alert.subject.group());
                 let so_far = told.entry(group.clone()).or_default();
@@ -165,7 +171,7 @@ mod tests {
             links: Vec::new(),
             ends_at: ends_at.map(at),
         };
-        Reading { alert, level }
+        Reading::of(alert, level)
     }
 
     /// The book, kept as a shell would keep it.
@@ -222,6 +228,22 @@ mod tests {
             .map(|(level, minute)| kept.turn(vec![reading("b", 1, level, None)], false, minute).concat())
             .collect();
         assert_eq!(said, ["", "", "+1", "", "", "", "", "-1", "", "", "+1"]);
+    }
+
+    #[test]
+    fn what_another_cause_implies_is_kept_and_not_told() {
+        let both = |low, high| {
+            let high = reading("b", 9, high, None);
+            let low = Reading { implied_by: Some(high.alert.cause.clone()), ..reading("b", 5, low, None) };
+            vec![low, high]
+        };
+        let mut kept = Kept::default();
+        assert_eq!(kept.turn(both(Level::Firing, Level::Firing), false, 0), ["+9"]);
+        assert_eq!(kept.open.len(), 2);
+        assert_eq!(kept.turn(both(Level::Firing, Level::Quiet), false, 1), ["-9"]);
+        assert_eq!(kept.turn(both(Level::Quiet, Level::Quiet), false, 2), [""; 0], "nobody was told of it");
+        assert_eq!(kept.turn(both(Level::Firing, Level::Quiet), false, 3), ["+5"]);
+        assert_eq!(kept.turn(both(Level::Firing, Level::Firing), false, 4), ["+9"], "one after the other");
     }
 
     #[test]

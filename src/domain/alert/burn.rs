@@ -109,7 +109,7 @@ pub fn read(fact: &BurnFact, now: DateTime<Utc>) -> Option<Reading> {
     alert.figures.push(("burn_rate", Figure::Decimal(rounded(long))));
     alert.figures.push(("burn_rate_lately", Figure::Decimal(rounded(short))));
     alert.links.push(("projection", format!("/v1/budgets/{}/projection", fact.counter.budget.id)));
-    Some(Reading { alert, level })
+    Some(Reading::of(alert, level))
 }
 
 /// The rhythm of the hours before those that are judged; none where too little is known.

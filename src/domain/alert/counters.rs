@@ -13,9 +13,9 @@ use super::kind::{AlertKind, Severity};
 use super::{Alert, Cause, Figure, Level, Reading, Subject};
 use crate::domain::budget::catalogue::{Budget, Enforcement};
 use crate::domain::budget::counter::Counter;
-use crate::domain::budget::scope::CounterKey;
+use crate::domain::budget::scope::{CounterKey, Each};
 use crate::domain::calendar::{Period, PeriodSpec};
-use crate::domain::id::TenantId;
+use crate::domain::id::{RunId, TenantId};
 
 /// How far below its line a threshold clears, as a share of the limit.
 pub const CLEAR_MARGIN: Decimal = dec!(0.02);
@@ -41,7 +41,7 @@ pub fn read(fact: &CounterFact) -> Vec<Reading> {
     let budget = &fact.budget;
     let limit = budget.limit.decimal();
     let used = fact.counter.posted.decimal();
-    let mut readings = Vec::new();
+    let mut readings: Vec<Reading> = Vec::new();
     for share in &budget.thresholds {
         // A limit of nothing has no share; that it is used shows as an overdraft.
         let (Some(raise), Some(clear)) =
@@ -52,10 +52,18 @@ pub fn read(fact: &CounterFact) -> Vec<Reading> {
         if raise.is_zero() {
             continue;
         }
-        readings.push(Reading { alert: threshold(fact, *share), level: Level::rising(used, raise, clear) });
+        readings.push(Reading::of(threshold(fact, *share), Level::rising(used, raise, clear)));
+    }
+    // Thresholds ascend: of several that were crossed at once the highest says it all.
+    let causes: Vec<Cause> = readings.iter().map(|reading| reading.alert.cause.clone()).collect();
+    let highest = readings.iter().rposition(|reading| reading.level == Level::Firing);
+    if let Some(highest) = highest {
+        for reading in readings.iter_mut().take(highest) {
+            reading.implied_by = causes.get(highest).cloned();
+        }
     }
     let level = if used > limit { Level::Firing } else { Level::Quiet };
-    readings.push(Reading { alert: overdraft(fact), level });
+    readings.push(Reading::of(overdraft(fact), level));
     readings
 }
 
@@ -115,7 +123,7 @@ pub(super) fn about(fact: &CounterFact, kind: AlertKind, part: &str) -> Alert {
             budget: Some(budget.id.clone()),
             key: (!whole).then(|| key.as_str().to_owned()),
             feature: budget.scope.feature.clone(),
-            run: budget.scope.run.clone(),
+            run: budget.scope.run.clone().or_else(|| run_of(budget, key)),
             provider: budget.scope.provider.clone(),
             model: budget.scope.model.clone(),
         },
@@ -125,6 +133,12 @@ pub(super) fn about(fact: &CounterFact, kind: AlertKind, part: &str) -> Alert {
         links: vec![("budget", path)],
         ends_at: if sliding { None } else { period.end },
     }
+}
+
+/// The run that a counter counts, of a budget that counts each apart.
+fn run_of(budget: &Budget, key: &CounterKey) -> Option<RunId> {
+    let (_, run) = key.as_str().split_once('/').filter(|_| budget.each == Some(Each::Run))?;
+    RunId::parse(run).ok()
 }
 
 fn threshold(fact: &CounterFact, share: Decimal) -> Alert {
@@ -249,6 +263,32 @@ pub(crate) mod tests {
             let levels: Vec<Level> = read(&fact("1000", posted)).iter().map(|reading| reading.level).collect();
             assert_eq!(levels, expect, "{posted}");
         }
+    }
+
+    #[test]
+    fn of_thresholds_that_are_crossed_at_once_the_highest_implies_the_others() {
+        for (posted, implied) in
+            [(499, [false, false]), (500, [false, false]), (900, [true, false]), (2_000, [true, false])]
+        {
+            let readings = read(&fact("1000", posted));
+            let highest = readings.get(1).map(|reading| reading.alert.cause.clone());
+            let found: Vec<bool> = readings.iter().take(2).map(|one| one.implied_by.is_some()).collect();
+            assert_eq!(found, implied, "{posted}");
+            assert!(readings.iter().all(|one| one.implied_by.is_none() || one.implied_by == highest));
+        }
+    }
+
+    #[test]
+    fn a_budget_of_each_run_names_the_run() {
+        let mut fact = fact("1000", 500);
+        Arc::make_mut(&mut fact.budget).each = Some(Each::Run);
+        fact.key = CounterKey::stored("acme/r1");
+        let run = |fact: &CounterFact| {
+            read(fact).first().and_then(|one| one.alert.subject.run.as_ref().map(ToString::to_string))
+        };
+        assert_eq!(run(&fact), Some("r1".to_owned()));
+        Arc::make_mut(&mut fact.budget).each = Some(Each::Agent);
+        assert_eq!(run(&fact), None);
     }
 
     #[test]

@@ -14,7 +14,10 @@ pub const DELIVERY_TIME_MAX: TimeDelta = TimeDelta::days(3);
 pub const PAUSE_AFTER_FAILURES_MIN: u32 = 10;
 /// How long an endpoint must have failed before it is paused.
 pub const PAUSE_AFTER_TIME_MIN: TimeDelta = TimeDelta::hours(1);
-/// The status with which an endpoint says that it wants no more: it is paused at once (Standard Webhooks 1.0.0).
+/// How often a paused endpoint is tried with one event, to see whether it takes events again.
+pub const PROBE_INTERVAL: TimeDelta = TimeDelta::hours(6);
+/// The status with which an endpoint says that it wants no more: it is paused at once (Standard Webhooks 1.0.0),
+/// and not tried again by itself.
 pub const GONE: u16 = 410;
 
 /// How long to wait after the `failures`th failed attempt in a row.

@@ -13,6 +13,10 @@ pub enum AlertKind {
     ProjectedExhaustion,
     /// More was used than the limit.
     Overdraft,
+    /// A budget stops calls.
+    Refusing,
+    /// Reservations expired and nobody settled them.
+    ExpiredReservations,
     /// Calls were priced by the fallback, because the book has no price.
     UnpricedModel,
     /// Grams were computed by a fallback, because the book has no factor.
@@ -31,11 +35,13 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Threshold,
         Self::BurnRate,
         Self::ProjectedExhaustion,
         Self::Overdraft,
+        Self::Refusing,
+        Self::ExpiredReservations,
         Self::UnpricedModel,
         Self::UnknownFactor,
         Self::CacheHitDrop,
@@ -53,6 +59,8 @@ impl AlertKind {
             Self::BurnRate => "burn_rate",
             Self::ProjectedExhaustion => "projected_exhaustion",
             Self::Overdraft => "overdraft",
+            Self::Refusing => "refusing",
+            Self::ExpiredReservations => "expired_reservations",
             Self::UnpricedModel => "unpriced_model",
             Self::UnknownFactor => "unknown_factor",
             Self::CacheHitDrop => "cache_hit_drop",
@@ -71,6 +79,8 @@ impl AlertKind {
             Self::BurnRate => "the budget is used as planned again",
             Self::ProjectedExhaustion => "the budget is projected to last",
             Self::Overdraft => "what is used is within the limit again",
+            Self::Refusing => "the budget grants calls again",
+            Self::ExpiredReservations => "no reservation has expired unsettled for an hour",
             Self::UnpricedModel => "the model's calls have a price now",
             Self::UnknownFactor => "the model's calls have their factors now",
             Self::CacheHitDrop => "prompts come from the cache again",

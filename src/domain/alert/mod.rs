@@ -9,6 +9,8 @@
 //! | [`kind`] | the kinds of alerts, and how urgent each is |
 //! | [`book`] | which readings are news: one event for each cause, until it clears; no storms |
 //! | [`counters`] | thresholds crossed and overdrafts, from counters |
+//! | [`refusing`] | a budget that stops calls |
+//! | [`expired`] | reservations that nobody settled |
 //! | [`burn`] | a budget that is used faster than its plan |
 //! | [`outlook`] | a budget that is projected to run out soon |
 //! | [`rates`] | models without a price, calls without a factor |
@@ -24,10 +26,12 @@ pub mod book;
 pub mod burn;
 pub mod counters;
 pub mod delivery;
+pub mod expired;
 pub mod kind;
 pub mod outlook;
 pub mod prompts;
 pub mod rates;
+pub mod refusing;
 pub mod runs;
 
 use std::fmt;
@@ -158,6 +162,16 @@ pub struct Reading {
     pub alert: Alert,
     /// Whether it fires.
     pub level: Level,
+    /// The cause that says all that this one does, and more: where that fires as well, only it is told.
+    pub implied_by: Option<Cause>,
+}
+
+impl Reading {
+    /// A reading that stands for itself.
+    #[must_use]
+    pub const fn of(alert: Alert, level: Level) -> Self {
+        Self { alert, level, implied_by: None }
+    }
 }
 
 /// Whether a cause fires.

@@ -81,7 +81,7 @@ pub fn read(fact: &OutlookFact, now: DateTime<Utc>) -> Reading {
     alert.figures.push(("confidence", Figure::Word(fact.confidence.clone())));
     alert.figures.push(("projected_at", Figure::Instant(fact.made_at)));
     alert.links.insert(0, ("projection", format!("/v1/budgets/{}/projection", budget.id)));
-    Reading { alert, level }
+    Reading::of(alert, level)
 }
 
 #[cfg(test)]

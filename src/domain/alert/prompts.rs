@@ -77,12 +77,12 @@ pub fn read(fact: &PromptFact, now: DateTime<Utc>) -> Vec<Reading> {
     if let Some(change) = change(&shares, NOISE_SHARE) {
         let large = change.before - change.after >= CACHE_DROP_MIN && change.after <= change.before * CACHE_LEFT_MAX;
         let level = level(&change, large, change.latest <= f64::midpoint(change.before, change.after));
-        readings.push(Reading { alert: cache_alert(fact, &change, now), level });
+        readings.push(Reading::of(cache_alert(fact, &change, now), level));
     }
     if let Some(change) = change(&sizes, NOISE_LOG) {
         let large = change.after - change.before >= PREFIX_GROWTH_MIN.ln();
         let level = level(&change, large, change.latest >= f64::midpoint(change.before, change.after));
-        readings.push(Reading { alert: prefix_alert(fact, &change, now), level });
+        readings.push(Reading::of(prefix_alert(fact, &change, now), level));
     }
     readings
 }

@@ -29,11 +29,11 @@ pub struct RatesFact {
 #[must_use]
 pub fn read(fact: &RatesFact) -> Vec<Reading> {
     let level = |flag| if fact.newest.contains(flag) { Level::Firing } else { Level::Quiet };
-    let mut readings = vec![Reading { alert: no_grid(fact), level: level(Flags::GRID_FACTOR_FALLBACK) }];
+    let mut readings = vec![Reading::of(no_grid(fact), level(Flags::GRID_FACTOR_FALLBACK))];
     // The price and the parameters are the model's, wherever it was called.
     if fact.newest_of_model {
-        readings.push(Reading { alert: no_price(fact), level: level(Flags::UNPRICED) });
-        readings.push(Reading { alert: no_parameters(fact), level: level(Flags::MODEL_FACTOR_FALLBACK) });
+        readings.push(Reading::of(no_price(fact), level(Flags::UNPRICED)));
+        readings.push(Reading::of(no_parameters(fact), level(Flags::MODEL_FACTOR_FALLBACK)));
     }
     readings
 }

@@ -259,8 +259,8 @@ pub fn read(fact: &RunFact, now: DateTime<Utc>) -> Vec<Reading> {
         ("calls_line", number(line_long, 0)),
     ];
     vec![
-        Reading { alert: alert(fact, AlertKind::RunVelocity, fast), level: velocity },
-        Reading { alert: alert(fact, AlertKind::LoopSuspicion, looping), level: suspicion },
+        Reading::of(alert(fact, AlertKind::RunVelocity, fast), velocity),
+        Reading::of(alert(fact, AlertKind::LoopSuspicion, looping), suspicion),
     ]
 }
 

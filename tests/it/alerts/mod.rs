@@ -2,6 +2,7 @@
 
 mod others;
 mod receiver;
+mod refusals;
 mod secrets;
 mod stream;
 mod thresholds;

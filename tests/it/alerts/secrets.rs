@@ -102,7 +102,7 @@ async fn a_replica_with_another_key_leaves_events_to_those_that_can_sign_them_an
     put(&service, "pager", &receiver, Some(SECRET)).await;
     spend(&service, "acme", 500).await;
     assert_eq!(evaluate(&service).await, 1);
-    let sent = stranger.app.deliver_events(service.now()).await.unwrap();
+    let sent = stranger.app.deliver_events().await.unwrap();
     assert_eq!((sent.delivered, sent.failed), (0, 0), "it claims nothing, and counts no failure");
     assert_eq!(stranger.app.count_secrets_of_others().await.unwrap(), 1);
     assert_eq!(service.app.count_secrets_of_others().await.unwrap(), 0);
@@ -112,7 +112,7 @@ async fn a_replica_with_another_key_leaves_events_to_those_that_can_sign_them_an
     let told = test(&stranger, "pager").await;
     assert_eq!((&told["delivered"], &told["error"]), (&json!(false), &shown["last_error"]));
     assert_eq!(receiver.taken().len(), 0);
-    let sent = service.app.deliver_events(service.now()).await.unwrap();
+    let sent = service.app.deliver_events().await.unwrap();
     assert_eq!(sent.delivered, 1, "the others were not held up");
     assert!(receiver.taken().remove(0).is_signed_by(SECRET));
     // Who lost the key writes a new secret.

@@ -95,6 +95,13 @@ impl TestService {
     pub(crate) async fn replica(&self) -> Replica {
         Replica::start(&self.db, self.clock.clone(), Arc::clone(&self.key)).await
     }
+
+    /// One more replica on the same database, whose clock is off by so much.
+    pub(crate) async fn replica_off_by(&self, by: TimeDelta) -> Replica {
+        let clock = Clock::manual(self.now());
+        clock.advance(by);
+        Replica::start(&self.db, clock, Arc::clone(&self.key)).await
+    }
 }
 
 impl Replica {
