@@ -147,9 +147,6 @@ pub enum AppError {
     /// No such endpoint.
     #[error("webhook `{0}` is not known")]
     UnknownWebhook(WebhookId),
-    /// The id is that of an endpoint that the caller may not reach.
-    #[error("the id `{0}` is taken: choose another")]
-    WebhookTaken(WebhookId),
     /// The machine gave no random bytes.
     #[error("the machine gave no random bytes")]
     NoRandomness,

@@ -66,6 +66,18 @@ pub enum CourierError {
 }
 
 impl CourierError {
+    /// What a tenant is told: nothing about which addresses there are inside, and what answers there.
+    #[must_use]
+    pub fn for_tenant(&self) -> String {
+        match self {
+            Self::Unresolved(_) | Self::NotPublic(_) | Self::Unreachable(_) => {
+                "cannot be reached at a public address".to_owned()
+            }
+            Self::Tls(_) => "TLS failed: its certificate must prove its name".to_owned(),
+            Self::Address(_) | Self::TimedOut | Self::Redirected(_) | Self::Refused(_) => self.to_string(),
+        }
+    }
+
     /// The status, if there was an answer.
     #[must_use]
     pub const fn status(&self) -> Option<u16> {

@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::StoreError;
-use crate::domain::id::WebhookId;
+use crate::domain::alert::endpoint::WebhookKey;
 use crate::wire::webhook::WebhookSecret;
 
 /// A secret as it was sealed: this room cannot open it.
@@ -36,14 +36,14 @@ pub enum KeptSecret {
     Clear(WebhookSecret),
 }
 
-/// Which of these endpoints have a secret that was sealed by another key than this one. Ask with the ids that a confined read
+/// Which of these endpoints have a secret that was sealed by another key than this one. Ask with the keys that a confined read
 /// has found.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn sealed_by_others(
     connection: &mut PgConnection,
-    ids: &[String],
+    ids: &[&str],
     key: &str,
 ) -> Result<Vec<String>, StoreError> {
     Ok(sqlx::query_scalar("select id from webhooks where id = any($1) and sealed_by <> $2 order by id")
@@ -85,17 +85,14 @@ const SEALED_AT_ONCE: i64 = 100;
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
-pub async fn lock_clear_secrets(connection: &mut PgConnection) -> Result<Vec<(WebhookId, WebhookSecret)>, StoreError> {
+pub async fn lock_clear_secrets(connection: &mut PgConnection) -> Result<Vec<(WebhookKey, WebhookSecret)>, StoreError> {
     let rows = sqlx::query(
         "select id, secret from webhooks where secret is not null order by id limit $1 for update skip locked",
     )
     .bind(SEALED_AT_ONCE)
     .fetch_all(connection)
     .await?;
-    let secret = |row: &PgRow| {
-        let id = WebhookId::parse(row.try_get("id")?).map_err(StoreError::name("webhook"))?;
-        Ok((id, clear_secret(row.try_get("secret")?)?))
-    };
+    let secret = |row: &PgRow| Ok((WebhookKey::stored(row.try_get("id")?), clear_secret(row.try_get("secret")?)?));
     rows.iter().map(secret).collect()
 }
 
@@ -103,7 +100,7 @@ pub async fn lock_clear_secrets(connection: &mut PgConnection) -> Result<Vec<(We
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn seal(connection: &mut PgConnection, id: &WebhookId, secret: &SealedSecret) -> Result<(), StoreError> {
+pub async fn seal(connection: &mut PgConnection, id: &WebhookKey, secret: &SealedSecret) -> Result<(), StoreError> {
     sqlx::query("update webhooks set secret = null, sealed_secret = $2, sealed_by = $3 where id = $1")
         .bind(id.as_str())
         .bind(&secret.bytes)

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::StoreError;
 use super::webhook_secrets::{KeptSecret, SealedSecret, kept_secret};
 use crate::domain::alert::delivery::{GONE, Health, PROBE_INTERVAL};
+use crate::domain::alert::endpoint::WebhookKey;
 use crate::domain::alert::kind::AlertKind;
 use crate::domain::id::{TenantId, WebhookId};
 use crate::wire::alert::{AlertKindName, EventBody};
@@ -18,8 +19,26 @@ use crate::wire::page::Page;
 use crate::wire::webhook::{WebhookBody, WebhookPutBody, WebhookState};
 
 /// What a confined read may see of an endpoint: everything but its secret.
-const WEBHOOK: &str = "id, tenant, url, kinds, enabled, created_at, changed_at, paused_at, failures, failing_since, \
-     last_delivered_at, last_failed_at, last_status, last_error, given_up";
+const WEBHOOK: &str = "id as key, coalesce(name, id) as id, tenant, url, kinds, enabled, created_at, changed_at, version, paused_at, \
+     failures, failing_since, last_delivered_at, last_failed_at, last_status, last_error, given_up";
+
+/// The endpoint of an id in the space of a tenant, or of the platform: it has an index.
+const NAMED: &str = "coalesce(tenant, '') = $1 and coalesce(name, id) = $2";
+
+/// An endpoint, with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What it is known by here.
+    pub key: WebhookKey,
+    /// Counts replacements, from 1.
+    pub version: i32,
+    /// The endpoint.
+    pub webhook: WebhookBody,
+}
+
+fn found(row: &PgRow) -> Result<Found, StoreError> {
+    Ok(Found { key: WebhookKey::stored(row.try_get("key")?), version: row.try_get("version")?, webhook: webhook(row)? })
+}
 
 fn webhook(row: &PgRow) -> Result<WebhookBody, StoreError> {
     let kinds: Vec<String> = row.try_get("kinds")?;
@@ -55,90 +74,156 @@ fn webhook(row: &PgRow) -> Result<WebhookBody, StoreError> {
     })
 }
 
-/// The tenant of an endpoint: none if there is no such endpoint.
+/// The tenants that have an endpoint of this id; none stands for the platform.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn tenants_of(connection: &mut PgConnection, id: &WebhookId) -> Result<Vec<Option<TenantId>>, StoreError> {
+    let tenants: Vec<Option<String>> =
+        sqlx::query_scalar("select tenant from webhooks where coalesce(name, id) = $1 order by tenant")
+            .bind(id.as_str())
+            .fetch_all(connection)
+            .await?;
+    let parse = |tenant: String| TenantId::parse(&tenant).map_err(StoreError::name("tenant"));
+    tenants.into_iter().map(|tenant| tenant.map(parse).transpose()).collect()
+}
+
+/// The endpoint of an id in the space of a tenant, or of the platform.
 ///
 /// # Errors
 /// When the database does not answer, or the row cannot be read.
-pub async fn tenant_of(connection: &mut PgConnection, id: &WebhookId) -> Result<Option<Option<TenantId>>, StoreError> {
-    let found: Option<Option<String>> = sqlx::query_scalar("select tenant from webhooks where id = $1")
+pub async fn get(
+    connection: &mut PgConnection,
+    tenant: Option<&TenantId>,
+    id: &WebhookId,
+) -> Result<Option<Found>, StoreError> {
+    named(connection, tenant, id, "").await
+}
+
+/// The same, locked until the transaction ends.
+///
+/// # Errors
+/// When the database does not answer, or the row cannot be read.
+pub async fn lock(
+    connection: &mut PgConnection,
+    tenant: Option<&TenantId>,
+    id: &WebhookId,
+) -> Result<Option<Found>, StoreError> {
+    named(connection, tenant, id, " for update").await
+}
+
+async fn named(
+    connection: &mut PgConnection,
+    tenant: Option<&TenantId>,
+    id: &WebhookId,
+    locked: &str,
+) -> Result<Option<Found>, StoreError> {
+    let sql = format!("select {WEBHOOK} from webhooks where {NAMED}{locked}");
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(tenant.map_or("", TenantId::as_str))
         .bind(id.as_str())
         .fetch_optional(connection)
         .await?;
-    let parse = |tenant: String| TenantId::parse(&tenant).map_err(StoreError::name("tenant"));
-    found.map(|tenant| tenant.map(parse).transpose()).transpose()
+    row.as_ref().map(found).transpose()
 }
 
-/// Creates or replaces an endpoint.
-///
-/// The secret is kept where none is given for one that exists; what it had been paused for
-/// is forgotten, because it may be another place now. An endpoint that changed its tenant or was disabled is owed nothing.
+/// How many endpoints a tenant has, or the platform.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn put(
+pub async fn count_of(connection: &mut PgConnection, tenant: Option<&TenantId>) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("select count(*) from webhooks where coalesce(tenant, '') = $1")
+        .bind(tenant.map_or("", TenantId::as_str))
+        .fetch_one(connection)
+        .await?)
+}
+
+fn kinds(body: &WebhookPutBody) -> Vec<&'static str> {
+    body.kinds.iter().map(|kind| AlertKind::from(*kind).name()).collect()
+}
+
+/// Creates an endpoint. None where its key, or its id in the tenant's space, is taken.
+///
+/// # Errors
+/// When the database does not answer, or the row cannot be read.
+pub async fn insert(
     connection: &mut PgConnection,
-    id: &WebhookId,
-    tenant: Option<&TenantId>,
+    (key, tenant, id): (&WebhookKey, Option<&TenantId>, &WebhookId),
     body: &WebhookPutBody,
     secret: &SealedSecret,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let kinds: Vec<&str> = body.kinds.iter().map(|kind| AlertKind::from(*kind).name()).collect();
-    sqlx::query(
-        "delete from deliveries
-        where webhook = $1 and exists (
-            select from webhooks where id = $1 and (not $3 or tenant is distinct from $2)
-        )",
-    )
-    .bind(id.as_str())
-    .bind(tenant.map(TenantId::as_str))
-    .bind(body.enabled)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "insert into webhooks (id, tenant, url, kinds, enabled, sealed_secret, sealed_by, created_at, changed_at)
-        values ($1, $2, $3, $4, $5, $6, $9, $7, $7)
-        on conflict (id) do update
+) -> Result<Option<Found>, StoreError> {
+    let sql = format!(
+        "insert into webhooks (id, name, tenant, url, kinds, enabled, sealed_secret, sealed_by, created_at, changed_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+        on conflict do nothing
+        returning {WEBHOOK}"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(key.as_str())
+        .bind(id.as_str())
+        .bind(tenant.map(TenantId::as_str))
+        .bind(&body.url)
+        .bind(kinds(body))
+        .bind(body.enabled)
+        .bind(&secret.bytes)
+        .bind(&secret.by)
+        .bind(now)
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(found).transpose()
+}
+
+/// Replaces an endpoint that is locked.
+///
+/// Without a secret it keeps its own. What it had been paused for is forgotten, because it may be another place now. One that is
+/// disabled is owed nothing.
+///
+/// # Errors
+/// When the database does not answer, or the row cannot be read.
+pub async fn replace(
+    connection: &mut PgConnection,
+    key: &WebhookKey,
+    body: &WebhookPutBody,
+    secret: Option<&SealedSecret>,
+    now: DateTime<Utc>,
+) -> Result<Found, StoreError> {
+    if !body.enabled {
+        sqlx::query("delete from deliveries where webhook = $1").bind(key.as_str()).execute(&mut *connection).await?;
+    }
+    let sql = format!(
+        "update webhooks
         set
-            tenant = excluded.tenant,
-            url = excluded.url,
-            kinds = excluded.kinds,
-            enabled = excluded.enabled,
-            secret = case when $8 then null else webhooks.secret end,
-            sealed_secret = case when $8 then excluded.sealed_secret else webhooks.sealed_secret end,
-            sealed_by = case when $8 then excluded.sealed_by else webhooks.sealed_by end,
-            changed_at = excluded.changed_at,
+            url = $2,
+            kinds = $3,
+            enabled = $4,
+            secret = case when $5::bytea is null then secret end,
+            sealed_secret = coalesce($5, sealed_secret),
+            sealed_by = coalesce($6, sealed_by),
+            changed_at = $7,
+            version = version + 1,
             paused_at = null,
             probed_at = null,
             failures = 0,
             failing_since = null,
-            last_error = null",
-    )
-    .bind(id.as_str())
-    .bind(tenant.map(TenantId::as_str))
-    .bind(&body.url)
-    .bind(kinds)
-    .bind(body.enabled)
-    .bind(&secret.bytes)
-    .bind(now)
-    .bind(body.secret.is_some())
-    .bind(&secret.by)
-    .execute(connection)
-    .await?;
-    Ok(())
+            last_error = null
+        where id = $1
+        returning {WEBHOOK}"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(key.as_str())
+        .bind(&body.url)
+        .bind(kinds(body))
+        .bind(body.enabled)
+        .bind(secret.map(|secret| &secret.bytes))
+        .bind(secret.map(|secret| &secret.by))
+        .bind(now)
+        .fetch_one(connection)
+        .await?;
+    found(&row)
 }
 
-/// One endpoint, if the connection may see it.
-///
-/// # Errors
-/// When the database does not answer, or the row cannot be read.
-pub async fn get(connection: &mut PgConnection, id: &WebhookId) -> Result<Option<WebhookBody>, StoreError> {
-    let sql = format!("select {WEBHOOK} from webhooks where id = $1");
-    let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(connection).await?;
-    row.as_ref().map(webhook).transpose()
-}
-
-/// A page of endpoints, by id.
+/// A page of endpoints, by key.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
@@ -146,11 +231,11 @@ pub async fn list(
     connection: &mut PgConnection,
     tenant: Option<&TenantId>,
     page: &Page,
-) -> Result<Vec<WebhookBody>, StoreError> {
+) -> Result<Vec<Found>, StoreError> {
     let sql = format!(
         "select {WEBHOOK} from webhooks
-        where ($1::text is null or tenant = $1) and ($2::text is null or id > $2)
-        order by id limit $3"
+        where ($1::text is null or tenant = $1) and ($2::text is null or webhooks.id > $2)
+        order by webhooks.id limit $3"
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(tenant.map(TenantId::as_str))
@@ -158,20 +243,20 @@ pub async fn list(
         .bind(page.fetch())
         .fetch_all(connection)
         .await?;
-    rows.iter().map(webhook).collect()
+    rows.iter().map(found).collect()
 }
 
 /// How many events wait for each of these endpoints, in their order. The outbox has no rights for confined reads: ask with
-/// the ids such a read has found.
+/// the keys such a read has found.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn waiting(connection: &mut PgConnection, ids: &[String]) -> Result<Vec<u64>, StoreError> {
+pub async fn waiting(connection: &mut PgConnection, keys: &[&str]) -> Result<Vec<u64>, StoreError> {
     let counts: Vec<i64> = sqlx::query_scalar(
         "select (select count(*) from deliveries where webhook = wanted.id)
         from unnest($1::text[]) with ordinality as wanted (id, at) order by at",
     )
-    .bind(ids)
+    .bind(keys)
     .fetch_all(connection)
     .await?;
     Ok(counts.into_iter().map(|count| u64::try_from(count).unwrap_or(0)).collect())
@@ -184,18 +269,21 @@ pub struct Target {
     pub url: String,
     /// By which key.
     pub secret: KeptSecret,
+    /// Whether it is a tenant's: then what is said of it gives no address away.
+    pub is_tenants: bool,
 }
 
 fn target(row: &PgRow) -> Result<Target, StoreError> {
-    Ok(Target { url: row.try_get("url")?, secret: kept_secret(row)? })
+    let tenant: Option<&str> = row.try_get("tenant")?;
+    Ok(Target { url: row.try_get("url")?, secret: kept_secret(row)?, is_tenants: tenant.is_some() })
 }
 
 /// Where and by which key an endpoint is sent to.
 ///
 /// # Errors
 /// When the database does not answer, or the row cannot be read.
-pub async fn target_of(connection: &mut PgConnection, id: &WebhookId) -> Result<Option<Target>, StoreError> {
-    let row = sqlx::query("select url, secret, sealed_by, sealed_secret from webhooks where id = $1")
+pub async fn target_of(connection: &mut PgConnection, id: &WebhookKey) -> Result<Option<Target>, StoreError> {
+    let row = sqlx::query("select url, tenant, secret, sealed_by, sealed_secret from webhooks where id = $1")
         .bind(id.as_str())
         .fetch_optional(connection)
         .await?;
@@ -206,7 +294,7 @@ pub async fn target_of(connection: &mut PgConnection, id: &WebhookId) -> Result<
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn delete(connection: &mut PgConnection, id: &WebhookId) -> Result<(), StoreError> {
+pub async fn delete(connection: &mut PgConnection, id: &WebhookKey) -> Result<(), StoreError> {
     sqlx::query("delete from deliveries where webhook = $1").bind(id.as_str()).execute(&mut *connection).await?;
     sqlx::query("delete from webhooks where id = $1").bind(id.as_str()).execute(connection).await?;
     Ok(())
@@ -216,7 +304,7 @@ pub async fn delete(connection: &mut PgConnection, id: &WebhookId) -> Result<(),
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn resume(connection: &mut PgConnection, id: &WebhookId, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn resume(connection: &mut PgConnection, id: &WebhookKey, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query(
         "update webhooks set paused_at = null, probed_at = null, failures = 0, failing_since = null where id = $1",
     )
@@ -235,7 +323,7 @@ pub async fn resume(connection: &mut PgConnection, id: &WebhookId, now: DateTime
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
     /// The endpoint.
-    pub webhook: WebhookId,
+    pub webhook: WebhookKey,
     /// Where and by which key.
     pub target: Target,
     /// The place of the event.
@@ -329,7 +417,7 @@ pub async fn claim(
             update webhooks set probed_at = $1 from claimed where webhooks.id = claimed.webhook and claimed.is_probe
         )
         select claimed.webhook, claimed.place, claimed.attempts, claimed.tried_since, claimed.is_probe, event.doc,
-            webhook.url, webhook.secret, webhook.sealed_by, webhook.sealed_secret, webhook.failures, webhook.failing_since
+            webhook.url, webhook.tenant, webhook.secret, webhook.sealed_by, webhook.sealed_secret, webhook.failures, webhook.failing_since
         from claimed
         join events as event on event.place = claimed.place
         join webhooks as webhook on webhook.id = claimed.webhook
@@ -352,7 +440,7 @@ fn claimed(row: &PgRow) -> Result<Claimed, StoreError> {
     let attempts: i32 = row.try_get("attempts")?;
     let failures: i32 = row.try_get("failures")?;
     Ok(Claimed {
-        webhook: WebhookId::parse(row.try_get("webhook")?).map_err(StoreError::name("webhook"))?,
+        webhook: WebhookKey::stored(row.try_get("webhook")?),
         target: target(row)?,
         place: row.try_get("place")?,
         event: super::alerts::doc(row)?,

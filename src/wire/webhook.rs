@@ -128,7 +128,7 @@ pub struct WebhookBody {
     /// Its id.
     #[schema(example = "pager")]
     pub id: String,
-    /// Where events are sent.
+    /// Where events are sent. Whoever may not write it sees the host alone: `https://hooks.example.com/…`.
     pub url: String,
     /// Whose events; null for those of all tenants and of the platform.
     pub tenant: Option<String>,
@@ -158,6 +158,25 @@ pub struct WebhookBody {
     pub waiting: u64,
     /// Events that were given up, because it did not take them in their time.
     pub given_up: u64,
+}
+
+impl WebhookBody {
+    /// As it is shown to whoever may look at it and not write it: the path of a URL may be a credential.
+    #[must_use]
+    pub fn for_reader(mut self) -> Self {
+        self.url = masked(&self.url);
+        self
+    }
+}
+
+/// A URL without its path and query, if they say anything.
+fn masked(url: &str) -> String {
+    let host = url.find("://").and_then(|at| at.checked_add(3)).unwrap_or(0);
+    let end = url.get(host..).and_then(|rest| rest.find(['/', '?', '#'])).and_then(|at| at.checked_add(host));
+    match end.and_then(|end| url.split_at_checked(end)) {
+        Some((_, "" | "/")) | None => url.to_owned(),
+        Some((place, _)) => format!("{place}/…"),
+    }
 }
 
 /// An endpoint that was written.
@@ -192,6 +211,15 @@ pub struct WebhooksPage {
     pub next_cursor: Option<String>,
 }
 
+/// Whose endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WebhookQuery {
+    /// The tenant whose webhook it is, where several have one of this id. Without it, the platform's own or the only one.
+    pub tenant: Option<String>,
+}
+
 /// Which endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -218,6 +246,19 @@ mod tests {
         let body: WebhookPutBody = serde_json::from_str(&body).unwrap();
         for printed in [format!("{secret:?}"), format!("{body:?}")] {
             assert!(!printed.contains("MfKQ") && !printed.contains("k3y"), "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_reader_sees_the_host_of_a_url_and_not_its_path() {
+        for (url, shown) in [
+            ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com/…"),
+            ("https://hooks.example.com:8443/?token=secret", "https://hooks.example.com:8443/…"),
+            ("http://hooks.example.com?token=secret", "http://hooks.example.com/…"),
+            ("https://hooks.example.com/", "https://hooks.example.com/"),
+            ("https://hooks.example.com", "https://hooks.example.com"),
+        ] {
+            assert_eq!(masked(url), shown);
         }
     }
 

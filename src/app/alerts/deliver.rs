@@ -11,8 +11,8 @@ use crate::auth::seal::SealError;
 use crate::courier::sign::signature;
 use crate::courier::{Address, CourierError, Letter};
 use crate::domain::alert::delivery::{DELIVERY_TIME_MAX, retry_wait};
+use crate::domain::alert::endpoint::WebhookKey;
 use crate::domain::alert::kind::AlertKind;
-use crate::domain::id::WebhookId;
 use crate::store::webhooks::{self as sql, Claimed, Failed, Shares, Target};
 use crate::wire::alert::{EventBody, MessageBody};
 
@@ -97,7 +97,7 @@ impl App {
     /// Signs an event and sends it.
     pub(super) async fn send_event(
         &self,
-        webhook: &WebhookId,
+        webhook: &WebhookKey,
         target: &Target,
         event: &EventBody,
         kind: String,
@@ -126,6 +126,14 @@ pub(super) enum NotSent {
 }
 
 impl NotSent {
+    /// What a tenant is told of it.
+    pub(super) fn for_tenant(&self) -> String {
+        match self {
+            Self::Courier(error) => error.for_tenant(),
+            Self::Secret(_) => self.to_string(),
+        }
+    }
+
     /// The status, if there was an answer.
     pub(super) const fn status(&self) -> Option<u16> {
         match self {
@@ -149,5 +157,6 @@ fn failed(claimed: &Claimed, error: &NotSent, now: DateTime<Utc>) -> Failed {
     let wait = retry_wait(claimed.attempts, seed.0 ^ seed.1);
     // A paused endpoint keeps what waits for it: it takes a probe some day, or somebody resumes or removes it.
     let next_attempt_at = if late && !pause { None } else { now.checked_add_signed(wait) };
-    Failed { status: error.status(), error: error.to_string(), next_attempt_at, pause }
+    let text = if claimed.target.is_tenants { error.for_tenant() } else { error.to_string() };
+    Failed { status: error.status(), error: text, next_attempt_at, pause }
 }

@@ -3,7 +3,7 @@
 use super::super::{App, AppError};
 use crate::auth::SealKey;
 use crate::auth::seal::{SealError, Sealed};
-use crate::domain::id::WebhookId;
+use crate::domain::alert::endpoint::WebhookKey;
 use crate::store::webhook_secrets::{self as sql, KeptSecret, SealedSecret};
 use crate::wire::webhook::WebhookSecret;
 
@@ -11,7 +11,7 @@ use crate::wire::webhook::WebhookSecret;
 ///
 /// # Errors
 /// [`AppError::NoRandomness`].
-pub(super) fn sealed(key: &SealKey, webhook: &WebhookId, secret: &WebhookSecret) -> Result<SealedSecret, AppError> {
+pub(super) fn sealed(key: &SealKey, webhook: &WebhookKey, secret: &WebhookSecret) -> Result<SealedSecret, AppError> {
     let sealed = key.seal(webhook.as_str(), secret.bytes());
     let Sealed { by, bytes } = sealed.map_err(|_| AppError::NoRandomness)?;
     Ok(SealedSecret { by, bytes })
@@ -21,7 +21,7 @@ pub(super) fn sealed(key: &SealKey, webhook: &WebhookId, secret: &WebhookSecret)
 ///
 /// # Errors
 /// When it cannot be opened.
-pub(super) fn opened(key: &SealKey, webhook: &WebhookId, kept: &KeptSecret) -> Result<WebhookSecret, SealError> {
+pub(super) fn opened(key: &SealKey, webhook: &WebhookKey, kept: &KeptSecret) -> Result<WebhookSecret, SealError> {
     match kept {
         KeptSecret::Clear(secret) => Ok(secret.clone()),
         KeptSecret::Sealed(SealedSecret { by, bytes }) => {

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::super::{App, AppError};
 use super::secrets::sealed;
 use crate::auth::seal::SealError;
 use crate::courier::Address;
+use crate::domain::alert::endpoint::WebhookKey;
 use crate::domain::id::{TenantId, WebhookId};
 use crate::store::webhook_secrets::sealed_by_others;
-use crate::store::webhooks as sql;
+use crate::store::webhooks::{self as sql, Found};
 use crate::wire::FieldError;
 use crate::wire::alert::{AlertKindName, EventBody, EventStatus, SeverityName};
 use crate::wire::page::Page;
@@ -19,6 +21,8 @@ use crate::wire::webhook::{
     WEBHOOK_URL_LENGTH_MAX, WebhookBody, WebhookPutBody, WebhookSecret, WebhookTestBody, WrittenWebhookBody,
 };
 
+/// Most endpoints of one tenant; of the platform as many.
+pub const WEBHOOKS_MAX: i64 = 50;
 /// Bytes of a secret that the service makes.
 const SECRET_BYTES: usize = 32;
 
@@ -29,18 +33,16 @@ fn fresh_secret() -> Result<WebhookSecret, AppError> {
 }
 
 impl App {
-    /// Creates or replaces an endpoint of a tenant, or of the platform. A caller that is confined to a tenant replaces that
-    /// tenant's own only.
+    /// Creates or replaces an endpoint in the space of a tenant, or of the platform. Nothing outside of that space is looked at,
+    /// changed or shown; what is answered is what was written.
     ///
     /// # Errors
-    /// Names the field that is wrong; [`AppError::WebhookTaken`] when the id is that of an endpoint out of the caller's
-    /// reach.
+    /// Names the field that is wrong, or says that the space is full.
     pub async fn put_webhook(
         &self,
         id: &WebhookId,
         tenant: Option<&TenantId>,
         body: &WebhookPutBody,
-        confined: Option<&TenantId>,
     ) -> Result<WrittenWebhookBody, AppError> {
         if body.url.len() > WEBHOOK_URL_LENGTH_MAX {
             return Err(FieldError::new("url", format!("may have at most {WEBHOOK_URL_LENGTH_MAX} bytes")).into());
@@ -50,40 +52,73 @@ impl App {
             self.know_tenant(tenant).await?;
         }
         let given = body.secret.as_deref().map(WebhookSecret::parse).transpose()?;
+        let now = self.clock.now();
         let mut transaction = self.pool.begin().await?;
-        let known = sql::tenant_of(&mut transaction, id).await?;
-        if let (Some(own), Some(taken)) = (confined, &known)
-            && taken.as_ref() != Some(own)
-        {
-            return Err(AppError::WebhookTaken(id.clone()));
+        // Whoever creates it in between is found in the second round.
+        for _ in 0..2 {
+            if let Some(known) = sql::lock(&mut transaction, tenant, id).await? {
+                let secret = given.as_ref().map(|secret| sealed(&self.seals, &known.key, secret)).transpose()?;
+                let written = sql::replace(&mut transaction, &known.key, body, secret.as_ref(), now).await?;
+                let webhook = self.with_waiting(&mut transaction, vec![written]).await?.pop();
+                transaction.commit().await?;
+                let webhook = webhook.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
+                return Ok(WrittenWebhookBody { webhook, secret: None });
+            }
+            if sql::count_of(&mut transaction, tenant).await? >= WEBHOOKS_MAX {
+                let detail = format!("is one too many: there may be {WEBHOOKS_MAX} webhooks, remove one first");
+                return Err(FieldError::new("id", detail).into());
+            }
+            let made = if given.is_none() { Some(fresh_secret()?) } else { None };
+            let Some(secret) = given.as_ref().or(made.as_ref()) else { return Err(AppError::NoRandomness) };
+            for key in WebhookKey::candidates(tenant, id) {
+                let sealed = sealed(&self.seals, &key, secret)?;
+                if let Some(written) = sql::insert(&mut transaction, (&key, tenant, id), body, &sealed, now).await? {
+                    transaction.commit().await?;
+                    let secret = made.map(|secret| secret.reveal());
+                    return Ok(WrittenWebhookBody { webhook: written.webhook, secret });
+                }
+            }
         }
-        let made = if given.is_none() && known.is_none() { Some(fresh_secret()?) } else { None };
-        let secret = match given.or_else(|| made.clone()) {
-            Some(secret) => secret,
-            // One that exists keeps its own; this one is not written.
-            None => fresh_secret()?,
-        };
-        let sealed = sealed(&self.seals, id, &secret)?;
-        sql::put(&mut transaction, id, tenant, body, &sealed, self.clock.now()).await?;
-        transaction.commit().await?;
-        let webhook = self.webhook(id, None).await?;
-        Ok(WrittenWebhookBody { webhook, secret: made.map(|secret| secret.reveal()) })
+        Err(AppError::Busy("the webhook is being written by somebody else: try again"))
     }
 
-    /// One endpoint.
+    /// The space in which an id is looked up: that of the tenant that is named, or else of whoever has it. One of the platform
+    /// goes before those of tenants.
+    async fn space(
+        &self,
+        connection: &mut PgConnection,
+        id: &WebhookId,
+        named: Option<&TenantId>,
+    ) -> Result<Option<TenantId>, AppError> {
+        if let Some(tenant) = named {
+            return Ok(Some(tenant.clone()));
+        }
+        let tenants = sql::tenants_of(connection, id).await?;
+        match tenants.as_slice() {
+            [] => Err(AppError::UnknownWebhook(id.clone())),
+            [one] => Ok(one.clone()),
+            several if several.contains(&None) => Ok(None),
+            _ => Err(FieldError::new("tenant", format!("is required: several tenants have a webhook `{id}`")).into()),
+        }
+    }
+
+    /// One endpoint, of the tenant that is named. Without one, of the platform or of the only tenant that has it.
     ///
     /// # Errors
     /// [`AppError::UnknownWebhook`] when there is none that the caller may see.
-    pub async fn webhook(&self, id: &WebhookId, confined: Option<&TenantId>) -> Result<WebhookBody, AppError> {
-        let mut read = self.begin_read(confined).await?;
-        let found = sql::get(&mut read, id).await?;
+    pub async fn webhook(&self, id: &WebhookId, tenant: Option<&TenantId>) -> Result<WebhookBody, AppError> {
+        let mut connection = self.pool.acquire().await?;
+        let space = self.space(&mut connection, id, tenant).await?;
+        drop(connection);
+        let mut read = self.begin_read(space.as_ref()).await?;
+        let found = sql::get(&mut read, space.as_ref(), id).await?;
         read.commit().await?;
-        let found = found.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
-        let mut found = self.with_waiting(vec![found]).await?;
-        found.pop().ok_or_else(|| AppError::UnknownWebhook(id.clone()))
+        let mut connection = self.pool.acquire().await?;
+        let shown = self.with_waiting(&mut connection, found.into_iter().collect()).await?;
+        shown.into_iter().next().ok_or_else(|| AppError::UnknownWebhook(id.clone()))
     }
 
-    /// A page of endpoints, by id.
+    /// A page of endpoints, those of the platform first, by tenant and id.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -96,57 +131,79 @@ impl App {
         let mut read = self.begin_read(confined).await?;
         let found = sql::list(&mut read, only, page).await?;
         read.commit().await?;
-        let (found, next_cursor) = page.cut(found, |webhook| webhook.id.clone());
-        Ok((self.with_waiting(found).await?, next_cursor))
+        let (found, next_cursor) = page.cut(found, |found| found.key.as_str().to_owned());
+        let mut connection = self.pool.acquire().await?;
+        Ok((self.with_waiting(&mut connection, found).await?, next_cursor))
     }
 
-    async fn with_waiting(&self, mut found: Vec<WebhookBody>) -> Result<Vec<WebhookBody>, AppError> {
-        let ids: Vec<String> = found.iter().map(|webhook| webhook.id.clone()).collect();
-        let mut connection = self.pool.acquire().await?;
-        let counts = sql::waiting(&mut connection, &ids).await?;
-        let of_others = sealed_by_others(&mut connection, &ids, self.seals.id()).await?;
-        for (webhook, count) in found.iter_mut().zip(counts) {
+    async fn with_waiting(
+        &self,
+        connection: &mut PgConnection,
+        found: Vec<Found>,
+    ) -> Result<Vec<WebhookBody>, AppError> {
+        let keys: Vec<&str> = found.iter().map(|found| found.key.as_str()).collect();
+        let counts = sql::waiting(&mut *connection, &keys).await?;
+        let of_others = sealed_by_others(connection, &keys, self.seals.id()).await?;
+        let shown = found.iter().zip(counts).map(|(found, count)| {
+            let mut webhook = found.webhook.clone();
             webhook.waiting = count;
-            if of_others.contains(&webhook.id) {
+            if of_others.iter().any(|key| key == found.key.as_str()) {
                 webhook.last_error = Some(SealError::OtherKey.to_string());
             }
-        }
-        Ok(found)
+            webhook
+        });
+        Ok(shown.collect())
     }
 
     /// Removes an endpoint and what waits for it; answers what it was.
     ///
     /// # Errors
     /// [`AppError::UnknownWebhook`] when there is none that the caller may see.
-    pub async fn delete_webhook(&self, id: &WebhookId, confined: Option<&TenantId>) -> Result<WebhookBody, AppError> {
-        let was = self.webhook(id, confined).await?;
+    pub async fn delete_webhook(&self, id: &WebhookId, tenant: Option<&TenantId>) -> Result<WebhookBody, AppError> {
         let mut transaction = self.pool.begin().await?;
-        sql::delete(&mut transaction, id).await?;
+        let space = self.space(&mut transaction, id, tenant).await?;
+        let found = sql::lock(&mut transaction, space.as_ref(), id).await?;
+        let found = found.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
+        let key = found.key.clone();
+        let was = self.with_waiting(&mut transaction, vec![found]).await?.pop();
+        sql::delete(&mut transaction, &key).await?;
         transaction.commit().await?;
-        Ok(was)
+        was.ok_or_else(|| AppError::UnknownWebhook(id.clone()))
     }
 
     /// Sends to a paused endpoint again.
     ///
     /// # Errors
     /// [`AppError::UnknownWebhook`] when there is none that the caller may see.
-    pub async fn resume_webhook(&self, id: &WebhookId, confined: Option<&TenantId>) -> Result<WebhookBody, AppError> {
-        self.webhook(id, confined).await?;
+    pub async fn resume_webhook(&self, id: &WebhookId, tenant: Option<&TenantId>) -> Result<WebhookBody, AppError> {
         let mut transaction = self.pool.begin().await?;
-        sql::resume(&mut transaction, id, self.clock.now()).await?;
+        let space = self.space(&mut transaction, id, tenant).await?;
+        let found = sql::lock(&mut transaction, space.as_ref(), id).await?;
+        let found = found.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
+        sql::resume(&mut transaction, &found.key, self.clock.now()).await?;
+        let resumed = sql::get(&mut transaction, space.as_ref(), id).await?;
+        let shown = self.with_waiting(&mut transaction, resumed.into_iter().collect()).await?.pop();
         transaction.commit().await?;
         self.events.wake();
-        self.webhook(id, confined).await
+        shown.ok_or_else(|| AppError::UnknownWebhook(id.clone()))
     }
 
-    /// Sends a message of type `test.raised` at once, past the outbox, and says what came of it. It changes nothing.
+    /// Sends a message of type `test.raised` at once, past the outbox, and says what came of it. It changes nothing. A caller
+    /// that is confined to a tenant learns nothing about addresses inside.
     ///
     /// # Errors
     /// [`AppError::UnknownWebhook`] when there is none that the caller may see.
-    pub async fn test_webhook(&self, id: &WebhookId, confined: Option<&TenantId>) -> Result<WebhookTestBody, AppError> {
-        let webhook = self.webhook(id, confined).await?;
+    pub async fn test_webhook(
+        &self,
+        id: &WebhookId,
+        tenant: Option<&TenantId>,
+        is_confined: bool,
+    ) -> Result<WebhookTestBody, AppError> {
         let mut connection = self.pool.acquire().await?;
-        let target = sql::target_of(&mut connection, id).await?;
+        let space = self.space(&mut connection, id, tenant).await?;
+        let found = sql::get(&mut connection, space.as_ref(), id).await?;
+        let found = found.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
+        let target = sql::target_of(&mut connection, &found.key).await?;
         drop(connection);
         let target = target.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
         let now = self.clock.now();
@@ -156,7 +213,7 @@ impl App {
             status: EventStatus::Raised,
             severity: SeverityName::Info,
             occurred_at: now,
-            tenant: webhook.tenant,
+            tenant: found.webhook.tenant,
             budget: None,
             key: None,
             feature: None,
@@ -171,9 +228,12 @@ impl App {
             raised_by: None,
             raised_at: now,
         };
-        Ok(match self.send_event(id, &target, &event, "test.raised".to_owned(), now).await {
+        Ok(match self.send_event(&found.key, &target, &event, "test.raised".to_owned(), now).await {
             Ok(status) => WebhookTestBody { delivered: true, status: Some(status), error: None },
-            Err(error) => WebhookTestBody { delivered: false, status: error.status(), error: Some(error.to_string()) },
+            Err(error) => {
+                let text = if is_confined { error.for_tenant() } else { error.to_string() };
+                WebhookTestBody { delivered: false, status: error.status(), error: Some(text) }
+            }
         })
     }
 }

@@ -16,6 +16,7 @@
 //! | [`rates`] | models without a price, calls without a factor |
 //! | [`prompts`] | prompts that cost more than they did: the cache, the prefix |
 //! | [`runs`] | runs that run away: velocity, suspicion of a loop |
+//! | [`endpoint`] | what an endpoint is known by |
 //! | [`delivery`] | when an event is tried again, and when an endpoint is paused |
 //! | [`address`] | which addresses an event may be sent to |
 //!
@@ -26,6 +27,7 @@ pub mod book;
 pub mod burn;
 pub mod counters;
 pub mod delivery;
+pub mod endpoint;
 pub mod expired;
 pub mod kind;
 pub mod outlook;

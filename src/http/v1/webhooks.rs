@@ -9,11 +9,11 @@ use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
-use crate::domain::access::{Action as Access, confine};
+use crate::domain::access::{Action as Access, Caller, confine};
 use crate::domain::id::{TenantId, WebhookId};
 use crate::wire::page::Page;
 use crate::wire::webhook::{
-    WebhookBody, WebhookPutBody, WebhookTestBody, WebhooksPage, WebhooksQuery, WrittenWebhookBody,
+    WebhookBody, WebhookPutBody, WebhookQuery, WebhookTestBody, WebhooksPage, WebhooksQuery, WrittenWebhookBody,
 };
 use crate::wire::{optional, required};
 
@@ -23,6 +23,17 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(get_webhook, put_webhook, delete_webhook))
         .routes(routes!(resume_webhook))
         .routes(routes!(test_webhook))
+}
+
+/// The tenant in whose space a webhook is looked for; none where the caller is the platform and names none.
+fn named(caller: &Caller, access: Access, query: &WebhookQuery) -> Result<Option<TenantId>, Problem> {
+    Ok(confine(caller, access, optional::<TenantId>("tenant", query.tenant.as_deref())?)?)
+}
+
+/// As the caller may see it.
+fn shown(caller: &Caller, webhook: WebhookBody) -> WebhookBody {
+    let may_write = confine(caller, Access::Manage, None).is_ok();
+    if may_write { webhook } else { webhook.for_reader() }
 }
 
 /// List webhooks
@@ -43,6 +54,7 @@ async fn list_webhooks(
     let only = confine(&caller, Access::Read, optional::<TenantId>("tenant", query.tenant.as_deref())?)?;
     let page = Page::new("webhooks", query.cursor.as_deref(), query.limit)?;
     let (items, next_cursor) = state.app.webhooks(only.as_ref(), caller.tenant.as_ref(), &page).await?;
+    let items = items.into_iter().map(|webhook| shown(&caller, webhook)).collect();
     Ok(Json(WebhooksPage { items, next_cursor }))
 }
 
@@ -53,22 +65,23 @@ async fn list_webhooks(
     get,
     path = "/v1/webhooks/{id}",
     tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook, a slug.")),
+    params(("id" = String, Path, description = "The webhook, a slug."), WebhookQuery),
     responses((status = 200, description = "The webhook.", body = WebhookBody))
 )]
 async fn get_webhook(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
+    ValidQuery(query): ValidQuery<WebhookQuery>,
 ) -> Result<Json<WebhookBody>, Problem> {
-    let own = confine(&caller, Access::Read, None)?;
+    let tenant = named(&caller, Access::Read, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.webhook(&id, own.as_ref()).await?))
+    Ok(Json(shown(&caller, state.app.webhook(&id, tenant.as_ref()).await?)))
 }
 
 /// Create or replace a webhook
 ///
-/// Events from now on are sent to it, signed by the scheme of Standard Webhooks, at least once, those about one budget in
+/// Ids are a tenant's own: two tenants may have a webhook of one id. Events from now on are sent to it, signed by the scheme of Standard Webhooks, at least once, those about one budget in
 /// their order. A new one without a secret gets one, which this answer alone shows. Writing it again resumes it.
 #[utoipa::path(
     put,
@@ -86,7 +99,7 @@ async fn put_webhook(
 ) -> Result<Json<WrittenWebhookBody>, Problem> {
     let tenant = confine(&caller, Access::Manage, optional::<TenantId>("tenant", body.tenant.as_deref())?)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.put_webhook(&id, tenant.as_ref(), &body, caller.tenant.as_ref()).await?))
+    Ok(Json(state.app.put_webhook(&id, tenant.as_ref(), &body).await?))
 }
 
 /// Remove a webhook
@@ -96,17 +109,18 @@ async fn put_webhook(
     delete,
     path = "/v1/webhooks/{id}",
     tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook, a slug.")),
+    params(("id" = String, Path, description = "The webhook, a slug."), WebhookQuery),
     responses((status = 200, description = "What was removed.", body = WebhookBody))
 )]
 async fn delete_webhook(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
+    ValidQuery(query): ValidQuery<WebhookQuery>,
 ) -> Result<Json<WebhookBody>, Problem> {
-    let own = confine(&caller, Access::Manage, None)?;
+    let tenant = named(&caller, Access::Manage, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.delete_webhook(&id, own.as_ref()).await?))
+    Ok(Json(state.app.delete_webhook(&id, tenant.as_ref()).await?))
 }
 
 /// Resume a webhook
@@ -117,17 +131,18 @@ async fn delete_webhook(
     post,
     path = "/v1/webhooks/{id}/resume",
     tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook, a slug.")),
+    params(("id" = String, Path, description = "The webhook, a slug."), WebhookQuery),
     responses((status = 200, description = "The webhook, resumed.", body = WebhookBody))
 )]
 async fn resume_webhook(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
+    ValidQuery(query): ValidQuery<WebhookQuery>,
 ) -> Result<Json<WebhookBody>, Problem> {
-    let own = confine(&caller, Access::Manage, None)?;
+    let tenant = named(&caller, Access::Manage, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.resume_webhook(&id, own.as_ref()).await?))
+    Ok(Json(state.app.resume_webhook(&id, tenant.as_ref()).await?))
 }
 
 /// Test a webhook
@@ -138,15 +153,16 @@ async fn resume_webhook(
     post,
     path = "/v1/webhooks/{id}/test",
     tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook, a slug.")),
+    params(("id" = String, Path, description = "The webhook, a slug."), WebhookQuery),
     responses((status = 200, description = "What came of it.", body = WebhookTestBody))
 )]
 async fn test_webhook(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
+    ValidQuery(query): ValidQuery<WebhookQuery>,
 ) -> Result<Json<WebhookTestBody>, Problem> {
-    let own = confine(&caller, Access::Manage, None)?;
+    let tenant = named(&caller, Access::Manage, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.test_webhook(&id, own.as_ref()).await?))
+    Ok(Json(state.app.test_webhook(&id, tenant.as_ref(), caller.tenant.is_some()).await?))
 }

@@ -367,7 +367,6 @@ async fn a_confined_caller_writes_and_sees_its_own_endpoints_only() {
     let body = json!({"url": "https://example.com"});
     assert_eq!(call("PUT", "/v1/webhooks/own", body.clone()).await.ok()["tenant"], "bolt");
     for id in ["/v1/webhooks/platform", "/v1/webhooks/acmes"] {
-        assert_eq!(call("PUT", id, body.clone()).await.problem(), (409, "conflict"));
         assert_eq!(call("GET", id, Value::Null).await.problem(), (404, "unknown_webhook"));
         assert_eq!(call("DELETE", id, Value::Null).await.problem(), (404, "unknown_webhook"));
     }
@@ -383,4 +382,108 @@ async fn a_confined_caller_writes_and_sees_its_own_endpoints_only() {
     assert_eq!(refused.problem(), (403, "forbidden_scope"));
     assert_eq!(call("DELETE", "/v1/webhooks/own", Value::Null).await.ok()["id"], "own");
     assert_eq!(receiver.taken().len(), 0);
+}
+
+#[tokio::test]
+async fn ids_of_webhooks_are_a_tenants_own_and_races_cross_no_tenant() {
+    let service = acme().await;
+    service.call("PUT", "/v1/tenants/bolt", json!({"timezone": "Etc/UTC"})).await.ok();
+    let token = |tenant: &str| service.token(&[Scope::Admin], Some(tenant));
+    let (acme, bolt) = (token("acme"), token("bolt"));
+    let mine = |tenant: &str| json!({"url": format!("https://{tenant}.example.com/secret")});
+    for n in 0..20 {
+        let path = format!("/v1/webhooks/w{n}");
+        let (one, two, three) = tokio::join!(
+            service.call_as(&acme, "PUT", &path, &[], mine("acme")),
+            service.call_as(&bolt, "PUT", &path, &[], mine("bolt")),
+            service.call("PUT", &path, mine("platform")),
+        );
+        for (written, tenant) in [(one.ok(), json!("acme")), (two.ok(), json!("bolt")), (three.ok(), Value::Null)] {
+            let name = tenant.as_str().unwrap_or("platform");
+            assert_eq!((&written["id"], &written["tenant"]), (&json!(format!("w{n}")), &tenant));
+            assert_eq!(written["url"], format!("https://{name}.example.com/secret"));
+            assert!(written["secret"].is_string(), "each has a secret of its own");
+        }
+    }
+    // Two writers of one endpoint: one makes it, and its secret is the one that was shown.
+    let path = "/v1/webhooks/once";
+    let (one, two) = tokio::join!(
+        service.call_as(&acme, "PUT", path, &[], mine("acme")),
+        service.call_as(&acme, "PUT", path, &[], mine("acme")),
+    );
+    let shown = [one.ok(), two.ok()].iter().filter(|written| written["secret"].is_string()).count();
+    assert_eq!(shown, 1);
+    // The platform names the tenant where the id alone does not tell.
+    let get = async |path: &'static str| service.call("GET", path, Value::Null).await;
+    assert_eq!(get("/v1/webhooks/w1").await.ok()["tenant"], Value::Null);
+    assert_eq!(get("/v1/webhooks/w1?tenant=bolt").await.ok()["tenant"], "bolt");
+    assert_eq!(get("/v1/webhooks/once").await.ok()["tenant"], "acme", "the only one");
+    service.call("DELETE", "/v1/webhooks/w1", Value::Null).await.ok();
+    assert_eq!(get("/v1/webhooks/w1").await.problem(), (422, "invalid_request"));
+    service.call_as(&bolt, "DELETE", "/v1/webhooks/w1", &[], Value::Null).await.ok();
+    assert_eq!(get("/v1/webhooks/w1").await.ok()["tenant"], "acme");
+    let foreign = service.call_as(&acme, "GET", "/v1/webhooks/w2?tenant=bolt", &[], Value::Null).await;
+    assert_eq!(foreign.problem(), (403, "forbidden_tenant"));
+}
+
+#[tokio::test]
+async fn an_endpoint_of_the_release_before_is_found_and_replaced_in_its_space() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    let written = put_webhook(&service, "pager", &receiver, json!({"tenant": "acme"})).await;
+    assert_eq!(written["tenant"], "acme");
+    // As the release before wrote it: its key is its id. What was sealed for another key is written anew.
+    sqlx::query("update webhooks set id = 'pager', name = null").execute(service.db.pool()).await.unwrap();
+    put_webhook(&service, "pager", &receiver, json!({"tenant": "acme"})).await;
+    assert_eq!(webhook(&service, "pager").await["tenant"], "acme");
+    assert_eq!(service.call("POST", "/v1/webhooks/pager/test", Value::Null).await.ok()["delivered"], true);
+    assert!(receiver.taken().remove(0).is_signed_by(SECRET));
+    put_webhook(&service, "pager", &receiver, json!({})).await;
+    assert_eq!(webhook(&service, "pager").await["tenant"], Value::Null, "and the platform may have one of that id");
+    assert_eq!(service.call("POST", "/v1/webhooks/pager/test", Value::Null).await.ok()["delivered"], true);
+    let all = service.call("GET", "/v1/webhooks", Value::Null).await.ok();
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_endpoints_and_no_more() {
+    let service = acme().await;
+    let body = json!({"url": "https://example.com", "tenant": "acme"});
+    for n in 0..counterfoil::app::alerts::webhooks::WEBHOOKS_MAX {
+        service.call("PUT", &format!("/v1/webhooks/w{n}"), body.clone()).await.ok();
+    }
+    let refused = service.call("PUT", "/v1/webhooks/more", body.clone()).await;
+    assert_eq!(refused.problem(), (422, "invalid_request"));
+    assert_eq!(refused.body["errors"][0]["field"], "id");
+    service.call("PUT", "/v1/webhooks/w0", body).await.ok();
+    service.call("PUT", "/v1/webhooks/more", json!({"url": "https://example.com"})).await.ok();
+}
+
+#[tokio::test]
+async fn readers_see_no_path_and_tenants_no_address() {
+    let service = acme().await;
+    let receiver = Receiver::start().await;
+    put_webhook(&service, "own", &receiver, json!({"tenant": "acme"})).await;
+    let (admin, reader) = (service.token(&[Scope::Admin], Some("acme")), service.token(&[Scope::Read], Some("acme")));
+    let place = format!("http://{}", receiver.address);
+    for path in ["/v1/webhooks/own", "/v1/webhooks"] {
+        let url = |shown: Value| shown.get("items").map_or(shown["url"].clone(), |items| items[0]["url"].clone());
+        let read = service.call_as(&reader, "GET", path, &[], Value::Null).await.ok();
+        assert_eq!(url(read), format!("{place}/…"));
+        let managed = service.call_as(&admin, "GET", path, &[], Value::Null).await.ok();
+        assert_eq!(url(managed), format!("{place}/hook"));
+    }
+    let careful = service.public_webhooks_only();
+    for url in ["http://127.0.0.1:9/", "http://localhost/", "http://no-such-name.invalid/"] {
+        let body = json!({"url": url, "tenant": "acme"});
+        service.call("PUT", "/v1/webhooks/own", body).await.ok();
+        let tested = careful.call_as(&admin, "POST", "/v1/webhooks/own/test", &[], Value::Null).await.ok();
+        assert_eq!(tested["error"], "cannot be reached at a public address", "{url}");
+    }
+    // Nor in what is kept of a delivery.
+    spend(&service, "acme", 500).await;
+    evaluate(&service).await;
+    deliver(&careful).await;
+    let shown = careful.call_as(&admin, "GET", "/v1/webhooks/own", &[], Value::Null).await.ok();
+    assert_eq!(shown["last_error"], "cannot be reached at a public address");
 }
