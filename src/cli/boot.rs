@@ -186,6 +186,10 @@ pub async fn boot(
         tasks.spawn(connections::serve(listener, router, rules_of_connections, stop.clone()));
     }
     let router = service(HttpState::new(app.clone(), metrics).showing_metrics(shown))?;
+    // After an outage the plans that are there are out of date: new ones are made before the first call is taken.
+    if let Err(error) = app.keep_pace().await {
+        tracing::warn!(%error, "paces could not be planned before the start");
+    }
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let stopped = stop.clone();

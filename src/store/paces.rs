@@ -2,7 +2,7 @@
 //!
 //! | statement | who |
 //! |---|---|
-//! | [`counters`], [`taken_since`], [`waiting`], [`bases`], [`write()`] | the planner, in one transaction, one at a time |
+//! | [`counters`], [`taken_since`], [`waiting`], [`refused`], [`bases`], [`write()`] | the planner, in one transaction, one at a time |
 //! | [`load`] | every replica, once in a while: no verdict reads this table |
 //!
 //! A row that cannot be read (of a later release, say) is none: then only the limit counts.
@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
-use sqlx::{Postgres, QueryBuilder, Row};
+use sqlx::{AssertSqlSafe, Postgres, QueryBuilder, Row};
 
 use super::StoreError;
 use super::lane::counter_from_row;
 use super::series::{SeriesAsked, push_filters, push_key, push_value};
 use crate::domain::budget::catalogue::{BudgetNumber, Priority};
 use crate::domain::budget::counter::{Counter, CounterId};
+use crate::domain::budget::measure::Measure;
 use crate::domain::budget::scope::CounterKey;
 use crate::domain::id::{BudgetId, TenantId};
 use crate::domain::pacing::pace::Paces;
@@ -142,6 +143,67 @@ pub async fn waiting(
     .fetch_all(connection)
     .await?;
     tenants.iter().map(|tenant| TenantId::parse(tenant).map_err(StoreError::name("tenant"))).collect()
+}
+
+/// How much of a budget's measure each tenant's calls asked for and its pace refused, between two instants.
+///
+/// A call that waits asks again and again, and each time counts: it is the most that its tenant would have taken. Of calls of
+/// different sizes the latest counts for all; weighted tokens count as tokens.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn refused(
+    connection: &mut PgConnection,
+    budget: &BudgetId,
+    measure: &Measure,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> Result<BTreeMap<TenantId, f64>, StoreError> {
+    let amount = match measure {
+        Measure::Requests => "1",
+        Measure::Tokens | Measure::Weighted(_) => "(latest.answer -> 'estimate' ->> 'tokens')",
+        Measure::Usd => "(latest.answer -> 'estimate' ->> 'usd')",
+        Measure::Gco2e => "(latest.answer -> 'estimate' ->> 'gco2e')",
+        Measure::Gco2eMarket => "(latest.answer -> 'estimate' ->> 'gco2e_market')",
+    };
+    let sql = format!(
+        "with asked as (
+            select tenant, sum(count)::float8 as count, max(minute) as minute from refusal_counts
+            where budget = $1 and reason = 'paced' and minute >= $2 and minute < $3
+            group by tenant
+        ), kept as (
+            select tenant, count(*)::float8 as count, max(refused_at) as refused_at from refusals
+            where budget = $1 and reason = 'paced' and refused_at >= $2 and refused_at < $3
+            group by tenant
+        )
+        select tenant, sum(quantity) as quantity from (
+            select asked.tenant, asked.count * {amount}::float8 as quantity
+            from asked
+            join lateral (
+                select answer from refusal_counts as counted
+                where counted.tenant = asked.tenant and counted.minute = asked.minute
+                    and counted.budget = $1 and counted.reason = 'paced'
+                limit 1
+            ) as latest on true
+            union all
+            select kept.tenant, kept.count * {amount}::float8
+            from kept
+            join lateral (
+                select answer from refusals as refused
+                where refused.tenant = kept.tenant and refused.refused_at = kept.refused_at
+                    and refused.budget = $1 and refused.reason = 'paced'
+                limit 1
+            ) as latest on true
+        ) as all_of_them
+        group by tenant"
+    );
+    let rows: Vec<(String, Option<f64>)> =
+        sqlx::query_as(AssertSqlSafe(sql)).bind(budget.as_str()).bind(from).bind(to).fetch_all(connection).await?;
+    let one = |(tenant, quantity): (String, Option<f64>)| {
+        let tenant = TenantId::stored(&tenant).map_err(StoreError::name("tenant"))?;
+        Ok((tenant, quantity.filter(|quantity| quantity.is_finite() && *quantity > 0.0).unwrap_or_default()))
+    };
+    rows.into_iter().map(one).collect()
 }
 
 /// The forecasts that the plans of a budget are made from, by counter: those made since an instant.

@@ -12,6 +12,9 @@ use crate::app::App;
 /// room is told a little later.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// How soon it is tried again after a failure: calls are not paced while plans are out of date.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Plans and reads until it is told to stop.
 pub async fn keep_pace(app: App, stop: CancellationToken) {
     let mut tick = tokio::time::interval(INTERVAL);
@@ -27,6 +30,7 @@ pub async fn keep_pace(app: App, stop: CancellationToken) {
         };
         if let Err(error) = done {
             tracing::warn!(%error, "paces could not be planned; it will be tried again");
+            tick.reset_after(AGAIN);
         }
     }
 }

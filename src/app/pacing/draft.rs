@@ -44,6 +44,8 @@ pub(super) struct Draft {
     pub(super) by_tenant: BTreeMap<TenantId, Today>,
     /// Tenants whose calls were made to wait.
     pub(super) waiting: BTreeSet<TenantId>,
+    /// What tenants asked for and did not get: within the last day, or a week ago in the hours that are still to come today.
+    pub(super) refused: BTreeMap<TenantId, f64>,
     now: DateTime<Utc>,
     reset: DateTime<Utc>,
     day: (DateTime<Utc>, DateTime<Utc>),
@@ -159,6 +161,7 @@ pub(super) async fn drafts(
         } else {
             BTreeMap::new()
         };
+        let refused = refused(connection, budget, day.end.unwrap_or(reset), now).await?;
         let day_after = holding(&PeriodSpec::DAY, zone, reset)?;
         for one in open {
             let stored = known.get(&(one.id.key.clone(), one.id.start)).filter(is_fresh);
@@ -172,6 +175,7 @@ pub(super) async fn drafts(
                 tenant: one.tenant.clone(),
                 by_tenant: BTreeMap::new(),
                 waiting: waiting.clone(),
+                refused: refused.clone(),
                 now,
                 reset,
                 day: (day.start, day.end.unwrap_or(reset)),
@@ -189,6 +193,24 @@ pub(super) async fn drafts(
         }
     }
     Ok(drafts)
+}
+
+/// What tenants asked for and did not get. Demand is what is asked for, not what was granted: a tenant that comes late in the
+/// day, when the day's share is gone, would otherwise have no demand at midnight, and would come too late every day.
+async fn refused(
+    connection: &mut PgConnection,
+    budget: &Budget,
+    day_end: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<TenantId, f64>, AppError> {
+    let (day, week) = (TimeDelta::days(1), TimeDelta::days(7));
+    let mut wanted = paces::refused(&mut *connection, &budget.id, &budget.measure, now - day, now).await?;
+    let a_week_ago = paces::refused(connection, &budget.id, &budget.measure, now - week, day_end - week).await?;
+    for (tenant, quantity) in a_week_ago {
+        let known = wanted.entry(tenant).or_default();
+        *known = known.max(quantity);
+    }
+    Ok(wanted)
 }
 
 async fn taken_since(

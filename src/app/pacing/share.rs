@@ -10,11 +10,13 @@ use crate::domain::id::TenantId;
 use crate::domain::pacing::fair::{Allotments, Claim, share_out};
 use crate::domain::pacing::plan::Plan;
 
-/// What a tenant wants of one counter today: what it took, and what it is expected to take until the day ends.
+/// What a tenant wants of one counter today: what it took, what it is expected to take until the day ends, and what it asked for
+/// lately and did not get.
 fn wanted(draft: &Draft, tenant: &TenantId) -> f64 {
     let today = draft.by_tenant.get(tenant).copied().unwrap_or_default();
     let a_day = draft.basis.a_day.get(tenant.as_str()).copied().unwrap_or(0.0);
-    today.standard + today.batch + a_day * draft.rest_of_day()
+    let refused = draft.refused.get(tenant).copied().unwrap_or(0.0);
+    today.standard + today.batch + a_day * draft.rest_of_day() + refused
 }
 
 /// The allotments of each draft, in their order; none for those that are one tenant's.
@@ -30,6 +32,7 @@ pub(super) fn allotments(drafts: &[Draft], plans: &[Plan]) -> Vec<Option<Allotme
     for (_, draft, _) in &shared {
         tenants.extend(draft.by_tenant.keys().cloned());
         tenants.extend(draft.waiting.iter().cloned());
+        tenants.extend(draft.refused.keys().cloned());
         tenants.extend(draft.budget.weights.keys().cloned());
         tenants.extend(draft.basis.a_day.keys().filter_map(|tenant| TenantId::parse(tenant).ok()));
     }

@@ -133,6 +133,53 @@ async fn a_share_is_not_for_the_first_who_comes() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_comes_late_in_the_day_gets_its_part_from_the_next_day_on() {
+    let service = TestService::start_at("2026-06-01T00:00:00Z").await;
+    acme(&service).await;
+    for tenant in ["early", "late"] {
+        service.call("PUT", &format!("/v1/tenants/{tenant}"), json!({"timezone": "Etc/UTC"})).await.ok();
+    }
+    let fields = json!({
+        "scope": {"provider": "anthropic"}, "pacing": "forecast", "period": {"kind": "week"},
+        "weights": {"late": "10", "early": "1"}
+    });
+    budget(&service, "quota", "tokens", "70000", fields).await;
+    spend(&service, 2, "interactive").await;
+    // Asks for as much as there is, and answers how much that was.
+    let take = async |tenant: &str| {
+        let body = json!({
+            "tenant": tenant, "feature": "chat", "provider": "anthropic", "model": "claude-sonnet-4-5",
+            "priority": "batch", "estimate": {"input": 499, "max_output": 1}, "allow_cap": false
+        });
+        let mut taken = 0_u64;
+        loop {
+            let answer = service.call("POST", "/v1/preflight", body.clone()).await.ok();
+            let Some(reservation) = answer["reservation"].as_str() else { return taken };
+            let path = format!("/v1/reservations/{reservation}/settle");
+            service.call("POST", &path, json!({"usage": {"input": 500}})).await.ok();
+            taken += 500;
+        }
+    };
+    let mut by_day = Vec::new();
+    for _ in 0..4 {
+        let (mut early, mut late) = (0, 0);
+        for hour in 0..24 {
+            plan(&service).await;
+            early += take("early").await;
+            if hour >= 14 {
+                late += take("late").await;
+            }
+            service.advance(TimeDelta::hours(1));
+        }
+        by_day.push((early, late));
+    }
+    let first = by_day.remove(0);
+    assert!(first.0 > 5 * first.1, "nobody had heard of it: {first:?}");
+    let (early, late) = by_day.iter().fold((0, 0), |sum, day| (sum.0 + day.0, sum.1 + day.1));
+    assert!(late > 4 * early, "ten times the weight: {by_day:?}");
+}
+
+#[tokio::test]
 async fn the_next_period_has_a_plan_before_it_begins() {
     let service = TestService::start_at("2026-06-30T22:30:00Z").await;
     acme(&service).await;
