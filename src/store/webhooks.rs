@@ -349,9 +349,10 @@ pub struct Shares {
     pub webhook: i64,
 }
 
-/// Claims what is due: of each endpoint and group the first, if it is due, within the shares; tenants take turns, and of one
-/// the longest due comes first. A paused endpoint is tried with one event every [`PROBE_INTERVAL`], unless it said that it is
-/// gone.
+/// Claims what is due: of each endpoint and group the first, if it is due, within the shares.
+///
+/// Tenants take turns, and of one the longest due comes first. A paused endpoint is tried with one event every [`PROBE_INTERVAL`],
+/// unless it said that it is gone.
 ///
 /// An endpoint whose secret was sealed by another key than this one is left to those that hold it.
 ///

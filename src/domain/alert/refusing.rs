@@ -46,7 +46,7 @@ fn level(fact: &RefusingFact, now: DateTime<Utc>) -> Level {
         return if fact.last_grant.is_some() { Level::Quiet } else { Level::Between };
     };
     let granted = fact.last_grant.is_some_and(|grant| grant > last_stop);
-    let changed = fact.changed_at.is_some_and(|changed| changed >= last_stop);
+    let changed = fact.changed_at.is_some_and(|changed| changed > last_stop);
     let quiet = now.signed_duration_since(last_stop) >= TimeDelta::seconds(QUIET_SECONDS);
     if granted && (changed || quiet) {
         Level::Quiet
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_first_stop_raises_and_a_grant_after_a_quiet_minute_or_a_change_clears() {
         use Level::{Between, Firing, Quiet};
-        let time = |text: &str| Some(at(&format!("2026-06-10T{text}Z"))).filter(|_| !text.is_empty());
+        let time = |text: &str| (!text.is_empty()).then(|| at(&format!("2026-06-10T{text}Z")));
         for (is_new, stop, grant, change, expect) in [
             (true, "12:00:00", "", "", Firing),
             (true, "12:00:00", "11:59:59", "", Firing),

@@ -50,8 +50,9 @@ struct SignalQuery {
 /// Tell a provider's answer
 ///
 /// A status, headers and body that a provider answered: what it means, and when it comes back. What no rule knows is `unknown`.
-/// Anything but a success is recorded, without headers and body. A `stop` for a quota closes ours: until it resets, or until
-/// the budget is replaced, verdicts on it are `stop`, on every replica.
+/// Anything but a success is recorded, without headers and body. A `stop` for a quota closes ours: verdicts on it are `stop`, on
+/// every replica, until it resets, until a success that came later is told or settled, or until the budget is replaced. While
+/// nobody has said when it resets, one call a minute is let through to see.
 #[utoipa::path(
     post,
     path = "/v1/signals",

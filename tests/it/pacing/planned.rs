@@ -175,6 +175,8 @@ async fn a_tenant_that_comes_late_in_the_day_gets_its_part_from_the_next_day_on(
     }
     let first = by_day.remove(0);
     assert!(first.0 > 5 * first.1, "nobody had heard of it: {first:?}");
+    let second = by_day.remove(0);
+    assert!(second.1 >= 4_000, "what it asked for the day before is kept for it: {second:?}");
     let (early, late) = by_day.iter().fold((0, 0), |sum, day| (sum.0 + day.0, sum.1 + day.1));
     assert!(late > 4 * early, "ten times the weight: {by_day:?}");
 }
