@@ -18,8 +18,13 @@ const BLEND_HALF_DAYS: f64 = 7.0;
 const PRIOR_HOURS: f64 = 24.0;
 /// Hours of the window in which a shift shows.
 const SHIFT_WINDOW: usize = 48;
-/// Hours between its two looks.
+/// Hours between its two looks, and of each of its two days.
 const SHIFT_STEP: usize = 24;
+/// How far each of its days must be off, as a part of the error: the day that both looks hold is no level by itself.
+const SHIFT_DAY: f64 = 0.5;
+/// What one hour counts at most in a look, as a multiple of what was expected of it, or of an average hour if that is more: one
+/// busy hour is no level.
+const SHIFT_HOUR_MAX: f64 = 4.0;
 
 /// Weights of the recent level by age in hours, the newest first.
 #[derive(Debug, Clone)]
@@ -81,8 +86,10 @@ pub(super) struct Uses<'a> {
     pub(super) running: (f64, u8, f64),
 }
 
-/// The level now, and whether it has just shifted: two looks at 48 hours, a day apart, were both further from what was
-/// expected than `shift_error`, in the same direction.
+/// The level now, and whether it has just shifted.
+///
+/// It has where two looks at 48 hours, a day apart, were both further from what was expected than `shift_error`, and the last 24
+/// hours and the 24 before each by half of that, all in one direction.
 pub(super) fn level(
     age: Age,
     uses: Uses<'_>,
@@ -93,26 +100,42 @@ pub(super) fn level(
     let Uses { values, keys, in_period, running: (running, running_key, elapsed) } = uses;
     // By age: the last day, the one before, the one before that, and all the rest.
     let mut weighted = [Mass::default(); 4];
-    let mut plain = [Mass::default(); 4];
-    let mut recent_first = values.iter().zip(keys).rev().zip(weights.of(age)).enumerate();
-    for (hour, ((value, key), weight)) in recent_first.by_ref() {
-        let day = (hour / SHIFT_STEP).min(3);
-        let shape = at(profile, *key);
-        if let Some(mass) = weighted.get_mut(day) {
-            mass.add(*weight, *value, shape);
-        }
-        if let (true, Some(mass)) = (hour < SHIFT_WINDOW.saturating_add(SHIFT_STEP), plain.get_mut(day)) {
-            mass.add(1.0, *value, shape);
+    let recent_first = values.iter().zip(keys).rev().zip(weights.of(age)).enumerate();
+    for (hour, ((value, key), weight)) in recent_first {
+        if let Some(mass) = weighted.get_mut((hour / SHIFT_STEP).min(3)) {
+            mass.add(*weight, *value, at(profile, *key));
         }
     }
     let [last, second, third, rest] = weighted;
-    let [last_plain, second_plain, third_plain, _] = plain;
     let before_second = third.and(rest);
-    let shifted = age == Age::Grown
-        && is_shift(
-            [(last_plain.and(second_plain), before_second), (second_plain.and(third_plain), rest)],
-            shift_error,
-        );
+    // What the looks are compared with is not made of one busy hour either.
+    let all = last.and(second).and(before_second).level();
+    let mut bounded = [Mass::default(); 4];
+    for (hour, ((value, key), weight)) in values.iter().zip(keys).rev().zip(weights.of(age)).enumerate() {
+        if let Some(mass) = bounded.get_mut((hour / SHIFT_STEP).min(3)) {
+            let shape = at(profile, *key);
+            mass.add(*weight, value.min(SHIFT_HOUR_MAX * all * shape.max(1.0)), shape);
+        }
+    }
+    let [_, second_day, third_day, older] = bounded;
+    let look = |days_ago: usize, hours: usize, before: Mass| {
+        let level = before.level();
+        let mut seen = Mass::default();
+        let skipped = days_ago.saturating_mul(SHIFT_STEP);
+        for (value, key) in values.iter().zip(keys).rev().skip(skipped).take(hours) {
+            let shape = at(profile, *key);
+            seen.add(1.0, value.min(SHIFT_HOUR_MAX * level * shape.max(1.0)), shape);
+        }
+        super::errors::log_error(seen.used, level * seen.shape)
+    };
+    let before_window = third_day.and(older);
+    let windows = [look(0, SHIFT_WINDOW, before_window), look(1, SHIFT_WINDOW, older)];
+    let days = [look(0, SHIFT_STEP, second_day.and(before_window)), look(1, SHIFT_STEP, before_window)];
+    let is_off = |side: f64| {
+        let beyond = |errors: &[f64], least: f64| errors.iter().all(|error| error * side > least);
+        beyond(&windows, shift_error) && beyond(&days, shift_error * SHIFT_DAY)
+    };
+    let shifted = age == Age::Grown && (is_off(1.0) || is_off(-1.0));
     if shifted {
         let mut mass = Mass::default();
         for ((value, key), weight) in values.iter().zip(keys).rev().zip(&weights.shifted) {
@@ -135,11 +158,4 @@ pub(super) fn level(
     let exponent = BLEND_MAX * days / (days + BLEND_HALF_DAYS);
     let level = if recent > 0.0 { recent * (period.level() / recent).powf(exponent) } else { 0.0 };
     (if level.is_finite() { level } else { recent }, false)
-}
-
-/// Whether each window is further from what the level before it made expect than the error, and all on one side.
-fn is_shift(looks: [(Mass, Mass); 2], error: f64) -> bool {
-    let [one, other] =
-        looks.map(|(window, before)| super::errors::log_error(window.used, before.level() * window.shape));
-    (one > error && other > error) || (one < -error && other < -error)
 }

@@ -26,7 +26,7 @@ use crate::domain::calendar::Zone;
 /// The name of the method.
 pub const METHOD: &str = "hour_of_week";
 /// Its version: another one may answer the same question otherwise.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// How far is looked ahead, in hours: 366 days.
 pub const HORIZON_HOURS_MAX: u32 = 8_784;
 /// For how many hours each source has a path of its own: 93 days.

@@ -155,6 +155,33 @@ fn a_level_that_has_shifted_is_followed_within_days() {
     assert!((4.5..6.5).contains(&hourly), "{hourly} an hour");
 }
 
+/// Whether a shift is told where so many hours, from so many hours ago on, used so many times as much as all others.
+fn shift_is_told(hours_ago: i64, length: i64, times: f64) -> bool {
+    let now = "2026-11-14T00:00:00Z";
+    let busy = at(now) - TimeDelta::hours(hours_ago);
+    let is_busy = move |at: DateTime<Utc>| at >= busy && at < busy + TimeDelta::hours(length);
+    let use_of = move |at: DateTime<Utc>| if is_busy(at) { 1_000.0 * times } else { 1_000.0 };
+    let tenant = source("acme", "Etc/UTC", "2026-08-01T00:00:00Z", now, use_of);
+    Asked::new(vec![tenant], now, 1e9).project().reasons.contains(&Reason::LevelShift)
+}
+
+#[test]
+fn one_busy_hour_is_no_level_whenever_it_was() {
+    for hours_ago in 1..200 {
+        assert!(!shift_is_told(hours_ago, 1, 200.0), "{hours_ago} hours ago");
+    }
+    assert!(!shift_is_told(48, 24, 8.0), "nor is the day that both looks hold");
+}
+
+#[test]
+fn a_level_that_shifts_down_is_followed_as_well() {
+    let now = "2026-11-14T00:00:00Z";
+    let shift = at("2026-11-11T12:00:00Z");
+    let quiet = source("acme", "Etc/UTC", "2026-08-01T00:00:00Z", now, move |at| if at < shift { 6.0 } else { 1.0 });
+    let found = Asked::new(vec![quiet], now, 1e6).project();
+    assert!(found.reasons.contains(&Reason::LevelShift), "{:?}", found.reasons);
+}
+
 #[test]
 fn the_first_night_of_a_period_is_not_a_level_of_zero() {
     let now = "2026-12-01T06:00:00Z";
