@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use super::limits::PARSE_AT_ONCE_BYTES_MAX;
 use super::objects::Objects;
 use super::problem::{Problem, ProblemCode};
+use super::unique::WithoutDuplicates;
 use crate::auth::{Caller, Verifier};
 use crate::clock::Clock;
 use crate::domain::id::IdempotencyKey;
@@ -101,6 +102,7 @@ pub async fn parse_aside<T: Send + 'static>(
 /// # Errors
 /// `invalid_json` if it is no JSON; `invalid_request` with the field if it is not the JSON of a `T`.
 pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    refuse_duplicates(text)?;
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
         let path = error.path().to_string();
@@ -113,6 +115,19 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     })?;
     json.end().map_err(|error| Problem::with_detail(ProblemCode::InvalidJson, error))?;
     Ok(value)
+}
+
+/// A field that is given twice is refused wherever it stands: also in maps, of which the last value would win without a word.
+fn refuse_duplicates(text: &[u8]) -> Result<(), Problem> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    match serde_path_to_error::deserialize::<_, WithoutDuplicates>(&mut json) {
+        Err(error) if error.inner().is_data() => {
+            let path = error.path().to_string();
+            Err(field_problem(&path, without_position(&error.into_inner().to_string())))
+        }
+        // Whoever reads the value says what is wrong with its text.
+        Ok(WithoutDuplicates) | Err(_) => Ok(()),
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

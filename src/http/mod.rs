@@ -13,6 +13,7 @@
 //! | [`limits`] | every bound |
 //! | [`rate_limit`] | the `RateLimit` headers of a pre-flight |
 //! | [`state`] | what handlers are given, and how errors become problems |
+//! | `unique` | JSON without a key that is given twice |
 //! | [`v1`] | the resources, one file each |
 //! | [`service`] | all of it assembled |
 //!
@@ -31,6 +32,7 @@ pub mod rate_limit;
 mod schemas;
 pub mod service;
 pub mod state;
+mod unique;
 pub mod v1;
 
 pub use extract::{Auth, IdempotencyKeyHeader, JsonBytes, ValidJson, ValidPath, ValidQuery};

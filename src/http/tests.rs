@@ -195,6 +195,10 @@ async fn a_wrong_body_names_its_field() {
         assert_eq!((answer.status, answer.field().as_str()), (422, field));
     }
     assert_eq!(post_json(r#"{"name":"a","name":"b"}"#).await.field(), "invalid_request name: is given twice");
+    let inner = r#"{"name":"a","labels":{"team":"a","of":[{"x":1,"x":2}]}}"#;
+    assert_eq!(post_json(inner).await.field(), "invalid_request labels.of[0].x: is given twice");
+    let map = r#"{"name":"a","labels":{"team":"a","team":"b"}}"#;
+    assert_eq!(post_json(map).await.field(), "invalid_request labels.team: is given twice");
     let good = post_json(json!({ "name": "a", "items": [{ "max_output": 5 }] }).to_string()).await;
     assert_eq!((good.status, good.body.as_str()), (200, "a 5"));
 }
