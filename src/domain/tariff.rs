@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::amounts::{Amounts, BadAmount, Tokens};
 use super::budget::measure::Consumption;
+use super::budget::scope::{Dimensions, Spelling};
 use super::carbon::{
     CarbonInputs, FactorBook, FactorId, Fallbacks, GridFallback, Profile, RecordedFactors, RegionFallback,
 };
@@ -41,13 +42,15 @@ impl Flags {
     pub const CAPPED: Self = Self(1 << 6);
     /// Counted in an open period, because the one it belongs to is closed.
     pub const PERIOD_CLOSED: Self = Self(1 << 7);
+    /// The provider has no price for the service tier, which costs at most the ordinary price: that was used.
+    pub const SERVICE_TIER_FALLBACK: Self = Self(1 << 8);
     /// More was used than a budget held by a learned rule. The bits between are for others.
     pub const LEARNED_OVERRUN: Self = Self(1 << 10);
 
     /// A declared fallback stood in for an emission factor.
     pub const FACTOR_FALLBACKS: Self = Self::MODEL_FACTOR_FALLBACK.with(Self::GRID_FACTOR_FALLBACK);
 
-    const NAMES: [(Self, &'static str); 9] = [
+    const NAMES: [(Self, &'static str); 10] = [
         (Self::UNPRICED, "unpriced_model"),
         (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
         (Self::GRID_FACTOR_FALLBACK, "grid_factor_fallback"),
@@ -56,6 +59,7 @@ impl Flags {
         (Self::OVERRUN, "overrun"),
         (Self::CAPPED, "capped"),
         (Self::PERIOD_CLOSED, "period_closed"),
+        (Self::SERVICE_TIER_FALLBACK, "service_tier_fallback"),
         (Self::LEARNED_OVERRUN, "learned_overrun"),
     ];
 
@@ -194,8 +198,26 @@ impl RateBooks {
     ) -> Tariff<'a> {
         Tariff {
             price: self.prices.find(provider, model, tier, region, at),
+            tier,
             carbon: self.factors.resolve(self.profile, provider, model, region, None, at),
         }
+    }
+
+    /// The tariff of a call, by what was said of who serves it.
+    #[must_use]
+    pub fn tariff_of<'a>(&'a self, call: &'a Dimensions, tier: ServiceTier, at: DateTime<Utc>) -> Tariff<'a> {
+        self.tariff(call.said_provider(), call.priced_model(), tier, call.region.as_ref(), at)
+    }
+
+    /// A call by the names of the book, with what was said beside them. One that has its names keeps them.
+    #[must_use]
+    pub fn named(&self, call: &Dimensions) -> Dimensions {
+        if call.spelling != Spelling::AsSaid {
+            return call.clone();
+        }
+        let provider = self.prices.provider_name(&call.provider);
+        let model = self.prices.model_name(&call.provider, &call.model);
+        call.clone().renamed(provider, model)
     }
 }
 
@@ -203,6 +225,7 @@ impl RateBooks {
 #[derive(Debug)]
 pub struct Tariff<'a> {
     price: Found<'a>,
+    tier: ServiceTier,
     carbon: CarbonInputs,
 }
 
@@ -230,7 +253,12 @@ impl Tariff<'_> {
     pub fn price(&self, usage: &Usage, requests: u32, latency: Option<Duration>) -> Result<Priced, TariffError> {
         let mut flags = Flags::NONE;
         let (row, priced) = match &self.price {
-            Found::Priced(row) => (row.id, price_calls(row, usage, requests)?),
+            Found::Priced(row) => {
+                if row.service_tier != self.tier {
+                    flags = flags.with(Flags::SERVICE_TIER_FALLBACK);
+                }
+                (row.id, price_calls(row, usage, requests)?)
+            }
             Found::Unpriced(fallback) => {
                 flags = flags.with(Flags::UNPRICED);
                 let dearest = fallback.price_calls(usage, requests)?;

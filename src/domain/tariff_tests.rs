@@ -79,11 +79,34 @@ fn books_without_a_row_price_nothing_at_zero() {
 }
 
 #[test]
+fn a_tier_without_a_price_says_so_and_a_premium_one_is_unpriced() {
+    let rates = rates();
+    let (provider, model) = ("openai".parse().unwrap(), "gpt-4o".parse().unwrap());
+    let at = at("2026-01-01T00:00:00Z");
+    for (tier, flag) in [
+        (ServiceTier::Standard, None),
+        (ServiceTier::Batch, Some(Flags::SERVICE_TIER_FALLBACK)),
+        (ServiceTier::Flex, Some(Flags::SERVICE_TIER_FALLBACK)),
+        (ServiceTier::Priority, Some(Flags::UNPRICED)),
+        (ServiceTier::Fast, Some(Flags::UNPRICED)),
+    ] {
+        let tariff = rates.tariff(&provider, &model, tier, None, at);
+        let priced = tariff.price(&usage([1_000_000, 0, 0, 0, 0, 0]), 1, None).unwrap();
+        let both = Flags::SERVICE_TIER_FALLBACK.with(Flags::UNPRICED);
+        assert_eq!(priced.flags.common(both), flag.unwrap_or(Flags::NONE), "{tier:?}");
+        assert_eq!(tariff.is_priced(), flag != Some(Flags::UNPRICED), "{tier:?}: what strict tenants are refused for");
+        let standard = rust_decimal::dec!(2.5);
+        let usd = priced.consumption.amounts.usd.decimal();
+        assert!(if tier.is_dearer_than_standard() { usd > standard } else { usd == standard }, "{tier:?}: {usd}");
+    }
+}
+
+#[test]
 fn flags_survive_the_journal_and_have_a_name_each() {
     let all = Flags::NAMES.iter().fold(Flags::NONE, |all, (flag, _)| all.with(*flag));
     assert_eq!(Flags::from_bits(all.bits()), all);
-    assert_eq!(all.names().count(), 9);
-    assert_eq!(all.without(Flags::LATE).names().count(), 8);
+    assert_eq!(all.names().count(), 10);
+    assert_eq!(all.without(Flags::LATE).names().count(), 9);
     assert!(!Flags::NONE.intersects(all) && Flags::NONE.names().next().is_none());
     assert!(i32::try_from(all.bits()).is_ok(), "the journal's column is an integer");
 }

@@ -6,8 +6,9 @@
 //! 1. the provider as named, then the provider its alias stands for, then the providers whose lists that one uses;
 //! 2. the name as given, then as [`names`] undresses it;
 //! 3. the model whose canonical name it is, then one that lists it as a whole name, then the one whose pattern pins most of it;
-//! 4. of that model: the region and service tier asked for, then any region, then the standard tier. A provider that has no
-//!    price for a tier serves the call as standard. The row found says which it was;
+//! 4. of that model: the region and service tier asked for, then any region; then, for a tier that costs less than the
+//!    standard one (`batch`, `flex`), the standard tier, and the row found says so. For a dearer tier (`priority`, `fast`) the
+//!    standard price would be too low without a word: such a call is unpriced;
 //! 5. of those, in force at the instant: the newest `effective_from`, then the highest id.
 //!
 //! What is not found is never free: [`Fallback`] is the worst known price of the provider for this very usage.
@@ -32,24 +33,30 @@ use super::{PriceError, PriceRow, Priced, ServiceTier, price_calls};
 #[derive(Debug, Default)]
 pub struct PriceBook {
     rows: Vec<Arc<PriceRow>>,
-    shelves: BTreeMap<String, Shelf>,
-    names: ProviderNames,
+    pub(super) shelves: BTreeMap<String, Shelf>,
+    pub(super) names: ProviderNames,
 }
 
 /// The prices of one provider.
 #[derive(Debug, Default)]
-struct Shelf {
-    histories: Vec<History>,
+pub(super) struct Shelf {
+    pub(super) histories: Vec<History>,
     /// Whole names, in lower case → histories; the one of that canonical name first.
     exact: BTreeMap<String, Vec<usize>>,
     /// Rules that must be tried, and the history each leads to.
     patterns: Vec<(ModelMatch, usize)>,
+    /// The one name of a model ([`super::naming`]) → its histories, where no name or rule of the list leads.
+    pub(super) named: BTreeMap<String, Vec<usize>>,
 }
 
 /// The prices of one model of one provider, the newest first.
 #[derive(Debug)]
-struct History {
+pub(super) struct History {
     rows: Vec<Arc<PriceRow>>,
+    /// The list's own name of the model, in lower case.
+    pub(super) listed: String,
+    /// The one name of the model.
+    pub(super) name: String,
 }
 
 /// What a call is asked to be priced by, beside its provider and model.
@@ -101,11 +108,14 @@ impl PriceBook {
         rows.sort_by_key(|row| row.id);
         let mut grouped: BTreeMap<String, BTreeMap<String, Vec<Arc<PriceRow>>>> = BTreeMap::new();
         for row in &rows {
-            let models = grouped.entry(names::lower(row.provider.as_str()).into_owned()).or_default();
+            // A list that was entered under an alias is the provider's own.
+            let models = grouped.entry(names.name_of(row.provider.as_str())).or_default();
             models.entry(names::lower(row.model.as_str()).into_owned()).or_default().push(Arc::clone(row));
         }
         let shelves = grouped.into_iter().map(|(provider, models)| (provider, Shelf::new(models))).collect();
-        Self { rows, shelves, names }
+        let mut book = Self { rows, shelves, names };
+        book.name_histories();
+        book
     }
 
     /// Every row, by id.
@@ -129,11 +139,7 @@ impl PriceBook {
         let mut shelves = self.shelves_of(&provider);
         let mut name: &str = &model;
         if shelves.is_empty() {
-            // A gateway nobody has priced names the provider before the model.
-            if let Some((head, rest)) = model.split_once('/') {
-                shelves = self.shelves_of(head);
-                name = if shelves.is_empty() { name } else { rest };
-            }
+            (shelves, name) = self.shelves_of_gateway(&model);
         }
         for &(id, shelf) in &shelves {
             if let Some(row) = self.find_on(id, shelf, name, terms) {
@@ -157,8 +163,16 @@ impl PriceBook {
         histories.filter_map(|history| history.row(Terms { tier, region, at })).map(AsRef::as_ref).collect()
     }
 
+    /// The shelves of the provider that a gateway nobody has priced names before the model, and the model's name there.
+    pub(super) fn shelves_of_gateway<'a, 'b>(&'a self, model: &'b str) -> (Vec<(&'a str, &'a Shelf)>, &'b str) {
+        match model.split_once('/').map(|(head, rest)| (self.shelves_of(head), rest)) {
+            Some((shelves, rest)) if !shelves.is_empty() => (shelves, rest),
+            Some(_) | None => (Vec::new(), model),
+        }
+    }
+
     /// The shelves a provider, in lower case, is priced from, in order.
-    fn shelves_of<'a>(&'a self, provider: &str) -> Vec<(&'a str, &'a Shelf)> {
+    pub(super) fn shelves_of<'a>(&'a self, provider: &str) -> Vec<(&'a str, &'a Shelf)> {
         let meant = self.names.provider_of(provider).unwrap_or(provider);
         let ids = [provider, meant].into_iter().chain(self.names.fallbacks_of(meant).iter().map(String::as_str));
         let mut shelves: Vec<(&str, &Shelf)> = Vec::new();
@@ -174,7 +188,12 @@ impl PriceBook {
 
     /// Looks for a name on a shelf, as given and then undressed.
     fn find_on<'a>(&self, id: &str, shelf: &'a Shelf, name: &str, terms: Terms<'_>) -> Option<&'a Arc<PriceRow>> {
-        let bare = |name: &'_ str| shelf.find(name, terms);
+        self.look_for(id, name, |name| shelf.find(name, terms)).or_else(|| shelf.find_named(name, terms))
+    }
+
+    /// Tries a name as given and then undressed, until something is found.
+    pub(super) fn look_for<T>(&self, id: &str, name: &str, bare: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let bare = &bare;
         let own_prefix = || {
             let (head, rest) = name.split_once('/')?;
             let names_it = head == id || self.names.provider_of(head) == Some(id);
@@ -184,7 +203,7 @@ impl PriceBook {
             .or_else(|| names::unwrapped(name).and_then(bare))
             .or_else(|| own_prefix().and_then(bare))
             .or_else(|| own_prefix().and_then(names::unwrapped).and_then(bare))
-            .or_else(|| names::with_dashed_date(own_prefix().unwrap_or(name)).and_then(|name| shelf.find(&name, terms)))
+            .or_else(|| names::with_dashed_date(own_prefix().unwrap_or(name)).and_then(|name| bare(&name)))
     }
 }
 
@@ -192,6 +211,7 @@ impl Shelf {
     fn new(models: BTreeMap<String, Vec<Arc<PriceRow>>>) -> Self {
         let mut shelf = Self::default();
         for (index, (name, mut rows)) in models.into_iter().enumerate() {
+            let listed = name.clone();
             // The canonical name goes before every history that merely lists it.
             shelf.exact.entry(name).or_default().insert(0, index);
             let mut seen: Vec<&ModelMatch> = Vec::new();
@@ -210,7 +230,7 @@ impl Shelf {
                 shelf.patterns.extend(pattern.map(|pattern| (pattern, index)));
             }
             rows.sort_by_key(|row| Reverse((row.effective_from, row.id)));
-            shelf.histories.push(History { rows });
+            shelf.histories.push(History { rows, name: listed.clone(), listed });
         }
         shelf
     }
@@ -220,10 +240,28 @@ impl Shelf {
         if let Some(row) = self.exact.get(name).and_then(|histories| histories.iter().find_map(row_of)) {
             return Some(row);
         }
+        self.patterns_for(name).iter().find_map(|(_, index)| row_of(index))
+    }
+
+    /// Looks for the one name of a model, which the list itself may not know.
+    fn find_named(&self, name: &str, terms: Terms<'_>) -> Option<&Arc<PriceRow>> {
+        let histories = self.named.get(name).into_iter().flatten();
+        histories.filter_map(|index| self.histories.get(*index)).find_map(|history| history.row(terms))
+    }
+
+    /// The model that a name means, whatever the terms are.
+    pub(super) fn model_of(&self, name: &str) -> Option<&History> {
+        let exact = self.exact.get(name).and_then(|histories| histories.first().copied());
+        let index = exact.or_else(|| self.patterns_for(name).first().map(|(_, index)| *index));
+        index.and_then(|index| self.histories.get(index))
+    }
+
+    /// The histories whose rules a name meets, the one that pins most of it first.
+    fn patterns_for(&self, name: &str) -> Vec<(usize, usize)> {
         let mut hits: Vec<(usize, usize)> =
             self.patterns.iter().filter_map(|(rule, index)| rule.weigh(name).map(|weight| (weight, *index))).collect();
         hits.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        hits.iter().find_map(|(_, index)| row_of(index))
+        hits
     }
 }
 
@@ -238,7 +276,8 @@ impl History {
             let regional = terms.region.and_then(|region| of(tier, Some(region)));
             regional.or_else(|| of(tier, None))
         };
-        either_region(terms.tier).or_else(|| either_region(ServiceTier::Standard))
+        let own = either_region(terms.tier);
+        if terms.tier.is_dearer_than_standard() { own } else { own.or_else(|| either_region(ServiceTier::Standard)) }
     }
 }
 

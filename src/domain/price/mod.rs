@@ -17,6 +17,7 @@
 pub mod book;
 pub mod matching;
 pub mod names;
+pub mod naming;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "expected values are computed another way, on bounded numbers")]
 mod tests;
@@ -72,6 +73,15 @@ impl ServiceTier {
             Self::Flex => "flex",
             Self::Priority => "priority",
             Self::Fast => "fast",
+        }
+    }
+
+    /// Whether a call on it costs more than on the ordinary one.
+    #[must_use]
+    pub const fn is_dearer_than_standard(self) -> bool {
+        match self {
+            Self::Standard | Self::Batch | Self::Flex => false,
+            Self::Priority | Self::Fast => true,
         }
     }
 

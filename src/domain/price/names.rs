@@ -21,6 +21,9 @@ use crate::domain::id::ProviderId;
 /// Prefixes after which only the last segment is the model's name.
 const WRAPPERS: [&str; 5] = ["arn:", "models/", "projects/", "publishers/", "tunedmodels/"];
 
+/// Where Bedrock serves a model, as it writes before the maker; and what the price list writes for either kind of place.
+const PLACES: [&str; 10] = ["apac", "au", "ca", "eu", "global", "jp", "regional", "sa", "us", "us-gov"];
+
 /// What providers are called, and whose price list applies where a provider has none of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderNames {
@@ -40,6 +43,20 @@ impl ProviderNames {
             aliases: aliases.into_iter().map(|(alias, provider)| (lower(alias), lower(provider))).collect(),
             fallbacks: fallbacks.into_iter().map(|(id, list)| (lower(id), list.iter().map(lower).collect())).collect(),
         }
+    }
+
+    /// The one name of a provider: in lower case, and what an alias stands for.
+    #[must_use]
+    pub fn name_of(&self, provider: &str) -> String {
+        let lower = provider.to_ascii_lowercase();
+        self.provider_of(&lower).map_or(lower.clone(), str::to_owned)
+    }
+
+    /// Whether a text in lower case is a provider's name, or an alias of one.
+    pub(super) fn knows(&self, provider: &str) -> bool {
+        self.aliases.contains_key(provider)
+            || self.aliases.values().any(|known| known == provider)
+            || self.fallbacks.contains_key(provider)
     }
 
     /// The provider an alias, in lower case, stands for.
@@ -67,6 +84,34 @@ pub(super) fn lower(name: &str) -> Cow<'_, str> {
 pub(super) fn unwrapped(name: &str) -> Option<&str> {
     let wrapped = WRAPPERS.iter().any(|wrapper| name.starts_with(wrapper));
     if wrapped { name.rsplit_once('/').map(|(_, last)| last) } else { None }
+}
+
+/// A name without what a marketplace puts before it: the maker, if the name says one, and the maker's own name of the model.
+///
+/// `openai/gpt-4o` is `gpt-4o` of `openai`, `us.anthropic.claude-opus-4-1` is `claude-opus-4-1` of `anthropic`. Only a maker that
+/// `knows` knows is taken off: `meta-llama/llama-3` stays whole.
+pub(super) fn undressed(name: &str, knows: impl Fn(&str) -> bool) -> (Option<&str>, &str) {
+    let name = unwrapped(name).unwrap_or(name);
+    if let Some((head, rest)) = name.split_once('/')
+        && !rest.is_empty()
+        && knows(head)
+    {
+        let inner = undressed(rest, knows);
+        return (inner.0.or(Some(head)), inner.1);
+    }
+    let here = name.split_once('.').filter(|(head, _)| PLACES.contains(head)).map_or(name, |(_, rest)| rest);
+    match here.split_once('.') {
+        Some((maker, rest)) if !rest.is_empty() && !maker.contains('/') && knows(maker) => (Some(maker), rest),
+        Some(_) | None => (None, name),
+    }
+}
+
+/// A name without the version that Bedrock puts behind it: `-v1:0`.
+pub(super) fn without_version(name: &str) -> Option<&str> {
+    let (head, version) = name.rsplit_once('-')?;
+    let (major, minor) = version.strip_prefix('v').unwrap_or(version).split_once(':')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(major) && is_number(minor) && !head.is_empty()).then_some(head)
 }
 
 /// `-20251211`, at the end or before `-` or `:`, as `-2025-12-11`.

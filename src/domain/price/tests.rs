@@ -321,6 +321,8 @@ fn region_and_service_tier_are_met_before_they_are_given_up() {
         acme-ai swift batch    -  2026-02-01 | 3
         acme-ai swift batch    eu 2026-02-01 | 3
         acme-ai swift flex     eu 2026-02-01 | 2
+        acme-ai swift priority eu 2026-02-01 | unpriced 4 3 2 1 // dearer than standard: not its price without a word
+        acme-ai swift fast     -  2026-02-01 | unpriced 4 3 2 1
         acme-ai heavy standard eu 2026-02-01 | 4
         acme-ai heavy standard -  2026-02-01 | unpriced 1     // sold in one region only: not guessed elsewhere
         ",
@@ -373,14 +375,15 @@ fn a_provider_goes_by_its_aliases_and_sells_the_lists_it_uses() {
         &book,
         "
         acme.cloud_ai swift         standard - 2026-02-01 | 1
-        acme.cloud_ai heavy         standard - 2026-02-01 | 5              // a price of the name itself goes first
+        acme.cloud_ai heavy         standard - 2026-02-01 | 5              // a list under an alias is the provider's own
         acme-ai       acme-ai/swift standard - 2026-02-01 | 1
         acme-ai       acme.cloud_ai/swift standard - 2026-02-01 | 1
         acme-ai       models/swift  standard - 2026-02-01 | 1
-        acme-ai       brisk-ai/lento standard - 2026-02-01 | unpriced 4 1
+        acme-ai       heavy         standard - 2026-02-01 | 5              // and of one day the row added last applies
+        acme-ai       brisk-ai/lento standard - 2026-02-01 | unpriced 5 1
         cloud         swift         standard - 2026-02-01 | 2              // its own list first
-        cloud         heavy         standard - 2026-02-01 | 4              // then the list it uses
-        cloud         none          standard - 2026-02-01 | unpriced 2 4 1 // and the worst of both
+        cloud         heavy         standard - 2026-02-01 | 5              // then the list it uses
+        cloud         none          standard - 2026-02-01 | unpriced 2 5 1 // and the worst of both
         gateway       acme-ai/heavy standard - 2026-02-01 | 4
         gateway       acme-ai/none  standard - 2026-02-01 | unpriced 4 1
         gateway       swift         standard - 2026-02-01 | unpriced 4 1 5 3 2
