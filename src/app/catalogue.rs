@@ -68,6 +68,8 @@ impl App {
         confined: Option<&TenantId>,
     ) -> Result<Written, AppError> {
         let unwritten = BudgetRecord { number: BudgetNumber(0), version: 0, counted_from: DateTime::<Utc>::UNIX_EPOCH };
+        let scope = body.scope.named(&self.snapshots.latest().rates.prices)?;
+        let body = &BudgetBody { scope, ..body.clone() };
         let budget = body.to_budget(id.clone(), unwritten)?;
         if let Some(tenant) = &budget.scope.tenant {
             self.know_tenant(tenant).await?;

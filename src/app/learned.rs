@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::names::only;
 use super::{App, AppError};
 use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::TenantId;
@@ -68,6 +69,16 @@ impl App {
         let from = first_week(query.weeks()?, self.clock.now())?;
         let group_by = query.dimensions()?;
         let mut filters = query.filters()?;
+        let names = self.names(query.provider.as_deref(), query.model.as_deref())?;
+        for (dimension, value) in &mut filters {
+            let name = match dimension {
+                AccuracyDimension::Provider => names.provider.as_ref().map(ToString::to_string),
+                // Where lists call it by several names: as it was asked for.
+                AccuracyDimension::Model => only(&names.models).map(ToString::to_string),
+                AccuracyDimension::Tenant | AccuracyDimension::Feature => None,
+            };
+            *value = name.unwrap_or_else(|| std::mem::take(value));
+        }
         filters.extend(tenant.map(|tenant| (AccuracyDimension::Tenant, tenant.to_string())));
         let limit = i64::try_from(ACCURACY_ROWS_MAX).unwrap_or(i64::MAX).saturating_add(1);
         let asked = AccuracyAsked { from, group_by, filters, limit };

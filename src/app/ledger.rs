@@ -22,8 +22,9 @@ impl App {
         after: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Transfer>, AppError> {
+        let served = self.spellings(query.provider.as_deref(), query.model.as_deref())?;
         let mut transaction = self.begin_read(tenant).await?;
-        let found = ledger::transfers(&mut transaction, query, after, limit).await?;
+        let found = ledger::transfers(&mut transaction, query, &served, after, limit).await?;
         transaction.commit().await?;
         Ok(found)
     }

@@ -37,6 +37,7 @@ pub mod exports;
 pub mod ingest;
 pub mod learned;
 pub mod ledger;
+mod names;
 pub mod pacing;
 pub mod projection;
 pub mod rates;
@@ -68,6 +69,7 @@ use crate::ingest::mapping::Mapping;
 use crate::lane::{Lane, LaneError, Snapshots};
 use crate::store::StoreError;
 use crate::wire::FieldError;
+use crate::wire::rates::PriceBody;
 
 /// The service, as a value. Cheap to clone.
 #[derive(Clone)]
@@ -138,6 +140,13 @@ pub enum AppError {
     /// No such reconciliation.
     #[error("reconciliation {0} is not known")]
     UnknownReconciliation(Uuid),
+    /// A price stands in the place of one that is added, and says something else.
+    #[error(
+        "price {} of {}/{} ({}, from {}, source `{}` of {}) stands there with other numbers: rows are never changed; to correct \
+        it, add the row with another `source_date` or `source`, of two rows from the same day the one added last applies",
+        .0.id, .0.row.provider, .0.row.model, .0.row.service_tier, .0.row.effective_from, .0.row.source, .0.row.source_date
+    )]
+    PriceStands(Box<PriceBody>),
     /// Not now.
     #[error("{0}")]
     Busy(&'static str),

@@ -6,6 +6,7 @@
 use super::{App, AppError};
 use crate::domain::calendar::{tzdb_version, zone_names_version};
 use crate::domain::carbon::Profile;
+use crate::domain::id::{ModelId, ProviderId};
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
 use crate::store::StoreError;
@@ -13,6 +14,7 @@ use crate::store::idempotency;
 use crate::store::rates::{self as sql, BookPart};
 use crate::wire::about::{AboutAnswer, BookBody, BookPartBody, LimitsBody, TzdbBody};
 use crate::wire::factor::FactorDoc;
+use crate::wire::optional;
 use crate::wire::page::Page;
 use crate::wire::price::PriceRowDoc;
 use crate::wire::rates::{AddedBody, FactorBody, OneOrMany, PriceBody, RateFilter, check_factor, check_price};
@@ -29,13 +31,22 @@ impl App {
         key: Option<&Idempotency>,
     ) -> Result<AddedBody, AppError> {
         let rows = docs.rows().map(|(prefix, doc)| check_price(doc).map_err(|error| error.prefixed(&prefix)));
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let book = self.snapshots.latest().rates.prices.clone();
+        for row in &mut rows {
+            row.provider = book.provider_name(&row.provider);
+        }
         let mut connection = self.pool.acquire().await?;
         let mut addition = sql::begin_addition(&mut connection).await?;
         if let Some(answer) = repeated(&mut addition, key).await? {
             return Ok(answer);
         }
         let imported = sql::add_prices(&mut addition, &rows, self.clock.now()).await?;
+        for (row, _) in rows.iter().zip(&imported.ids).filter(|(_, id)| id.is_none()) {
+            if let Some(standing) = sql::standing_price(&mut addition, row).await? {
+                return Err(AppError::PriceStands(Box::new(standing)));
+            }
+        }
         let answer = AddedBody { added: imported.new_rows(), ids: imported.ids };
         self.finish_addition(addition, key, &answer).await?;
         self.snapshots.refresh(&mut connection).await?;
@@ -107,7 +118,18 @@ impl App {
         page: &Page,
     ) -> Result<(Vec<PriceBody>, Option<String>), AppError> {
         let after = page.after_number()?;
-        let rows = sql::list_prices(&mut *self.pool.acquire().await?, filter, after, page).await?;
+        let provider: Option<ProviderId> = optional("provider", filter.first)?;
+        let model: Option<ModelId> = optional("model", filter.second)?;
+        let book = self.snapshots.latest().rates.prices.clone();
+        let asked = sql::PricesAsked {
+            // A row that was entered under an alias keeps it.
+            providers: provider
+                .as_ref()
+                .map(|said| vec![said.as_str().to_ascii_lowercase(), book.provider_name(said).to_string()]),
+            models: model.map(|model| book.listed_models(provider.as_ref(), &model).into_iter().collect()),
+            at: filter.at,
+        };
+        let rows = sql::list_prices(&mut *self.pool.acquire().await?, &asked, after, page).await?;
         Ok(page.cut(rows, |row| row.id.to_string()))
     }
 

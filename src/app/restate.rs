@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::exports::span;
 use super::{App, AppError};
 use crate::domain::calendar::Zone;
-use crate::domain::id::TransferId;
+use crate::domain::id::{ModelId, ProviderId, TransferId};
 use crate::domain::ledger::command::{Action, Command};
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::ledger::restating::{Restatement, Summary, restate};
@@ -55,8 +55,10 @@ impl App {
             now: self.clock.now(),
             after: request.cursor.unwrap_or(Uuid::nil()),
             tenant: asked.tenant,
-            provider: asked.provider,
-            model: asked.model,
+            served: self.spellings(
+                asked.provider.as_ref().map(ProviderId::as_str),
+                asked.model.as_ref().map(ModelId::as_str),
+            )?,
             region: asked.region,
             limit: i64::from(EXAMINED_MAX),
         };

@@ -55,6 +55,8 @@ impl App {
         let now = self.clock.now();
         let occurred_at = occurred_at(body, now)?;
         let mut names = body.names(&self.otlp.providers)?;
+        let book = self.snapshots.latest().rates.prices.clone();
+        names.model = names.model.map(|model| book.model_name(&names.provider, &model));
         names.tenant = names.tenant.or_else(|| caller.tenant.clone());
         if let Some(tenant) = &names.tenant {
             self.know_tenant(tenant).await?;

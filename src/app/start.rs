@@ -44,9 +44,11 @@ pub struct Prepared {
     pub factors: usize,
     /// Whether counters were recounted because the timezone rules changed.
     pub recounted: bool,
+    /// Whether counters were recounted by the names of providers and models.
+    pub named: bool,
 }
 
-/// Migrates, imports the bundled prices and factors, and follows the timezone rules.
+/// Migrates, imports the bundled prices and factors, and follows the timezone rules and the names of providers and models.
 ///
 /// # Errors
 /// When the database does not answer, or the bundle cannot be read.
@@ -61,14 +63,16 @@ pub async fn prepare(options: &PgConnectOptions, clock: &Clock) -> Result<Prepar
     let factors = rates::add_factors(&mut connection, &factors.docs, clock.now()).await?;
     let mut change = catalogue::change(&mut connection, clock.now()).await?;
     let recounted = change.follow_timezone_rules().await?;
-    if recounted {
+    let names = rates::load(change.connection()).await?;
+    let named = change.follow_names(&names.prices).await?;
+    if recounted || named {
         change.commit().await?;
     } else {
         change.abandon().await?;
     }
     drop(connection);
     pool.close().await;
-    Ok(Prepared { prices: prices.new_rows(), factors: factors.new_rows(), recounted })
+    Ok(Prepared { prices: prices.new_rows(), factors: factors.new_rows(), recounted, named })
 }
 
 /// Starts the service on a prepared database. The lane's task is tracked: it ends once every [`App`] is dropped.

@@ -105,6 +105,27 @@ pub(super) fn bucket_starts(
 }
 
 impl App {
+    /// The filters of a question, providers and models by their names.
+    fn filters(&self, query: &UsageQuery) -> Result<Vec<(Dimension, Vec<String>)>, FieldError> {
+        let provider = query.filters.get(&Dimension::Provider).map(String::as_str);
+        let model = query.filters.get(&Dimension::Model).map(String::as_str);
+        let names = self.names(provider, model)?;
+        let named = |(dimension, value): (&Dimension, &String)| {
+            let values = match dimension {
+                Dimension::Provider => names.provider.iter().map(ToString::to_string).collect(),
+                Dimension::Model => names.models.iter().map(ToString::to_string).collect(),
+                Dimension::Tenant
+                | Dimension::Feature
+                | Dimension::Region
+                | Dimension::Run
+                | Dimension::Agent
+                | Dimension::Label(_) => vec![value.clone()],
+            };
+            (dimension.clone(), values)
+        };
+        Ok(query.filters.iter().map(named).collect())
+    }
+
     /// Adds up what was used, of one tenant or of all.
     ///
     /// # Errors
@@ -127,7 +148,8 @@ impl App {
             to: span.to,
             starts: span.starts.clone(),
             group_by: query.group_by.clone(),
-            filters: query.filters.clone().into_iter().collect(),
+            filters: self.filters(query)?,
+            spellings: self.snapshots.latest().catalogue.spellings.clone(),
             limit: i64::try_from(USAGE_ROWS_MAX).unwrap_or(i64::MAX).saturating_add(1),
         };
         let mut transaction = self.begin_read(tenant).await?;

@@ -15,7 +15,7 @@ use super::amounts::{Grams, Quantity, Usd};
 use super::budget::catalogue::{Budget, Catalogue, Enforcement, Governing, HoldRule, Priority};
 use super::budget::counter::{Counter, Standing};
 use super::budget::measure::Measure;
-use super::budget::scope::{CounterKey, Dimensions, Each};
+use super::budget::scope::{CounterKey, Dimensions, Each, Spelling};
 use super::budget::verdict::{Ask, Holding, Verdict, decide};
 use super::id::{BudgetId, ModelId, ProviderId};
 use super::learned::lesson::Lessons;
@@ -95,15 +95,15 @@ pub struct Alternative {
 /// The models that would do, the cheapest first; at most [`ALTERNATIVES_MAX`].
 #[must_use]
 pub fn alternatives(asked: &Asked<'_>, known: &Known<'_>, now: DateTime<Utc>) -> Vec<Alternative> {
-    let own_call = asked.call;
+    let own_call = &known.books.named(asked.call);
     let priced_as = |model: &ModelId| {
         let (tier, region) = (asked.service_tier, own_call.region.as_ref());
-        let tariff = known.books.tariff(&own_call.provider, model, tier, region, now);
+        let tariff = known.books.tariff(own_call.said_provider(), model, tier, region, now);
         let priced = tariff.price(&asked.usage, 1, None).ok()?;
         let gco2e = priced.consumption.amounts.gco2e().ok()?;
         Some((tariff, priced, gco2e))
     };
-    let Some((_, own, own_grams)) = priced_as(&own_call.model) else { return Vec::new() };
+    let Some((_, own, own_grams)) = priced_as(own_call.priced_model()) else { return Vec::new() };
     let Some(tenant) = known.catalogue.tenant(&own_call.tenant) else { return Vec::new() };
     if no_model_fits(asked, &own, known, now) {
         return Vec::new();
@@ -120,8 +120,9 @@ pub fn alternatives(asked: &Asked<'_>, known: &Known<'_>, now: DateTime<Utc>) ->
         if same_row || priced.flags.intersects(guessed) || too_vague || !better {
             continue;
         }
-        let call = Dimensions { model: row.model.clone(), ..own_call.clone() };
-        if is_allowed(asked, &call, &tariff, known, now) {
+        let (provider, model) = (own_call.said_provider().clone(), row.model.clone());
+        let call = Dimensions { provider, model, spelling: Spelling::AsSaid, ..own_call.clone() };
+        if is_allowed(asked, &known.books.named(&call), &tariff, known, now) {
             found.push(Alternative { provider: call.provider, model: call.model, usd, gco2e });
         }
         if found.len() == ALTERNATIVES_MAX {
@@ -155,7 +156,7 @@ fn candidates<'a>(asked: &Asked<'_>, books: &'a RateBooks, now: DateTime<Utc>) -
 /// Whether a budget binds that every model meets alike: one that is exhausted, or counts calls or tokens. It only saves the
 /// work of asking for each: where it says yes, [`is_allowed`] would say no to all.
 fn no_model_fits(asked: &Asked<'_>, own: &Priced, known: &Known<'_>, now: DateTime<Utc>) -> bool {
-    let Ok(governing) = known.catalogue.governing(asked.call, now) else { return true };
+    let Ok(governing) = known.catalogue.governing(&known.books.named(asked.call), now) else { return true };
     governing.iter().filter(|one| meets_every_model(&one.budget)).any(|one| {
         let Some(free) = available(one, asked, known, now) else { return true };
         let budget = &one.budget;

@@ -11,7 +11,7 @@ use super::budget::catalogue::{
     Budget, BudgetClock, BudgetKind, BudgetNumber, Catalogue, Enforcement, HoldRule, Pacing, Priority, Tenant,
 };
 use super::budget::measure::{BucketWeights, Measure};
-use super::budget::scope::{Dimensions, Each, Scope};
+use super::budget::scope::{Dimensions, Each, ModelScope, Scope, Spelling};
 use super::calendar::{PeriodSpec, Seconds, Zone};
 use super::carbon::{
     Accounting, Basis, Factor, FactorBook, FactorId, FactorSource, GridFactor, GridZone, Interval, ModelFactor,
@@ -42,7 +42,7 @@ pub(crate) fn usage(buckets: [u64; 6]) -> Usage {
     Usage { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning }
 }
 
-fn price_row(id: i64, provider: &str, model: &str, tiers: &[(u64, [Decimal; 6])], fee: Decimal) -> PriceRow {
+pub(crate) fn price_row(id: i64, provider: &str, model: &str, tiers: &[(u64, [Decimal; 6])], fee: Decimal) -> PriceRow {
     let tier = |(from, prices): &(u64, [Decimal; 6])| {
         let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] =
             prices.map(|price| UsdPerMillion::new(price).unwrap());
@@ -209,6 +209,7 @@ pub(crate) fn call(text: &str) -> Dimensions {
         run: None,
         agent: None,
         labels: Arc::default(),
+        spelling: Spelling::AsSaid,
     };
     let mut labels: BTreeMap<LabelKey, LabelValue> = BTreeMap::new();
     for (key, value) in words.map(|word| word.split_once('=').expect("key=value")) {
@@ -327,7 +328,8 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
             "tenant" => budget.scope.tenant = Some(value.parse().unwrap()),
             "feature" => budget.scope.feature = Some(value.parse().unwrap()),
             "provider" => budget.scope.provider = Some(value.parse().unwrap()),
-            "model" => budget.scope.model = Some(value.parse().unwrap()),
+            "model" => budget.scope.model = Some(ModelScope::One(value.parse().unwrap())),
+            "exact" => budget.scope.exact = true,
             "region" => budget.scope.region = Some(value.parse().unwrap()),
             "agent" => budget.scope.agent = Some(value.parse().unwrap()),
             "run" => budget.scope.run = Some(value.parse().unwrap()),

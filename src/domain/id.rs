@@ -1,10 +1,16 @@
 //! Names and ids. A value of one of these types exists only if it is valid, and the compiler refuses a mix-up.
 //!
 //! Text is held as `Arc<str>`: a name is cloned into every command, batch and answer, and read far more often than made.
+//!
+//! Names that people give (runs, agents, values of labels) hold letters of all scripts. They are kept composed (NFC), so that
+//! one name is one text however a keyboard writes it, and hold nothing that is not seen or turns the text around: two names
+//! that look alike would be two.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 use uuid::Uuid;
 
 /// Longest slug (tenant, feature, provider, region, budget), in bytes. Fits a URL segment and an index page easily.
@@ -24,15 +30,18 @@ pub enum BadName {
         /// The longest allowed, in bytes.
         max: usize,
     },
-    /// A slug holds a character outside `[A-Za-z0-9._-]`, or starts with one of `._-`.
-    #[error("may hold only letters, digits, '.', '_' and '-', and starts with a letter or digit")]
+    /// A slug holds a character outside `[A-Za-z0-9._@+-]`, or starts with one of `._@+-`.
+    #[error("may hold only letters, digits, '.', '_', '-', '@' and '+' (ASCII), and starts with a letter or digit")]
     NotASlug,
     /// A free name holds a space or control character, or one outside ASCII.
     #[error("may hold only printable ASCII characters without spaces")]
     NotPrintable,
-    /// A label value holds a control character.
-    #[error("may not hold control characters")]
+    /// A text holds a control character, or one that is not seen or turns the text around.
+    #[error("may not hold control characters, nor characters that are invisible or change the direction of the text")]
     Control,
+    /// A name begins or ends with a space.
+    #[error("may not begin or end with a space")]
+    Edge,
 }
 
 fn check_slug(text: &str) -> Result<(), BadName> {
@@ -40,7 +49,7 @@ fn check_slug(text: &str) -> Result<(), BadName> {
     if text.len() > SLUG_LENGTH_MAX {
         return Err(BadName::TooLong { max: SLUG_LENGTH_MAX });
     }
-    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
     if first.is_ascii_alphanumeric() && text.bytes().all(inner) { Ok(()) } else { Err(BadName::NotASlug) }
 }
 
@@ -61,7 +70,27 @@ fn check_text(text: &str) -> Result<(), BadName> {
     if text.len() > NAME_LENGTH_MAX {
         return Err(BadName::TooLong { max: NAME_LENGTH_MAX });
     }
-    if text.chars().any(char::is_control) { Err(BadName::Control) } else { Ok(()) }
+    if text.chars().any(is_unseen) { Err(BadName::Control) } else { Ok(()) }
+}
+
+fn check_title(text: &str) -> Result<(), BadName> {
+    check_text(text)?;
+    if text.trim() == text { Ok(()) } else { Err(BadName::Edge) }
+}
+
+/// Whether a character is refused in texts: it controls, is not seen, or turns the text around. What joins letters of some
+/// scripts (U+200C, U+200D) is not.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// The text composed.
+fn composed(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
 }
 
 macro_rules! text_id {
@@ -76,7 +105,8 @@ macro_rules! text_id {
             /// # Errors
             /// Says which rule the text breaks.
             pub fn parse(text: &str) -> Result<Self, BadName> {
-                $check(text)?;
+                let text = composed(text);
+                $check(&text)?;
                 Ok(Self(Arc::from(text)))
             }
 
@@ -139,18 +169,18 @@ text_id!(
 );
 text_id!(
     /// One agent's task from start to end, as the caller names it. Unique within its tenant.
-    RunId, check_name
+    RunId, check_title
 );
 text_id!(
     /// The agent that runs it, as the caller names it. Unique within its tenant.
-    AgentId, check_name
+    AgentId, check_title
 );
 text_id!(
     /// The key of a label: `team`.
     LabelKey, check_slug
 );
 text_id!(
-    /// The value of a label. Any text without control characters.
+    /// The value of a label. Any text without what is not seen.
     LabelValue, check_text
 );
 text_id!(
@@ -160,6 +190,21 @@ text_id!(
 
 /// What stands for a tenant or feature where a row of the journal has none. No slug is this.
 const NOBODY: &str = "-";
+
+impl LabelValue {
+    /// Takes a value back from where it was kept: what was kept before more was refused stays readable.
+    ///
+    /// # Errors
+    /// When it is empty or too long, or holds a control character.
+    pub fn stored(text: &str) -> Result<Self, BadName> {
+        let text = composed(text);
+        match check_text(&text) {
+            Err(BadName::Control) if !text.chars().any(char::is_control) => Ok(Self(Arc::from(text))),
+            Ok(()) => Ok(Self(Arc::from(text))),
+            Err(other) => Err(other),
+        }
+    }
+}
 
 impl TenantId {
     /// Nobody: whose calls a true-up adds up is not known.
@@ -239,6 +284,8 @@ mod tests {
         assert_eq!(slug("a/b"), Err(BadName::NotASlug), "an account name is split at its first slash");
         assert_eq!(slug("ac me"), Err(BadName::NotASlug));
         assert_eq!(slug("café"), Err(BadName::NotASlug));
+        assert_eq!(slug("alice+test@example.com"), Ok("alice+test@example.com".to_owned()));
+        assert_eq!(slug("@acme"), Err(BadName::NotASlug));
         assert_eq!(slug(&"a".repeat(129)), Err(BadName::TooLong { max: 128 }));
 
         assert!(TenantId::parse("-").is_err() && TenantId::stored("-").unwrap().is_nobody());
@@ -250,5 +297,25 @@ mod tests {
         assert_eq!(ModelId::parse("two words").map(|_| ()), Err(BadName::NotPrintable));
         assert!(LabelValue::parse("Équipe A").is_ok());
         assert_eq!(LabelValue::parse("a\nb").map(|_| ()), Err(BadName::Control));
+    }
+
+    #[test]
+    fn names_that_people_give_hold_letters_of_all_scripts_and_nothing_unseen() {
+        for name in ["Math Tutor", "数学家教", "مساعد", "र्‍य", "José", "r-1/2:3"] {
+            assert_eq!(AgentId::parse(name).unwrap().as_str(), name);
+            assert_eq!(RunId::parse(name).unwrap().as_str(), name);
+            assert_eq!(LabelValue::parse(name).unwrap().as_str(), name);
+        }
+        assert_eq!(AgentId::parse("Jose\u{301}"), AgentId::parse("José"), "one name in two forms is one name");
+        for unseen in ["\u{202e}", "\u{2028}", "\u{2029}", "\u{feff}", "\u{200b}", "\u{2066}", "\0", "\n", "\u{85}"] {
+            let name = format!("a{unseen}b");
+            assert_eq!(AgentId::parse(&name), Err(BadName::Control), "{name:?}");
+            assert_eq!(RunId::parse(&name), Err(BadName::Control), "{name:?}");
+            assert_eq!(LabelValue::parse(&name), Err(BadName::Control), "{name:?}");
+            let is_kept = !unseen.chars().any(char::is_control);
+            assert_eq!(LabelValue::stored(&name).is_ok(), is_kept, "{name:?}");
+        }
+        assert_eq!(AgentId::parse(" a"), Err(BadName::Edge));
+        assert_eq!(AgentId::parse("a\u{3000}"), Err(BadName::Edge));
     }
 }

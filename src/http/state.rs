@@ -151,7 +151,7 @@ impl From<AppError> for Problem {
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
             AppError::UnknownReconciliation(_) => Self::with_detail(ProblemCode::NotFound, error),
             AppError::Busy(_) => Self::with_detail(ProblemCode::Conflict, error),
-            AppError::IdTaken(_) => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::IdTaken(_) | AppError::PriceStands(_) => Self::with_detail(ProblemCode::Conflict, error),
             AppError::UnknownWebhook(_) => Self::with_detail(ProblemCode::UnknownWebhook, error),
             AppError::NoRandomness => Self::internal(error),
             AppError::UnknownReservation(_) => Self::with_detail(ProblemCode::UnknownReservation, error),

@@ -1,14 +1,16 @@
 //! Which attributes name tenant, feature, run, agent, region and labels.
 //!
 //! Names are asked in order, and of each the span's own value goes before its resource's. A tenant must be a slug as it
-//! is, because it decides whose money it is. Feature, run and agent are names people give to programs (`Math Tutor`):
-//! what an id may not hold becomes `-`.
+//! is, because it decides whose money it is. Feature, run and agent are names people give to programs. A run and an agent
+//! are kept as the API keeps them (`Math Tutor`, `数学家教`), so that they are the same by both doors; what the API refuses in them
+//! (control characters, what is not seen) is left out, because a span that is refused is a call in nobody's books. In a
+//! feature what an id may not hold becomes `-`.
 
 use std::collections::BTreeMap;
 
 use super::attributes::Attributes;
 use crate::domain::id::{AgentId, BadName, FeatureId, LabelKey, LabelValue, NAME_LENGTH_MAX, SLUG_LENGTH_MAX};
-use crate::domain::id::{RegionId, RunId, TenantId};
+use crate::domain::id::{RegionId, RunId, TenantId, is_unseen};
 use crate::domain::price::names::ProviderNames;
 
 /// Most labels a call keeps; those that come after are left out. The bound of the API.
@@ -133,14 +135,21 @@ impl Mapping {
 
 /// The text as a slug: what it may not hold becomes `-`, and it starts with a letter or digit.
 fn slug(text: &str) -> String {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+');
     let mended: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).take(SLUG_LENGTH_MAX).collect();
-    mended.trim_start_matches(['.', '_', '-']).to_owned()
+    mended.trim_start_matches(['.', '_', '-', '@', '+']).to_owned()
 }
 
-/// The text as a free name: printable ASCII without spaces.
+/// The text as a name that people give: without what is refused in one, and cut to what one may hold.
 fn name(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).take(NAME_LENGTH_MAX).collect()
+    let spaced = text.chars().map(|c| if c == '\t' || c == '\n' || c == '\r' { ' ' } else { c });
+    let seen: String = spaced.filter(|c| !is_unseen(*c)).collect();
+    let seen = seen.trim();
+    let end = seen
+        .char_indices()
+        .map(|(start, c)| start.saturating_add(c.len_utf8()))
+        .take_while(|end| *end <= NAME_LENGTH_MAX);
+    seen.get(..end.last().unwrap_or(0)).unwrap_or_default().trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -153,7 +162,13 @@ mod tests {
         assert_eq!(slug("-équipe/a"), "quipe-a");
         assert_eq!(slug("  "), "");
         assert_eq!(slug(&"a".repeat(500)).len(), SLUG_LENGTH_MAX);
-        assert_eq!(name("Math Tutor"), "Math-Tutor");
         assert_eq!(name("urn:run/7"), "urn:run/7");
+        for (given, kept) in
+            [("Math Tutor", "Math Tutor"), ("数学家教", "数学家教"), (" a\u{202e}b\n", "ab"), ("a\tb", "a b")]
+        {
+            assert_eq!(name(given), kept);
+            assert_eq!(AgentId::parse(&name(given)).unwrap().as_str(), kept);
+        }
+        assert_eq!(name(&"数".repeat(100)).len(), 255, "cut between characters");
     }
 }

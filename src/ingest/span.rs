@@ -10,7 +10,7 @@ use super::attributes::Attributes;
 use super::gen_ai::{self, BadSpanUsage};
 use super::mapping::{BadTenant, Mapping};
 use crate::domain::budget::catalogue::Priority;
-use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::scope::{Dimensions, Spelling};
 use crate::domain::id::{BadName, IdempotencyKey, ModelId, ProviderId, TenantId, TransferId};
 use crate::domain::ledger::command::{PostUsage, ReportedUsage};
 use crate::domain::ledger::transfer::{CallOutcome, CallReport};
@@ -99,6 +99,7 @@ pub fn read(
             agent: mapping.agent(attributes),
             labels: Arc::new(mapping.labels(attributes)),
             model: model.clone(),
+            spelling: Spelling::AsSaid,
         },
         requested_model: requested.filter(|requested| *requested != model),
         service_tier: gen_ai::service_tier(attributes),

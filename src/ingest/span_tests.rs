@@ -115,8 +115,8 @@ fn who_and_what_for_is_read_from_attributes() {
     let of = &read.post.call;
     assert_eq!((of.tenant.as_str(), of.feature.as_str()), ("acme", "Support-Chat"));
     assert_eq!((of.provider.as_str(), of.model.as_str()), ("openai", "gpt-4o"));
-    assert_eq!(of.run.as_ref().map(|run| run.as_str()), Some("conv-7"));
-    assert_eq!(of.agent.as_ref().map(|agent| agent.as_str()), Some("Math-Tutor"));
+    assert_eq!(of.run.as_ref().map(|run| run.as_str()), Some("conv 7"));
+    assert_eq!(of.agent.as_ref().map(|agent| agent.as_str()), Some("Math Tutor"));
     assert_eq!(of.region.as_ref().map(|region| region.as_str()), Some("eu-central-1"));
     let labels: Vec<_> = of.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(labels, [("team", "cx")]);

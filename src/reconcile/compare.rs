@@ -265,10 +265,8 @@ pub fn compare(
 /// The name by which all names of a model are known, and whether the price book knows it.
 fn canonical(provider: &ProviderId, model: &ModelId, day: NaiveDate, rates: &RateBooks) -> (String, bool) {
     let at = day.and_time(NaiveTime::MIN).and_utc();
-    match rates.prices.find(provider, model, ServiceTier::Standard, None, at) {
-        Found::Priced(row) => (row.model.as_str().to_ascii_lowercase(), true),
-        Found::Unpriced(_) => (model.as_str().to_ascii_lowercase(), false),
-    }
+    let found = rates.prices.find(provider, model, ServiceTier::Standard, None, at);
+    (rates.prices.model_name(provider, model).to_string(), matches!(found, Found::Priced(_)))
 }
 
 fn line(

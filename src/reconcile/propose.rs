@@ -21,7 +21,7 @@ use super::report::{Counts, Fold};
 use crate::domain::amounts::{Amounts, BadAmount, Grams, Tokens, Usd};
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
-use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::scope::{Dimensions, Spelling};
 use crate::domain::carbon::RecordedFactors;
 use crate::domain::id::{FeatureId, ProviderId, TenantId, TransferId};
 use crate::domain::ledger::transfer::{Direction, Transfer};
@@ -153,6 +153,7 @@ impl<'a> Rest<'a> {
             run: None,
             agent: None,
             labels: std::sync::Arc::default(),
+            spelling: Spelling::AsSaid,
         };
         let noon = NaiveTime::from_hms_opt(NOON_HOUR, 0, 0).unwrap_or(NaiveTime::MIN);
         let occurred_at = self.line.day.and_time(noon).and_utc();

@@ -51,6 +51,7 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     let stopped = super::runs::stopped(&mut *connection).await?;
     let closures = closures(&mut *connection).await?;
     let mut catalogue = Catalogue::new(version, tenants, budgets).with_closures(closures).with_stopped_runs(stopped);
+    catalogue.spellings = super::names::spellings(&mut *connection).await?.into();
     catalogue.closed_until =
         sqlx::query_scalar("select closed_until from catalogue_head").fetch_one(&mut *connection).await?;
     Ok(catalogue)
@@ -79,7 +80,7 @@ fn budget_from_row(row: &PgRow) -> Result<Budget, StoreError> {
 /// A change of the catalogue, alone with it until [`Change::commit`].
 pub struct Change<'c> {
     pub(super) transaction: Transaction<'c, Postgres>,
-    now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
 }
 
 /// Begins a change: waits for the batches that are on their way, and keeps new ones out.
@@ -364,8 +365,22 @@ impl Change<'_> {
         Ok(true)
     }
 
+    /// The documents of all budgets that are not archived.
+    pub(super) async fn all_budget_bodies(&mut self) -> Result<BTreeMap<BudgetId, BudgetBody>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar("select id from budgets where archived_at is null")
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        self.budget_bodies(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// Replaces the document of a budget by another way to say it.
+    pub(super) async fn rewrite_budget(&mut self, id: &BudgetId, body: &BudgetBody) -> Result<(), StoreError> {
+        self.write_budget(id, body).await?;
+        self.keep_budget_version(id).await
+    }
+
     /// Replaces the counters of some budgets, of one tenant or of all, by what the journal and the open reservations say.
-    async fn recount(
+    pub(super) async fn recount(
         &mut self,
         catalogue: &Catalogue,
         budgets: Vec<BudgetNumber>,

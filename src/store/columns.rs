@@ -24,6 +24,7 @@ use crate::domain::tariff::Priced;
 use crate::wire::answer::PreflightAnswer;
 use crate::wire::kept;
 use crate::wire::learned::learned_docs;
+use crate::wire::said::said_as_column;
 
 /// A number the database keeps signed.
 pub(super) fn signed(count: u64) -> Result<i64, StoreError> {
@@ -186,6 +187,7 @@ pub(super) fn batch_arguments(
     add(&mut arguments, now)?;
     bind_answers(&mut arguments, books, now)?;
     bind_learned(&mut arguments, books)?;
+    bind_said(&mut arguments, books)?;
     Ok(arguments)
 }
 
@@ -476,6 +478,20 @@ fn bind_learned(arguments: &mut PgArguments, books: &Books) -> Result<(), StoreE
     let counters = || changes.counters.iter().map(|id| books.counters.get(id).copied().unwrap_or_default());
     add(arguments, counters().map(|counter| counter.margin.decimal()).collect::<Vec<_>>())?;
     add(arguments, counters().map(|counter| counter.at_risk.decimal()).collect::<Vec<_>>())
+}
+
+/// What was said of who serves a call: the last columns of what is granted and posted.
+fn bind_said(arguments: &mut PgArguments, books: &Books) -> Result<(), StoreError> {
+    let granted = books.changes.granted.iter().filter_map(|id| books.reservations.get(id));
+    let granted = granted.map(|reservation| said_text(&reservation.call)).collect::<Result<Vec<_>, _>>()?;
+    let posted = books.changes.transfers.iter().map(|transfer| said_text(&transfer.call));
+    add(arguments, granted)?;
+    add(arguments, posted.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// As a JSON object; none for a call that has no names.
+fn said_text(call: &Dimensions) -> Result<Option<String>, StoreError> {
+    Ok(said_as_column(call).map(|body| serde_json::to_string(&body)).transpose()?)
 }
 
 fn bind_answers(arguments: &mut PgArguments, books: &Books, now: DateTime<Utc>) -> Result<(), StoreError> {

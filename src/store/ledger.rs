@@ -14,6 +14,15 @@ use crate::domain::id::TransferId;
 use crate::domain::ledger::transfer::Transfer;
 use crate::wire::ledger::{AccountBody, BalanceBody, Order, TransfersQuery};
 
+/// Only transfers by one of these providers, and of these models.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServedAsked {
+    /// Providers, if one is asked for.
+    pub providers: Option<Vec<String>>,
+    /// Models, if one is asked for.
+    pub models: Option<Vec<String>>,
+}
+
 /// A page of transfers, in the order of their ids.
 ///
 /// # Errors
@@ -21,6 +30,7 @@ use crate::wire::ledger::{AccountBody, BalanceBody, Order, TransfersQuery};
 pub async fn transfers(
     connection: &mut PgConnection,
     query: &TransfersQuery,
+    served: &ServedAsked,
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Transfer>, StoreError> {
@@ -28,8 +38,6 @@ pub async fn transfers(
     let texts = [
         (" and tenant = ", &query.tenant),
         (" and feature = ", &query.feature),
-        (" and provider = ", &query.provider),
-        (" and model = ", &query.model),
         (" and region = ", &query.region),
         (" and run = ", &query.run),
         (" and agent = ", &query.agent),
@@ -37,6 +45,11 @@ pub async fn transfers(
     for (condition, value) in texts {
         if let Some(value) = value {
             statement.push(condition).push_bind(value.clone());
+        }
+    }
+    for (condition, values) in [(" and provider = any(", &served.providers), (" and model = any(", &served.models)] {
+        if let Some(values) = values {
+            statement.push(condition).push_bind(values.clone()).push(")");
         }
     }
     if let Some(account) = &query.account {

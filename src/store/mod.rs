@@ -52,6 +52,7 @@ pub mod ledger;
 pub mod locks;
 pub mod migrations;
 pub mod naive;
+pub mod names;
 pub mod open;
 pub mod paces;
 pub mod planned_usage;

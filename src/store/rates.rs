@@ -220,20 +220,62 @@ pub async fn get_factor(connection: &mut PgConnection, id: i64) -> Result<Option
     row.fetch_optional(connection).await?.as_ref().map(factor_body).transpose()
 }
 
+/// Which price rows are shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PricesAsked {
+    /// Only of these providers, in lower case.
+    pub providers: Option<Vec<String>>,
+    /// Only of these models by the names of the lists, in lower case.
+    pub models: Option<Vec<String>>,
+    /// Only the rows that apply at this instant.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// The row that stands in the place of a new one and says something else; none where there is none, or where it says the same.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn standing_price(connection: &mut PgConnection, new: &NewPriceRow) -> Result<Option<PriceBody>, StoreError> {
+    let doc = PriceRowDoc::from(new);
+    let row = sqlx::query(
+        "select id, doc, recorded_at from prices
+        where
+            provider = $1
+            and model = $2
+            and service_tier = $3
+            and region = $4
+            and effective_from = $5
+            and source = $6
+            and source_date = $7",
+    )
+    .bind(&doc.provider)
+    .bind(&doc.model)
+    .bind(&doc.service_tier)
+    .bind(doc.region.as_deref().unwrap_or_default())
+    .bind(doc.effective_from)
+    .bind(&doc.source)
+    .bind(doc.source_date.to_string())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let standing = price_body(&row)?;
+    Ok((standing.row != doc).then_some(standing))
+}
+
 /// A page of the price rows, in the order they were added.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn list_prices(
     connection: &mut PgConnection,
-    filter: &RateFilter<'_>,
+    asked: &PricesAsked,
     after: i64,
     page: &Page,
 ) -> Result<Vec<PriceBody>, StoreError> {
     let rows = sqlx::query(include_str!("sql/list_prices.sql"))
-        .bind(filter.first)
-        .bind(filter.second)
-        .bind(filter.at)
+        .bind(asked.providers.as_deref())
+        .bind(asked.models.as_deref())
+        .bind(asked.at)
         .bind(after)
         .bind(page.fetch())
         .fetch_all(connection)

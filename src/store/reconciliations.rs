@@ -40,7 +40,7 @@ pub async fn journal(
             width_bucket(occurred_at, $2::timestamptz[]) as span,
             tenant,
             feature,
-            model,
+            coalesce(spelling.named_model, transfers.model) as model,
             case when count(distinct coalesce(region, '')) = 1 then min(region) end as region,
             sum(direction * requests)::numeric as requests,
             sum(direction * input)::numeric as input,
@@ -55,9 +55,17 @@ pub async fn journal(
             sum(direction * gco2e_embodied) as gco2e_embodied,
             array_remove(array_agg(distinct price), null) as prices
         from transfers
-        where provider = $1 and occurred_at >= $3 and occurred_at < $4
-        group by span, tenant, feature, model
-        order by span, tenant, feature, model",
+        -- A row that was written before there were names counts by what its spelling means.
+        left join spellings as spelling
+            on transfers.said_as is null
+            and spelling.provider = transfers.provider
+            and spelling.model = transfers.model
+        where
+            coalesce(spelling.named_provider, transfers.provider) = $1
+            and occurred_at >= $3
+            and occurred_at < $4
+        group by span, tenant, feature, 4
+        order by span, tenant, feature, 4",
     )
     .bind(provider.as_str())
     .bind(&starts)
@@ -71,7 +79,17 @@ pub async fn journal(
         include_str!("sql/stated_rows.sql"),
         "where
             transfers.kind in ('settlement', 'usage')
-            and transfers.provider = $1
+            and coalesce(
+                (
+                    select spelling.named_provider
+                    from spellings as spelling
+                    where
+                        transfers.said_as is null
+                        and spelling.provider = transfers.provider
+                        and spelling.model = transfers.model
+                ),
+                transfers.provider
+            ) = $1
             and transfers.occurred_at >= $2
             and transfers.occurred_at < $3
             and transfers.flags & $4 <> 0

@@ -11,10 +11,11 @@ use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::ledger::ServedAsked;
 use super::rows::transfer_from_row;
 use crate::domain::amounts::Grams;
 use crate::domain::carbon::{CarbonGrams, FactorId, Profile, RecordedFactors};
-use crate::domain::id::{ModelId, ProviderId, RegionId, TenantId};
+use crate::domain::id::{RegionId, TenantId};
 use crate::domain::ledger::restating::{Stated, Statement};
 use crate::domain::tariff::Flags;
 
@@ -31,10 +32,8 @@ pub struct RowsAsked {
     pub after: Uuid,
     /// Only this tenant's.
     pub tenant: Option<TenantId>,
-    /// Only this provider's.
-    pub provider: Option<ProviderId>,
-    /// Only this model's, as it was served.
-    pub model: Option<ModelId>,
+    /// Only this provider's and this model's, as it was served.
+    pub served: ServedAsked,
     /// Only those served there.
     pub region: Option<RegionId>,
     /// So many at most.
@@ -53,8 +52,8 @@ pub fn stated<'c>(connection: &'c mut PgConnection, asked: &RowsAsked) -> BoxStr
             and transfers.occurred_at <= $3
             and transfers.id > $4
             and ($5::text is null or transfers.tenant = $5)
-            and ($6::text is null or transfers.provider = $6)
-            and ($7::text is null or transfers.model = $7)
+            and ($6::text[] is null or transfers.provider = any($6))
+            and ($7::text[] is null or transfers.model = any($7))
             and ($8::text is null or transfers.region = $8)
         order by transfers.id
         limit $9"
@@ -65,8 +64,8 @@ pub fn stated<'c>(connection: &'c mut PgConnection, asked: &RowsAsked) -> BoxStr
         .bind(asked.now)
         .bind(asked.after)
         .bind(asked.tenant.as_ref().map(ToString::to_string))
-        .bind(asked.provider.as_ref().map(ToString::to_string))
-        .bind(asked.model.as_ref().map(ToString::to_string))
+        .bind(asked.served.providers.clone())
+        .bind(asked.served.models.clone())
         .bind(asked.region.as_ref().map(ToString::to_string))
         .bind(asked.limit)
         .fetch(connection);

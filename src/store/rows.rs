@@ -15,7 +15,7 @@ use crate::domain::amounts::{Amounts, Grams, Tokens, Usd};
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::promise::LearnedHolds;
-use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::scope::{Dimensions, SaidAs, Spelling};
 use crate::domain::carbon::{FactorId, Profile};
 use crate::domain::id::{FeatureId, LabelKey, LabelValue, ModelId, ProviderId, ReservationId, TenantId, TransferId};
 use crate::domain::ledger::reservation::{Reservation, ReservationState};
@@ -24,6 +24,7 @@ use crate::domain::price::{PriceId, ServiceTier};
 use crate::domain::tariff::{Flags, Priced, Provenance};
 use crate::domain::usage::Usage;
 use crate::wire::learned::{LearnedHoldDoc, learned_holds};
+use crate::wire::said::SaidAsBody;
 
 /// A name in a column that is never null.
 pub(super) fn name<T: std::str::FromStr<Err = crate::domain::id::BadName>>(
@@ -63,7 +64,7 @@ pub(super) fn dimensions_from_row(row: &PgRow) -> Result<Dimensions, StoreError>
     let labels = labels.map(|Json(labels)| labels).unwrap_or_default();
     let label = |(key, value): (String, String)| {
         let bad = StoreError::name("labels");
-        match (LabelKey::parse(&key), LabelValue::parse(&value)) {
+        match (LabelKey::parse(&key), LabelValue::stored(&value)) {
             (Ok(key), Ok(value)) => Ok((key, value)),
             (Err(error), _) | (_, Err(error)) => Err(bad(error)),
         }
@@ -77,7 +78,16 @@ pub(super) fn dimensions_from_row(row: &PgRow) -> Result<Dimensions, StoreError>
         run: optional_name(row, "run")?,
         agent: optional_name(row, "agent")?,
         labels: Arc::new(labels.into_iter().map(label).collect::<Result<_, _>>()?),
+        spelling: spelling_from_row(row)?,
     })
+}
+
+/// What was said of who serves a call. A row without it was written before there were names.
+fn spelling_from_row(row: &PgRow) -> Result<Spelling, StoreError> {
+    let body: Option<Json<SaidAsBody>> = row.try_get("said_as")?;
+    let Some(Json(body)) = body else { return Ok(Spelling::AsSaid) };
+    let said = body.to_said_as().map_err(|error| StoreError::Row(error.field))?;
+    Ok(Spelling::Named((said != SaidAs::default()).then(|| Arc::new(said))))
 }
 
 /// What moved or is held, and by which rows it was priced.

@@ -16,7 +16,7 @@ use sqlx::{Postgres, QueryBuilder, Row};
 use super::StoreError;
 use crate::domain::budget::catalogue::{Budget, Priority};
 use crate::domain::budget::measure::Measure;
-use crate::domain::budget::scope::{CounterKey, Each, Scope};
+use crate::domain::budget::scope::{CounterKey, Each, ModelScope, Scope};
 use crate::domain::id::{FeatureId, TenantId};
 use crate::wire::usage::UsageSource;
 
@@ -144,13 +144,13 @@ pub(super) fn push_key(statement: &mut QueryBuilder<Postgres>, each: Option<&Eac
     };
 }
 
+/// Only what is in a scope. One that is exact is read by name: series hold no spellings, and a projection is an estimate.
 pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
-    let Scope { tenant, feature, provider, model, region, agent, run, labels } = asked.scope;
+    let Scope { tenant, feature, provider, model, region, agent, run, labels, exact: _ } = asked.scope;
     let columns = [
         ("tenant", tenant.as_ref().map(TenantId::as_str)),
         ("feature", feature.as_ref().map(FeatureId::as_str)),
         ("provider", provider.as_ref().map(crate::domain::id::ProviderId::as_str)),
-        ("model", model.as_ref().map(crate::domain::id::ModelId::as_str)),
         ("region", region.as_ref().map(crate::domain::id::RegionId::as_str)),
         ("run", run.as_ref().map(crate::domain::id::RunId::as_str)),
         ("agent", agent.as_ref().map(crate::domain::id::AgentId::as_str)),
@@ -158,6 +158,19 @@ pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &Serie
     for (column, value) in columns {
         if let Some(value) = value {
             statement.push(" and ").push(column).push(" = ").push_bind(value.to_owned());
+        }
+    }
+    match model {
+        None => {}
+        Some(ModelScope::One(model)) => {
+            statement.push(" and model = ").push_bind(model.as_str().to_owned());
+        }
+        Some(ModelScope::Any(models)) => {
+            let models: Vec<String> = models.iter().map(ToString::to_string).collect();
+            statement.push(" and model = any(").push_bind(models).push(")");
+        }
+        Some(ModelScope::StartsWith(beginning)) => {
+            statement.push(" and starts_with(model, ").push_bind(beginning.clone()).push(")");
         }
     }
     if let Some(priority) = asked.priority {

@@ -2,12 +2,15 @@
 //!
 //! Boundaries of local days and months come in as instants: there is no zone arithmetic in SQL.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::StoreError;
+use crate::domain::budget::spellings::{Served, Spellings};
 use crate::wire::usage::{Dimension, SumsBody, UsageSource};
 
 /// What is added up.
@@ -23,8 +26,10 @@ pub struct SumsAsked {
     pub starts: Vec<DateTime<Utc>>,
     /// What is told apart.
     pub group_by: Vec<Dimension>,
-    /// Only calls with these values.
-    pub filters: Vec<(Dimension, String)>,
+    /// Only calls with one of these values.
+    pub filters: Vec<(Dimension, Vec<String>)>,
+    /// What rows mean that were written before there were names.
+    pub spellings: Arc<Spellings>,
     /// Most rows.
     pub limit: i64,
 }
@@ -44,14 +49,28 @@ fn push_dimension(statement: &mut QueryBuilder<Postgres>, source: UsageSource, d
     match (dimension, source) {
         (Dimension::Tenant, _) => statement.push("tenant"),
         (Dimension::Feature, _) => statement.push("feature"),
-        (Dimension::Provider, _) => statement.push("provider"),
-        (Dimension::Model, _) => statement.push("model"),
+        (Dimension::Provider, UsageSource::Rollup) => statement.push("provider"),
+        (Dimension::Provider, UsageSource::Journal) => statement.push("coalesce(named_provider, provider)"),
+        (Dimension::Model, UsageSource::Rollup) => statement.push("model"),
+        (Dimension::Model, UsageSource::Journal) => statement.push("coalesce(named_model, model)"),
         (Dimension::Region, UsageSource::Rollup) => statement.push("nullif(region, '')"),
         (Dimension::Region, UsageSource::Journal) => statement.push("region"),
         (Dimension::Run, _) => statement.push("run"),
         (Dimension::Agent, _) => statement.push("agent"),
         (Dimension::Label(key), _) => statement.push("labels ->> ").push_bind(key.as_str().to_owned()).push("::text"),
     };
+}
+
+/// Joins what the spellings of rows mean that have no names of their own. Bound, because a confined reader sees no table of
+/// the whole installation.
+fn push_spellings(statement: &mut QueryBuilder<Postgres>, spellings: &Spellings) {
+    let column = |of: fn(&Served, &Served) -> String| spellings.iter().map(|(a, b)| of(a, b)).collect::<Vec<_>>();
+    statement.push(" left join unnest(").push_bind(column(|spelling, _| spelling.0.to_string()));
+    statement.push("::text[], ").push_bind(column(|spelling, _| spelling.1.to_string()));
+    statement.push("::text[], ").push_bind(column(|_, named| named.0.to_string()));
+    statement.push("::text[], ").push_bind(column(|_, named| named.1.to_string()));
+    statement.push("::text[]) as spelling (said_provider, said_model, named_provider, named_model)");
+    statement.push(" on said_as is null and said_provider = provider and said_model = model");
 }
 
 /// Adds up.
@@ -81,12 +100,16 @@ pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Ve
         sum({sign}gco2e_usage_location) as gco2e_usage_location, sum({sign}gco2e_usage_market) as gco2e_usage_market,
         sum({sign}gco2e_embodied) as gco2e_embodied from "
     ));
-    statement.push(table).push(" where ").push(at).push(" >= ").push_bind(asked.from);
+    statement.push(table);
+    if asked.source == UsageSource::Journal {
+        push_spellings(&mut statement, &asked.spellings);
+    }
+    statement.push(" where ").push(at).push(" >= ").push_bind(asked.from);
     statement.push(" and ").push(at).push(" < ").push_bind(asked.to);
     for (dimension, value) in &asked.filters {
         statement.push(" and ");
         push_dimension(&mut statement, asked.source, dimension);
-        statement.push(" = ").push_bind(value.clone());
+        statement.push(" = any(").push_bind(value.clone()).push(")");
     }
     // By place: a bound parameter twice is not one expression to the database.
     let places: Vec<String> = (1..=asked.group_by.len().saturating_add(1)).map(|place| place.to_string()).collect();

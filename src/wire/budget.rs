@@ -13,13 +13,14 @@ use utoipa::ToSchema;
 use super::FieldError;
 use super::answer::EnforcementName;
 use super::learned::ReserveName;
+use super::models::ModelScopeBody;
 use super::pace::PacingName;
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
 use crate::domain::budget::measure::{BucketWeights, Measure};
 use crate::domain::budget::scope::{Each, Scope};
 use crate::domain::calendar::{AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone};
-use crate::domain::id::{BudgetId, LabelKey, LabelValue, TenantId};
+use crate::domain::id::{BadName, BudgetId, LabelKey, LabelValue, TenantId};
 
 /// Most labels in a scope or on a call.
 pub const LABELS_MAX: usize = 16;
@@ -40,12 +41,13 @@ pub struct ScopeBody {
     /// Only calls for this feature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
-    /// Only calls to this provider.
+    /// Only calls to this provider, whatever it is called in them. Kept and shown by its one name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// Only calls to this model.
+    /// Only calls to this model, whatever it is called in them; to any of a list; or to a family, `{"starts_with": "claude-opus-"}`.
+    /// Kept and shown by its one name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
+    pub model: Option<ModelScopeBody>,
     /// Only calls served in this region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
@@ -58,6 +60,9 @@ pub struct ScopeBody {
     /// Only calls that carry all of these labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Whether `provider` and `model` are compared letter by letter with what a call said, and not by name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
 }
 
 /// What a budget counts: the name of a measure, or weights of token buckets.
@@ -412,16 +417,17 @@ impl TryFrom<&ScopeBody> for Scope {
     type Error = FieldError;
 
     fn try_from(body: &ScopeBody) -> Result<Self, FieldError> {
-        let ScopeBody { tenant, feature, provider, model, region, agent, run, labels } = body;
+        let ScopeBody { tenant, feature, provider, model, region, agent, run, labels, exact } = body;
         Ok(Self {
             tenant: super::optional("scope.tenant", tenant.as_deref())?,
             feature: super::optional("scope.feature", feature.as_deref())?,
             provider: super::optional("scope.provider", provider.as_deref())?,
-            model: super::optional("scope.model", model.as_deref())?,
+            model: model.as_ref().map(ModelScopeBody::to_models).transpose()?,
             region: super::optional("scope.region", region.as_deref())?,
             agent: super::optional("scope.agent", agent.as_deref())?,
             run: super::optional("scope.run", run.as_deref())?,
-            labels: parse_labels("scope.labels", labels)?,
+            labels: labels_by("scope.labels", labels, LabelValue::stored)?,
+            exact: *exact,
         })
     }
 }
@@ -434,12 +440,20 @@ pub fn parse_labels(
     field: &'static str,
     labels: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<LabelKey, LabelValue>, FieldError> {
+    labels_by(field, labels, LabelValue::parse)
+}
+
+fn labels_by(
+    field: &'static str,
+    labels: &BTreeMap<String, String>,
+    value_of: fn(&str) -> Result<LabelValue, BadName>,
+) -> Result<BTreeMap<LabelKey, LabelValue>, FieldError> {
     if labels.len() > LABELS_MAX {
         return Err(FieldError::new(field, format!("may hold at most {LABELS_MAX} labels")));
     }
     let parse = |(key, value): (&String, &String)| {
-        let named = |error: crate::domain::id::BadName| FieldError::new(format!("{field}.{key}"), error);
-        Ok((LabelKey::parse(key).map_err(named)?, LabelValue::parse(value).map_err(named)?))
+        let named = |error: BadName| FieldError::new(format!("{field}.{key}"), error);
+        Ok((LabelKey::parse(key).map_err(named)?, value_of(value).map_err(named)?))
     };
     labels.iter().map(parse).collect()
 }

@@ -12,7 +12,7 @@ use super::answer::UsageBuckets;
 use super::budget::{PriorityName, parse_labels};
 use super::{FieldError, optional, required};
 use crate::domain::amounts::{Tokens, Usd};
-use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::scope::{Dimensions, Spelling};
 use crate::domain::id::{ReservationId, TenantId, TransferId};
 use crate::domain::ledger::command::{Extend, PostUsage, ReportedUsage, Reserve, Settle};
 use crate::domain::ledger::reservation::{TTL_SECONDS_DEFAULT, TTL_SECONDS_MAX, TTL_SECONDS_MIN};
@@ -167,6 +167,7 @@ impl PreflightBody {
                 run: optional("run", self.run.as_deref())?,
                 agent: optional("agent", self.agent.as_deref())?,
                 labels: Arc::new(parse_labels("labels", &self.labels)?),
+                spelling: Spelling::AsSaid,
             },
             priority: self.priority.into(),
             service_tier: service_tier(self.service_tier.as_deref())?,
@@ -489,6 +490,7 @@ impl UsageBody {
                 run: optional("run", self.run.as_deref())?,
                 agent: optional("agent", self.agent.as_deref())?,
                 labels: Arc::new(parse_labels("labels", &self.labels)?),
+                spelling: Spelling::AsSaid,
             },
             requested_model: optional("requested_model", self.requested_model.as_deref())?,
             priority: self.priority.into(),

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::answer::{AmountsBody, UsageBuckets};
+use super::said::SaidAsBody;
 use crate::domain::ledger::transfer::Transfer;
 
 /// In which order a list is walked.
@@ -77,10 +78,14 @@ pub struct TransferBody {
     pub tenant: String,
     /// What it was for.
     pub feature: String,
-    /// Who served it.
+    /// Who served it, by its one name. A row that was written before there were names keeps its spelling.
     pub provider: String,
-    /// The model that served.
+    /// The model that served, likewise.
     pub model: String,
+    /// What was said of them, where that is another spelling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub said_as: Option<SaidAsBody>,
     /// The model that was asked for, where another one served.
     pub requested_model: Option<String>,
     /// Where it was served.
@@ -149,6 +154,7 @@ impl From<&Transfer> for TransferBody {
             feature: call.feature.to_string(),
             provider: call.provider.to_string(),
             model: call.model.to_string(),
+            said_as: SaidAsBody::of(call),
             requested_model: transfer.requested_model.as_ref().map(ToString::to_string),
             region: call.region.as_ref().map(ToString::to_string),
             run: call.run.as_ref().map(ToString::to_string),

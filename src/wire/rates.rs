@@ -172,7 +172,7 @@ pub struct FactorBody {
 pub struct RateFilter<'a> {
     /// Of prices the provider, of factors the kind.
     pub first: Option<&'a str>,
-    /// Of prices the model's canonical name, of factors the key; case does not matter.
+    /// Of prices the model, of factors the key; case does not matter.
     pub second: Option<&'a str>,
     /// Only the rows that apply at this instant: of each history the newest that is in force.
     pub at: Option<DateTime<Utc>>,

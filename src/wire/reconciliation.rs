@@ -11,11 +11,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer::{AmountsBody, UsageBuckets};
+use super::said::{SaidAsBody, said_as_column};
 use super::{FieldError, optional, required};
 use crate::domain::amounts::{Amounts, Grams, Tokens, Usd};
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
-use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::scope::{Dimensions, SaidAs, Spelling};
 use crate::domain::carbon::{FactorId, Profile, RecordedFactors};
 use crate::domain::id::{FeatureId, LabelKey, LabelValue, ProviderId, TenantId, TransferId};
 use crate::domain::ledger::command::{Adjust, Adjustment};
@@ -217,6 +218,10 @@ pub struct TrueUpBody {
     pub provider: String,
     /// The model.
     pub model: String,
+    /// What was said of them, where a call of the books is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub said_as: Option<SaidAsBody>,
     /// Where, if known.
     pub region: Option<String>,
     /// The agent's task, of a call.
@@ -392,6 +397,7 @@ impl TrueUpBody {
             feature: call.feature.to_string(),
             provider: call.provider.to_string(),
             model: call.model.to_string(),
+            said_as: said_as_column(call),
             region: call.region.as_ref().map(ToString::to_string),
             run: call.run.as_ref().map(ToString::to_string),
             agent: call.agent.as_ref().map(ToString::to_string),
@@ -441,6 +447,14 @@ impl TrueUpBody {
             run: optional("run", self.run.as_deref())?,
             agent: optional("agent", self.agent.as_deref())?,
             labels: Arc::new(labels),
+            spelling: match &self.said_as {
+                // Kept by a release before there were names, or about what a report says: named when it is posted.
+                None => Spelling::AsSaid,
+                Some(said) => {
+                    let said = said.to_said_as()?;
+                    Spelling::Named((said != SaidAs::default()).then(|| Arc::new(said)))
+                }
+            },
         };
         let factors = self.factors.as_ref().map(FactorRowsBody::read).transpose()?;
         let direction = Direction::ALL.into_iter().find(|direction| direction_name(*direction) == self.direction);

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer::{AmountsBody, UsageBuckets};
+use super::said::SaidAsBody;
 use crate::domain::ledger::reservation::Reservation;
 
 /// A pending transfer, and how it ended.
@@ -21,10 +22,14 @@ pub struct ReservationBody {
     pub tenant: String,
     /// What it is for.
     pub feature: String,
-    /// Who serves it.
+    /// Who serves it, by its one name.
     pub provider: String,
-    /// With what.
+    /// With what, by its one name.
     pub model: String,
+    /// What was said of them, where that is another spelling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub said_as: Option<SaidAsBody>,
     /// Where, if known.
     pub region: Option<String>,
     /// The agent's task.
@@ -65,6 +70,7 @@ impl ReservationBody {
             feature: call.feature.to_string(),
             provider: call.provider.to_string(),
             model: call.model.to_string(),
+            said_as: SaidAsBody::of(call),
             region: call.region.as_ref().map(ToString::to_string),
             run: call.run.as_ref().map(ToString::to_string),
             agent: call.agent.as_ref().map(ToString::to_string),

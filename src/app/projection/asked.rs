@@ -16,7 +16,7 @@ use super::subject::{Subject, real};
 use crate::app::{App, AppError};
 use crate::domain::budget::catalogue::{Budget, Catalogue, Priority};
 use crate::domain::budget::measure::Measure;
-use crate::domain::budget::scope::{CounterKey, Each};
+use crate::domain::budget::scope::{CounterKey, Each, Scope};
 use crate::domain::calendar::Zone;
 use crate::domain::forecast::{ErrorBook, HourlySeries, Planned, Projection, Question, Source, project};
 use crate::domain::id::{BudgetId, FeatureId, TenantId};
@@ -260,6 +260,12 @@ fn planned_for(subject: &Subject, announced: &[PlannedUsageRow]) -> (Vec<Planned
     (planned, uncounted)
 }
 
+/// Whether the models of a scope hold one that is announced.
+fn holds_model(scope: &Scope, model: Option<&str>) -> bool {
+    let Some(models) = &scope.model else { return true };
+    model.and_then(|model| model.parse().ok()).is_some_and(|model| models.holds(&model))
+}
+
 /// Whether a counter will count announced work: every field that the scope or the key needs must be said.
 fn is_counted(subject: &Subject, row: &PlannedUsageRow) -> bool {
     let Budget { scope, each, .. } = &*subject.budget;
@@ -267,7 +273,7 @@ fn is_counted(subject: &Subject, row: &PlannedUsageRow) -> bool {
     let scoped = fits(scope.tenant.as_ref().map(TenantId::as_str), Some(&row.tenant))
         && fits(scope.feature.as_ref().map(FeatureId::as_str), row.feature.as_deref())
         && fits(scope.provider.as_ref().map(crate::domain::id::ProviderId::as_str), row.provider.as_deref())
-        && fits(scope.model.as_ref().map(crate::domain::id::ModelId::as_str), row.model.as_deref())
+        && holds_model(scope, row.model.as_deref())
         && fits(scope.region.as_ref().map(crate::domain::id::RegionId::as_str), row.region.as_deref())
         && scope.agent.is_none()
         && scope.run.is_none()

@@ -15,6 +15,7 @@ use crate::store::catalogue::change;
 use crate::store::{StoreError, idempotency};
 use crate::wire::FieldError;
 use crate::wire::budget::{BudgetBody, KindName};
+use crate::wire::models::ModelScopeBody;
 use crate::wire::projection::answer::{AppliedBody, FairShareBody};
 use crate::wire::projection::what_if::ApplyFairSplitBody;
 
@@ -97,7 +98,10 @@ fn tenant_budget(
     let parts = subject.key.as_str().split_once('/');
     match subject.budget.each {
         Some(Each::Provider) => scope.provider = Some(subject.key.as_str().to_owned()),
-        Some(Each::Model) => (scope.provider, scope.model) = both(parts),
+        Some(Each::Model) => {
+            let (provider, model) = both(parts);
+            (scope.provider, scope.model) = (provider, model.map(ModelScopeBody::One));
+        }
         Some(Each::Region) => (scope.provider, scope.region) = both(parts),
         None | Some(Each::Tenant | Each::Feature | Each::Run | Each::Agent | Each::Label(_)) => {}
     }

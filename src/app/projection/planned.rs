@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::app::names::only;
 use crate::app::{App, AppError};
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::measure::Consumption;
@@ -31,12 +32,13 @@ impl App {
         let planned = body.check(now)?;
         self.know_tenant(&planned.tenant).await?;
         let rates = self.snapshots.latest().rates;
+        let names = self.names(body.provider.as_deref(), body.model.as_deref())?;
         let row = PlannedUsageRow {
             id,
             tenant: body.tenant.clone(),
             feature: body.feature.clone(),
-            provider: body.provider.clone(),
-            model: body.model.clone(),
+            provider: names.provider.as_ref().map(ToString::to_string),
+            model: only(&names.models).map(ToString::to_string).or_else(|| body.model.clone()),
             region: body.region.clone(),
             start: body.start,
             end: body.end,

@@ -4,6 +4,8 @@
 //! region: the likely range, weighted by the grams each of them used lately. The factors of one model are one unknown, so
 //! ranges are added, not averaged out.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
 use super::subject::real;
@@ -11,7 +13,7 @@ use crate::app::{App, AppError};
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::Budget;
 use crate::domain::budget::measure::Measure;
-use crate::domain::budget::scope::Scope;
+use crate::domain::budget::scope::{ModelScope, Scope};
 use crate::domain::id::{FeatureId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::usage::Usage;
 use crate::store::usage::{SumsAsked, SumsFound, sums};
@@ -46,7 +48,7 @@ pub(super) async fn served(
         (Dimension::Tenant, scope.tenant.as_ref().map(TenantId::as_str)),
         (Dimension::Feature, scope.feature.as_ref().map(FeatureId::as_str)),
         (Dimension::Provider, scope.provider.as_ref().map(ProviderId::as_str)),
-        (Dimension::Model, scope.model.as_ref().map(ModelId::as_str)),
+        (Dimension::Model, scope.model.as_ref().and_then(ModelScope::one).map(ModelId::as_str)),
         (Dimension::Region, scope.region.as_ref().map(RegionId::as_str)),
     ];
     let asked = SumsAsked {
@@ -55,7 +57,8 @@ pub(super) async fn served(
         to: now,
         starts: vec![from],
         group_by: vec![Dimension::Provider, Dimension::Model, Dimension::Region],
-        filters: named.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned()))).collect(),
+        filters: named.into_iter().filter_map(|(name, value)| Some((name, vec![value?.to_owned()]))).collect(),
+        spellings: Arc::default(),
         limit: GROUPS_MAX,
     };
     let mut read = app.begin_read(confined).await?;
@@ -70,7 +73,8 @@ pub(super) async fn served(
             found,
         })
     };
-    Ok(found.into_iter().filter_map(one).collect())
+    let in_scope = |served: &Served| scope.model.as_ref().is_none_or(|models| models.holds(&served.model));
+    Ok(found.into_iter().filter_map(one).filter(in_scope).collect())
 }
 
 /// What one call of a group uses on average.

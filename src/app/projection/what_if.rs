@@ -19,6 +19,7 @@ use crate::domain::forecast::what_if::{Whose, scaled, with_tenant_like};
 use crate::domain::id::{BudgetId, FeatureId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::price::ServiceTier;
+use crate::domain::price::book::PriceBook;
 use crate::domain::tariff::RateBooks;
 use crate::domain::usage::Usage;
 use crate::wire::projection::answer::PATH_HOURS_MAX;
@@ -61,7 +62,7 @@ impl App {
         let mut effects = Vec::new();
         for (place, mix) in body.model_mix.iter().enumerate() {
             let within = |error: FieldError| error.within(&format!("model_mix[{place}]"));
-            let mix = Mix::parse(mix).map_err(within)?;
+            let mix = Mix::parse(mix, &self.snapshots.latest().rates.prices).map_err(within)?;
             effects.push(self.move_calls(&mut changed, &mix, confined).await?);
         }
         for (place, tenant) in body.new_tenants.iter().enumerate() {
@@ -124,11 +125,15 @@ struct Mix {
     share: f64,
     provider: ProviderId,
     model: ModelId,
+    /// The same by the names of the books.
+    name: (ProviderId, ModelId),
     region: Option<RegionId>,
 }
 
 impl Mix {
-    fn parse(body: &ModelMixBody) -> Result<Self, FieldError> {
+    fn parse(body: &ModelMixBody, book: &PriceBook) -> Result<Self, FieldError> {
+        let provider: ProviderId = required("provider", &body.provider)?;
+        let model: ModelId = required("model", &body.model)?;
         if !(Decimal::ZERO..=Decimal::ONE).contains(&body.share) {
             return Err(FieldError::new("share", format!("{} is not between 0 and 1", body.share)));
         }
@@ -136,23 +141,24 @@ impl Mix {
             tenant: optional("tenant", body.tenant.as_deref())?,
             feature: required("feature", &body.feature)?,
             share: real(body.share),
-            provider: required("provider", &body.provider)?,
-            model: required("model", &body.model)?,
+            name: (book.provider_name(&provider), book.model_name(&provider, &model)),
+            provider,
+            model,
             region: optional("region", body.region.as_deref())?,
         })
     }
 
     /// Where a call of a group would be served.
     fn region_of<'a>(&'a self, group: &'a Served) -> Option<&'a RegionId> {
-        let stays = group.provider == self.provider;
+        let stays = group.provider == self.name.0;
         self.region.as_ref().or_else(|| group.region.as_ref().filter(|_| stays))
     }
 }
 
 /// Whether a budget governs a call of a group once the other model serves it.
 fn governs(scope: &Scope, mix: &Mix, group: &Served) -> bool {
-    scope.provider.as_ref().is_none_or(|provider| *provider == mix.provider)
-        && scope.model.as_ref().is_none_or(|model| *model == mix.model)
+    scope.provider.as_ref().is_none_or(|provider| *provider == mix.name.0)
+        && scope.model.as_ref().is_none_or(|models| models.holds(&mix.name.1))
         && scope.region.as_ref().is_none_or(|region| mix.region_of(group) == Some(region))
 }
 

@@ -53,7 +53,7 @@ impl App {
             return Ok(before);
         }
         let request: ReconciliationRequest = serde_json::from_str(&kept.request).map_err(StoreError::from)?;
-        let question = Question::read(&request, self.clock.now())?;
+        let question = Question::read(&request, &self.snapshots.latest().rates.prices, self.clock.now())?;
         let mut true_ups: Vec<TrueUpBody> = match &kept.true_ups {
             None => Vec::new(),
             Some(text) => serde_json::from_str(text).map_err(StoreError::from)?,

@@ -19,6 +19,7 @@ use crate::domain::amounts::BadAmount;
 use crate::domain::id::ProviderId;
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
+use crate::domain::price::book::PriceBook;
 use crate::reconcile::compare::{Line, Mapping, TooLarge, compare};
 use crate::reconcile::propose::{CannotPropose, TrueUp, propose};
 use crate::reconcile::read::read;
@@ -59,8 +60,8 @@ struct Question {
 }
 
 impl Question {
-    fn read(request: &ReconciliationRequest, now: DateTime<Utc>) -> Result<Self, FieldError> {
-        let provider = required("provider", &request.provider)?;
+    fn read(request: &ReconciliationRequest, book: &PriceBook, now: DateTime<Utc>) -> Result<Self, FieldError> {
+        let provider = book.provider_name(&required("provider", &request.provider)?);
         let mapping = request.to_mapping()?;
         let report = read(&request.report, request.kind.map(Into::into))?;
         let told: BTreeSet<NaiveDate> = report.days();
@@ -106,7 +107,7 @@ impl App {
         key: Option<&Idempotency>,
     ) -> Result<ReconciliationBody, AppError> {
         let now = self.clock.now();
-        let question = Question::read(request, now)?;
+        let question = Question::read(request, &self.snapshots.latest().rates.prices, now)?;
         for owner in question.mapping.values() {
             self.know_tenant(&owner.tenant).await?;
         }

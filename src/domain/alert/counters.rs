@@ -13,7 +13,7 @@ use super::kind::{AlertKind, Severity};
 use super::{Alert, Cause, Figure, Level, Reading, Subject};
 use crate::domain::budget::catalogue::{Budget, Enforcement};
 use crate::domain::budget::counter::Counter;
-use crate::domain::budget::scope::{CounterKey, Each};
+use crate::domain::budget::scope::{CounterKey, Each, ModelScope};
 use crate::domain::calendar::{Period, PeriodSpec};
 use crate::domain::id::{RunId, TenantId};
 
@@ -125,7 +125,7 @@ pub(super) fn about(fact: &CounterFact, kind: AlertKind, part: &str) -> Alert {
             feature: budget.scope.feature.clone(),
             run: budget.scope.run.clone().or_else(|| run_of(budget, key)),
             provider: budget.scope.provider.clone(),
-            model: budget.scope.model.clone(),
+            model: budget.scope.model.as_ref().and_then(ModelScope::one).cloned(),
         },
         message: String::new(),
         advice: String::new(),

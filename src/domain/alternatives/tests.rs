@@ -11,8 +11,8 @@ use super::*;
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, HoldRule, Pacing, Tenant};
 use crate::domain::budget::closure::Closure;
-use crate::domain::budget::scope::Scope;
 use crate::domain::budget::scope::tests::call;
+use crate::domain::budget::scope::{ModelScope, Scope};
 use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::carbon::{
     Factor, FactorBook, FactorId, FactorSource, Interval, ModelFactor, ModelSize, Profile, Validity,
@@ -194,7 +194,7 @@ fn a_budget_of_calls_or_tokens_is_met_by_every_model_alike() {
 #[test]
 fn a_model_with_a_hard_budget_that_is_not_in_the_answer_is_not_offered() {
     let scoped = |model: &str, limit| Budget {
-        scope: Scope { model: Some(ModelId::parse(model).unwrap()), ..Scope::default() },
+        scope: Scope { model: Some(ModelScope::One(ModelId::parse(model).unwrap())), ..Scope::default() },
         ..budget("other", Measure::Usd, limit)
     };
     let of = |one, shown: &[(&str, Decimal)]| names(vec![one], shown, "big", Priority::Standard);

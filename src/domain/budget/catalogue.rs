@@ -10,6 +10,7 @@ use super::closure::Closure;
 use super::counter::CounterId;
 use super::measure::{Measure, WEIGHT_MAX};
 use super::scope::{CounterKey, Dimensions, Each, Scope};
+use super::spellings::Spellings;
 use crate::domain::amounts::{QUANTITY_PLACES, Quantity};
 use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
 use crate::domain::id::{BudgetId, RunId, TenantId};
@@ -424,6 +425,8 @@ pub struct Catalogue {
     pub version: i64,
     /// Periods before this instant are closed: nothing is counted there any more. None if none was ever closed.
     pub closed_until: Option<DateTime<Utc>>,
+    /// By which names calls count that were written down as they were said.
+    pub spellings: Arc<Spellings>,
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
@@ -534,6 +537,7 @@ impl Catalogue {
     /// # Errors
     /// When the instant is outside the calendar's range.
     pub fn governing(&self, call: &Dimensions, at: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
+        let call = &*self.spellings.named(call);
         let own = self.budgets_by_tenant.get(&call.tenant).into_iter().flatten();
         let mut governing = Vec::new();
         for budget in self.budgets_of_all.iter().chain(own) {

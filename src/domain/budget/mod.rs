@@ -9,6 +9,7 @@
 //! | [`counter`] | the mutable numbers, and how a budget stands |
 //! | [`promise`] | what a budget holds of a call, by its rule |
 //! | [`verdict`] | allow, cap, wait, stop |
+//! | [`spellings`] | by which names calls count that were written down before there were names |
 //! | [`recount`] | what the counters must be, from the journal alone |
 //!
 //! Invariant: which counters a call touches is a function of the catalogue, the call's dimensions and the instant it is
@@ -21,6 +22,7 @@ pub mod measure;
 pub mod promise;
 pub mod recount;
 pub mod scope;
+pub mod spellings;
 pub mod verdict;
 
 #[cfg(test)]

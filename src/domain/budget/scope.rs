@@ -1,4 +1,7 @@
 //! Scope: which calls a budget governs, and by what it is counted apart.
+//!
+//! Providers and models have one name each ([`crate::domain::price::naming`]), in calls as in scopes: names are compared here,
+//! not spellings. What was said is kept beside the name; only a scope that is `exact` looks at it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +27,111 @@ pub struct Dimensions {
     pub agent: Option<AgentId>,
     /// The caller's own labels. Shared, because a call's labels travel from its reservation to its transfer.
     pub labels: Arc<BTreeMap<LabelKey, LabelValue>>,
+    /// Whether provider and model are names of the books, and what was said if they are.
+    pub spelling: Spelling,
+}
+
+/// Whether the provider and the model of a call are as they were said, or names of the books.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Spelling {
+    /// As they were said: a call that has not entered yet, or one that was written before there were names.
+    #[default]
+    AsSaid,
+    /// Names of the books; with what was said, where that differs.
+    Named(Option<Arc<SaidAs>>),
+}
+
+/// What was said of who serves a call, where it is not the name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaidAs {
+    /// The provider.
+    pub provider: Option<ProviderId>,
+    /// The model: as it was asked for, if that one served.
+    pub model: Option<ModelId>,
+    /// The model as the provider says that it served, where that is another word for the one that was asked for.
+    pub served_model: Option<ModelId>,
+}
+
+impl Dimensions {
+    /// This call by other names of who serves it, with what it said so far beside them.
+    #[must_use]
+    pub fn renamed(mut self, provider: ProviderId, model: ModelId) -> Self {
+        let said = SaidAs {
+            provider: Some(self.said_provider().clone()).filter(|said| *said != provider),
+            model: Some(self.said_model().clone()).filter(|said| *said != model),
+            served_model: None,
+        };
+        self.spelling = Spelling::Named((said != SaidAs::default()).then(|| Arc::new(said)));
+        Self { provider, model, ..self }
+    }
+
+    /// This call, served under another word for the same model.
+    #[must_use]
+    pub fn served_as(mut self, served: ModelId) -> Self {
+        let mut said = self.said().cloned().unwrap_or_default();
+        said.served_model = Some(served);
+        self.spelling = Spelling::Named(Some(Arc::new(said)));
+        self
+    }
+
+    /// What was said, where it differs from the names.
+    #[must_use]
+    pub fn said(&self) -> Option<&SaidAs> {
+        match &self.spelling {
+            Spelling::AsSaid => None,
+            Spelling::Named(said) => said.as_deref(),
+        }
+    }
+
+    /// The provider as it was said.
+    #[must_use]
+    pub fn said_provider(&self) -> &ProviderId {
+        self.said().and_then(|said| said.provider.as_ref()).unwrap_or(&self.provider)
+    }
+
+    /// The model as it was said.
+    #[must_use]
+    pub fn said_model(&self) -> &ModelId {
+        self.said().and_then(|said| said.model.as_ref()).unwrap_or(&self.model)
+    }
+
+    /// The model as whoever says most of it: what it is priced by, because a list may know more than one name.
+    #[must_use]
+    pub fn priced_model(&self) -> &ModelId {
+        self.said().and_then(|said| said.served_model.as_ref()).unwrap_or_else(|| self.said_model())
+    }
+}
+
+/// The models of a scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelScope {
+    /// One.
+    One(ModelId),
+    /// Any of these.
+    Any(Vec<ModelId>),
+    /// A family: those whose names start so.
+    StartsWith(String),
+}
+
+impl ModelScope {
+    /// The model, where it is one.
+    #[must_use]
+    pub const fn one(&self) -> Option<&ModelId> {
+        match self {
+            Self::One(model) => Some(model),
+            Self::Any(_) | Self::StartsWith(_) => None,
+        }
+    }
+
+    /// Whether a model is among them.
+    #[must_use]
+    pub fn holds(&self, model: &ModelId) -> bool {
+        match self {
+            Self::One(one) => one == model,
+            Self::Any(all) => all.contains(model),
+            Self::StartsWith(beginning) => model.as_str().starts_with(beginning.as_str()),
+        }
+    }
 }
 
 /// Which calls a budget governs: every field that is set must match. An empty scope governs every call.
@@ -35,8 +143,8 @@ pub struct Scope {
     pub feature: Option<FeatureId>,
     /// Only calls to this provider.
     pub provider: Option<ProviderId>,
-    /// Only calls to this model.
-    pub model: Option<ModelId>,
+    /// Only calls to these models.
+    pub model: Option<ModelScope>,
     /// Only calls served in this region.
     pub region: Option<RegionId>,
     /// Only calls of this agent.
@@ -45,6 +153,8 @@ pub struct Scope {
     pub run: Option<RunId>,
     /// Only calls that carry all of these labels.
     pub labels: BTreeMap<LabelKey, LabelValue>,
+    /// Provider and model are compared letter by letter with what was said.
+    pub exact: bool,
 }
 
 impl Scope {
@@ -54,10 +164,12 @@ impl Scope {
         fn fits<T: PartialEq>(wanted: Option<&T>, is: Option<&T>) -> bool {
             wanted.is_none() || wanted == is
         }
+        let (provider, model) =
+            if self.exact { (call.said_provider(), call.said_model()) } else { (&call.provider, &call.model) };
         fits(self.tenant.as_ref(), Some(&call.tenant))
             && fits(self.feature.as_ref(), Some(&call.feature))
-            && fits(self.provider.as_ref(), Some(&call.provider))
-            && fits(self.model.as_ref(), Some(&call.model))
+            && fits(self.provider.as_ref(), Some(provider))
+            && self.model.as_ref().is_none_or(|models| models.holds(model))
             && fits(self.region.as_ref(), call.region.as_ref())
             && fits(self.agent.as_ref(), call.agent.as_ref())
             && fits(self.run.as_ref(), call.run.as_ref())
@@ -156,6 +268,7 @@ pub(crate) mod tests {
             run: Some(RunId::parse("r1").unwrap()),
             agent: Some(AgentId::parse("a1").unwrap()),
             labels: Arc::new([(LabelKey::parse("team").unwrap(), LabelValue::parse("cx").unwrap())].into()),
+            spelling: Spelling::AsSaid,
         }
     }
 

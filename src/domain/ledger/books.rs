@@ -27,7 +27,7 @@ use crate::domain::budget::catalogue::{BudgetNumber, Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::promise::LearnedHolds;
-use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::scope::{Dimensions, Spelling};
 use crate::domain::budget::verdict::{Ask, Holding, decide, keep};
 use crate::domain::calendar::{CalendarError, PeriodSpec};
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
@@ -137,10 +137,10 @@ impl Books {
     /// When an instant is outside the calendar.
     pub fn touches(&self, action: &Action, now: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
         match action {
-            Action::Reserve(reserve) => self.catalogue.governing(&reserve.call, now),
+            Action::Reserve(reserve) => self.catalogue.governing(&self.rates.named(&reserve.call), now),
             Action::PostUsage(post) => {
                 let at = self.catalogue.counted_at(post.occurred_at.unwrap_or(now), now);
-                self.catalogue.governing(&post.call, at)
+                self.catalogue.governing(&self.rates.named(&post.call), at)
             }
             Action::Adjust(adjust) => self.touched_by_adjust(adjust, now),
             Action::Restate(restate) => self.touched_by_adjust(&restate.reversal, now),
@@ -148,7 +148,7 @@ impl Books {
                 let Some(reservation) = self.reservations.get(&settle.reservation) else { return Ok(Vec::new()) };
                 let mut touched = self.touched_by(reservation)?;
                 let at = self.catalogue.counted_at(reservation.granted_at, now);
-                touched.extend(self.catalogue.governing(&served(settle, reservation), at)?);
+                touched.extend(self.catalogue.governing(&self.served(settle, reservation), at)?);
                 Ok(touched)
             }
             Action::Release(release) => {
@@ -245,15 +245,16 @@ impl Books {
     }
 
     fn reserve(&self, reserve: &Reserve, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
-        let call = &reserve.call;
+        let call = &self.rates.named(&reserve.call);
         let tenant = self.catalogue.tenant(&call.tenant).filter(|tenant| !tenant.archived);
         let tenant = tenant.ok_or_else(|| Refusal::UnknownTenant(call.tenant.clone()))?;
-        let tariff = self.rates.tariff(&call.provider, &call.model, reserve.service_tier, call.region.as_ref(), now);
+        let tariff = self.rates.tariff_of(call, reserve.service_tier, now);
+        let (provider, model) = (call.said_provider().clone(), call.said_model().clone());
         if tenant.strict && !tariff.is_priced() {
-            return Err(Refusal::UnpricedModel { provider: call.provider.clone(), model: call.model.clone() });
+            return Err(Refusal::UnpricedModel { provider, model });
         }
         if tenant.strict && !tariff.has_factors() {
-            let (provider, model, region) = (call.provider.clone(), call.model.clone(), call.region.clone());
+            let region = call.region.clone();
             return Err(Refusal::UnknownFactor { provider, model, region });
         }
         let governing = self.catalogue.governing(call, now)?;
@@ -320,7 +321,7 @@ impl Books {
             (ReservationState::Expired, None) => true,
             (_, _) => return Err(ended(reservation, now)),
         };
-        let call = served(settle, reservation);
+        let call = self.served(settle, reservation);
         let (usage, unconfirmed) = match (&settle.usage, settle.report.outcome) {
             (Some(reported), _) => (to_usage(reported, &call)?, false),
             (None, CallOutcome::Completed) => return Err(Refusal::UsageRequired),
@@ -328,7 +329,7 @@ impl Books {
             (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => (reservation.hold.consumption.usage, true),
         };
         let at = reservation.granted_at;
-        let tariff = self.rates.tariff(&call.provider, &call.model, reservation.service_tier, call.region.as_ref(), at);
+        let tariff = self.rates.tariff_of(&call, reservation.service_tier, at);
         let latency = if unconfirmed { None } else { settle.report.latency() };
         let mut priced = tariff.price(&usage, 1, latency)?;
         if settle.usage.is_none() && settle.report.outcome == CallOutcome::Failed {
@@ -354,7 +355,7 @@ impl Books {
             self.give_back(reservation, &mut effects)?;
         }
         self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
-        let requested = Some(reservation.call.model.clone()).filter(|model| *model != call.model);
+        let requested = Some(self.named_before(&reservation.call).model).filter(|model| *model != call.model);
         effects.transfers.push(Transfer {
             id: settle.transfer,
             kind: TransferKind::Settlement,
@@ -427,7 +428,7 @@ impl Books {
         let usage = Usage { output: held.output.checked_add(extend.more_output)?, ..held };
         let call = &reservation.call;
         let at = reservation.granted_at;
-        let tariff = self.rates.tariff(&call.provider, &call.model, reservation.service_tier, call.region.as_ref(), at);
+        let tariff = self.rates.tariff_of(call, reservation.service_tier, at);
         let ask = Ask {
             usage,
             min_output: usage.output,
@@ -466,6 +467,31 @@ impl Books {
             Some(tenant) if *tenant != reservation.call.tenant => Err(Refusal::UnknownReservation(id)),
             Some(_) | None => Ok(reservation),
         }
+    }
+
+    /// What the call was about as it was served. Another word for the model that was asked for leaves the call where it was
+    /// held; a model that is really another one takes it to the budgets of that one.
+    fn served(&self, settle: &Settle, reservation: &Reservation) -> Dimensions {
+        let mut call = self.named_before(&reservation.call);
+        call.region = settle.served_region.clone().or(call.region);
+        let Some(served) = settle.served_model.as_ref().filter(|served| *served != call.said_model()) else {
+            return call;
+        };
+        let model = self.rates.prices.model_name(call.said_provider(), served);
+        if model != call.model {
+            let (provider, said) = (call.provider.clone(), call.said_provider().clone());
+            call = Dimensions { provider: said, model: served.clone(), spelling: Spelling::AsSaid, ..call };
+            call.renamed(provider, model)
+        } else if *served == model {
+            call
+        } else {
+            call.served_as(served.clone())
+        }
+    }
+
+    /// A call that was written down, by its names: those it was given, or was counted under since there are names.
+    fn named_before(&self, call: &Dimensions) -> Dimensions {
+        self.rates.named(&self.catalogue.spellings.named(call))
     }
 
     fn give_back(&self, reservation: &Reservation, effects: &mut Effects) -> Result<(), Refusal> {
@@ -541,16 +567,6 @@ enum Shift<'a> {
     GiveBack(&'a LearnedHolds),
     Post,
     TakeBack,
-}
-
-/// What the call was about as it was served.
-fn served(settle: &Settle, reservation: &Reservation) -> Dimensions {
-    let requested = &reservation.call;
-    Dimensions {
-        model: settle.served_model.clone().unwrap_or_else(|| requested.model.clone()),
-        region: settle.served_region.clone().or_else(|| requested.region.clone()),
-        ..requested.clone()
-    }
 }
 
 fn to_usage(reported: &ReportedUsage, call: &Dimensions) -> Result<Usage, Refusal> {

@@ -102,13 +102,15 @@ pub fn restate(stated: &Stated, rates: &RateBooks) -> Result<Restatement, BadAmo
         return Ok(if first.is_zero() { Restatement::Same } else { Restatement::Unnamed });
     }
     let (region, at) = (call.region.as_ref(), row.occurred_at);
-    let inputs = rates.factors.resolve(rates.profile, &call.provider, &call.model, region, None, at);
+    let inputs = rates.factors.resolve(rates.profile, call.said_provider(), call.priced_model(), region, None, at);
     let fresh = inputs.grams(usage, row.timed())?;
     let grams = if is_call {
         fresh
     } else {
         let book: &FactorBook = &rates.factors;
-        let then = book.recall(first.factors, &call.provider, &call.model, region, at).grams(usage, row.timed())?;
+        let then = book
+            .recall(first.factors, call.said_provider(), call.priced_model(), region, at)
+            .grams(usage, row.timed())?;
         CarbonGrams {
             usage_location: carry(first.grams.usage_location, then.usage_location, fresh.usage_location)?,
             usage_market: carry(first.grams.usage_market, then.usage_market, fresh.usage_market)?,

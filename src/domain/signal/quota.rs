@@ -229,7 +229,7 @@ fn covers(scope: &Scope, about: &About<'_>, names: &ProviderNames) -> bool {
         names.provider_of(&lower).map_or(lower.clone(), str::to_owned)
     };
     scope.provider.as_ref().is_some_and(|provider| known(provider) == known(about.provider))
-        && scope.model.as_ref().is_none_or(|model| Some(model) == about.model)
+        && scope.model.as_ref().is_none_or(|models| about.model.is_some_and(|model| models.holds(model)))
         && scope.region.as_ref().is_none_or(|region| Some(region) == about.region)
         && scope.tenant.as_ref().is_none_or(|tenant| Some(tenant) == about.tenant)
         && scope.feature.is_none()

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::domain::budget::catalogue::BudgetNumber;
+use crate::domain::budget::scope::ModelScope;
 use crate::domain::fixtures::{at, budget};
 
 fn quota(number: i32, text: &str, of: &str, model: &str) -> Budget {
     let mut one = budget(number, text);
     one.kind = BudgetKind::Quota;
     one.scope.provider = Some(ProviderId::parse(of).unwrap());
-    one.scope.model = ModelId::parse(model).ok();
+    one.scope.model = ModelId::parse(model).ok().map(ModelScope::One);
     one
 }
 

@@ -3,8 +3,8 @@
 select price.id, price.doc, price.recorded_at
 from prices as price
 where
-    ($1::text is null or lower(price.provider) = lower($1))
-    and ($2::text is null or lower(price.model) = lower($2))
+    ($1::text[] is null or lower(price.provider) = any($1))
+    and ($2::text[] is null or lower(price.model) = any($2))
     and price.id > $4
     and (
         $3::timestamptz is null

@@ -4,8 +4,9 @@ with journal as (
         tenant,
         date_bin('15 minutes', period_at, 'epoch') as quarter,
         feature,
-        provider,
-        model,
+        -- A row that was written before there were names counts by what its spelling means.
+        coalesce(spelling.named_provider, transfers.provider) as provider,
+        coalesce(spelling.named_model, transfers.model) as model,
         coalesce(region, '') as region,
         priority,
         sum(direction * requests)::numeric as requests,
@@ -20,6 +21,10 @@ with journal as (
         sum(direction * gco2e_usage_market) as gco2e_usage_market,
         sum(direction * gco2e_embodied) as gco2e_embodied
     from transfers
+    left join spellings as spelling
+        on transfers.said_as is null
+        and spelling.provider = transfers.provider
+        and spelling.model = transfers.model
     group by 1, 2, 3, 4, 5, 6, 7
 ),
 rollup as (

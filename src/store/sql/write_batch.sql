@@ -10,7 +10,7 @@ with granted as (
         id, tenant, feature, provider, model, region, run, agent, labels, priority, service_tier, requests, input,
         cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd, gco2e_usage_location,
         gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile, model_factor, grid_factor,
-        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned
+        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned, said_as
     )
     select
         new.id, new.tenant, new.feature, new.provider, new.model, new.region, new.run, new.agent, new.labels::jsonb,
@@ -18,18 +18,19 @@ with granted as (
         new.cache_write_1h, new.output, new.reasoning, new.tokens, new.usd, new.gco2e_usage_location,
         new.gco2e_usage_market, new.gco2e_embodied, new.price, new.price_tier_from, new.carbon_profile,
         new.model_factor, new.grid_factor, new.market_factor, new.flags, new.granted_at, new.expires_at, new.state,
-        new.ended_at, new.transfer, new.learned::jsonb
+        new.ended_at, new.transfer, new.learned::jsonb, new.said_as::jsonb
     from unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
         $10::text[], $11::text[], $12::integer[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
         $17::bigint[], $18::bigint[], $19::bigint[], $20::numeric[], $21::numeric[], $22::numeric[], $23::numeric[],
         $24::bigint[], $25::bigint[], $26::text[], $27::bigint[], $28::bigint[], $29::bigint[], $30::integer[],
-        $31::timestamptz[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::uuid[], $147::text[]
+        $31::timestamptz[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::uuid[], $147::text[],
+        $151::text[]
     ) as new (
         id, tenant, feature, provider, model, region, run, agent, labels, priority, service_tier, requests, input,
         cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd, gco2e_usage_location,
         gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile, model_factor, grid_factor,
-        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned
+        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned, said_as
     )
 ),
 changed as (
@@ -64,7 +65,7 @@ posted as (
         agent, labels, requests, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd,
         gco2e_usage_location, gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile,
         model_factor, grid_factor, market_factor, flags, outcome, latency_ms, provider_request_id, provider_usd,
-        occurred_at, recorded_at, period_at, reservation, priority, direction, corrects
+        occurred_at, recorded_at, period_at, reservation, priority, direction, corrects, said_as
     )
     select
         new.tenant, new.id, new.kind, new.debit_account, new.credit_account, new.feature, new.provider, new.model,
@@ -73,7 +74,7 @@ posted as (
         new.gco2e_usage_location, new.gco2e_usage_market, new.gco2e_embodied, new.price, new.price_tier_from,
         new.carbon_profile, new.model_factor, new.grid_factor, new.market_factor, new.flags, new.outcome,
         new.latency_ms, new.provider_request_id, new.provider_usd, new.occurred_at, new.recorded_at, new.period_at,
-        new.reservation, new.priority, new.direction, new.corrects
+        new.reservation, new.priority, new.direction, new.corrects, new.said_as::jsonb
     from unnest(
         $49::text[], $50::uuid[], $51::text[], $52::text[], $53::text[], $54::text[], $55::text[], $56::text[],
         $57::text[], $58::text[], $59::text[], $60::text[], $61::text[], $62::integer[], $63::bigint[],
@@ -81,13 +82,13 @@ posted as (
         $71::numeric[], $72::numeric[], $73::numeric[], $74::bigint[], $75::bigint[], $76::text[], $77::bigint[],
         $78::bigint[], $79::bigint[], $80::integer[], $81::text[], $82::integer[], $83::text[], $84::numeric[],
         $85::timestamptz[], $86::timestamptz[], $87::timestamptz[], $88::uuid[], $89::text[],
-        $90::smallint[], $91::uuid[]
+        $90::smallint[], $91::uuid[], $152::text[]
     ) as new (
         tenant, id, kind, debit_account, credit_account, feature, provider, model, requested_model, region, run,
         agent, labels, requests, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd,
         gco2e_usage_location, gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile,
         model_factor, grid_factor, market_factor, flags, outcome, latency_ms, provider_request_id, provider_usd,
-        occurred_at, recorded_at, period_at, reservation, priority, direction, corrects
+        occurred_at, recorded_at, period_at, reservation, priority, direction, corrects, said_as
     )
 ),
 counted as (

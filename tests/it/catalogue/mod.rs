@@ -6,6 +6,7 @@ mod budgets;
 mod calendar;
 mod confinement;
 mod estimate;
+mod names;
 mod rates;
 mod tenants;
 

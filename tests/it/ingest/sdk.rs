@@ -44,7 +44,7 @@ async fn check_books(service: &TestService) {
         [&claude["tenant"], &claude["feature"], &claude["provider"], &claude["model"], &claude["requested_model"]],
         ["acme", "support-chat", "anthropic", "claude-sonnet-4-5-20250929", "claude-sonnet-4-5"]
     );
-    assert_eq!([&claude["run"], &claude["agent"], &claude["labels"]["team"]], ["conv-7", "Math-Tutor", "cx"]);
+    assert_eq!([&claude["run"], &claude["agent"], &claude["labels"]["team"]], ["conv-7", "Math Tutor", "cx"]);
     let buckets = |row: &Value| {
         ["input", "cache_read", "cache_write_5m", "output", "reasoning"]
             .map(|name| row["usage"][name].as_u64().unwrap())

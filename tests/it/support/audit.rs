@@ -6,7 +6,7 @@ use std::sync::Arc;
 use counterfoil::domain::amounts::{Amounts, Grams, Quantity, Tokens, Usd};
 use counterfoil::domain::budget::measure::Consumption;
 use counterfoil::domain::budget::recount::Recount;
-use counterfoil::domain::budget::scope::Dimensions;
+use counterfoil::domain::budget::scope::{Dimensions, SaidAs, Spelling};
 use counterfoil::domain::id::{FeatureId, LabelKey, LabelValue, TenantId};
 use counterfoil::domain::usage::Usage;
 use counterfoil::store::catalogue;
@@ -141,7 +141,22 @@ fn dimensions(row: &PgRow) -> Dimensions {
         run: name(row, "run"),
         agent: name(row, "agent"),
         labels: Arc::new(labels.map(|Json(labels)| labels).unwrap_or_default().into_iter().map(label).collect()),
+        spelling: spelling(row),
     }
+}
+
+/// Read by hand, so that the service's own reading is audited too.
+fn spelling(row: &PgRow) -> Spelling {
+    let Some(Json(said)) = row.get::<Option<Json<BTreeMap<String, String>>>, _>("said_as") else {
+        return Spelling::AsSaid;
+    };
+    let text = |key: &str| said.get(key).map(String::as_str);
+    let said = SaidAs {
+        provider: text("provider").map(|name| name.parse().unwrap()),
+        model: text("model").map(|name| name.parse().unwrap()),
+        served_model: text("served_model").map(|name| name.parse().unwrap()),
+    };
+    Spelling::Named((said != SaidAs::default()).then(|| Arc::new(said)))
 }
 
 fn consumption(row: &PgRow) -> Consumption {

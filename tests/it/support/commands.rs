@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use counterfoil::domain::amounts::Tokens;
 use counterfoil::domain::budget::catalogue::Priority;
-use counterfoil::domain::budget::scope::Dimensions;
+use counterfoil::domain::budget::scope::{Dimensions, Spelling};
 use counterfoil::domain::id::{IdempotencyKey, ReservationId, TransferId};
 use counterfoil::domain::ledger::command::{
     Action, Command, Idempotency, KeySpace, PostUsage, ReportedUsage, Reserve, Settle,
@@ -25,6 +25,7 @@ fn call() -> Dimensions {
         run: None,
         agent: None,
         labels: Arc::new(BTreeMap::new()),
+        spelling: Spelling::AsSaid,
     }
 }
 

@@ -19,7 +19,7 @@ impl Books {
         adjust: &Adjust,
         now: DateTime<Utc>,
     ) -> Result<Vec<Governing>, CalendarError> {
-        self.catalogue.governing(&adjust.call, self.catalogue.counted_at(adjust.counts_at, now))
+        self.catalogue.governing(&self.named_before(&adjust.call), self.catalogue.counted_at(adjust.counts_at, now))
     }
 
     /// Posts an adjustment. Unlike a call it is not priced here: whoever adjusts says what moves.
@@ -38,7 +38,7 @@ impl Books {
     }
 
     fn adjusted(&self, adjust: &Adjust, now: DateTime<Utc>, effects: &mut Effects) -> Result<Posted, Refusal> {
-        let call = &adjust.call;
+        let call = &self.named_before(&adjust.call);
         if !call.tenant.is_nobody() && self.catalogue.tenant(&call.tenant).is_none() {
             return Err(Refusal::UnknownTenant(call.tenant.clone()));
         }

@@ -10,7 +10,7 @@ use crate::domain::tariff::Flags;
 
 impl Books {
     pub(super) fn post_usage(&self, post: &PostUsage, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
-        let call = &post.call;
+        let call = &self.rates.named(&post.call);
         if self.catalogue.tenant(&call.tenant).is_none() {
             return Err(Refusal::UnknownTenant(call.tenant.clone()));
         }
@@ -22,8 +22,7 @@ impl Books {
             return Err(Refusal::OccurredOutOfRange(occurred_at));
         }
         let usage = to_usage(&post.usage, call)?;
-        let tariff =
-            self.rates.tariff(&call.provider, &call.model, post.service_tier, call.region.as_ref(), occurred_at);
+        let tariff = self.rates.tariff_of(call, post.service_tier, occurred_at);
         let latency = post.report.latency();
         let mut priced = tariff.price(&usage, post.requests, latency)?;
         let period_at = self.catalogue.counted_at(occurred_at, now);
@@ -31,6 +30,8 @@ impl Books {
             priced.flags = priced.flags.with(Flags::PERIOD_CLOSED);
         }
         let governing = self.catalogue.governing(call, period_at)?;
+        let requested = post.requested_model.as_ref();
+        let requested = requested.map(|model| self.rates.prices.model_name(call.said_provider(), model));
         let mut effects = Effects::default();
         self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
         effects.transfers.push(Transfer {
@@ -38,7 +39,7 @@ impl Books {
             kind: TransferKind::Usage,
             direction: Direction::Forward,
             call: call.clone(),
-            requested_model: post.requested_model.clone().filter(|model| *model != call.model),
+            requested_model: requested.filter(|model| *model != call.model),
             priority: post.priority,
             priced,
             report: post.report.clone(),

@@ -8,6 +8,7 @@ mod differential;
 mod ends;
 mod learned;
 mod model;
+mod names;
 mod pains;
 mod reserving;
 mod restating;
