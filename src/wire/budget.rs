@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::FieldError;
 use super::answer::EnforcementName;
 use super::learned::ReserveName;
-use super::models::ModelScopeBody;
 use super::pace::PacingName;
+pub use super::scope::ScopeBody;
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
 use crate::domain::budget::measure::{BucketWeights, Measure};
@@ -30,40 +30,6 @@ const CONTRACT_LENGTH_MAX: usize = 500;
 pub const TENANT_WEIGHTS_MAX: usize = 1_000;
 /// Most thresholds of a budget.
 pub const THRESHOLDS_MAX: usize = 10;
-
-/// Which calls a budget governs. Every field that is set must match; an empty scope governs every call.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScopeBody {
-    /// Only this tenant's calls.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
-    /// Only calls for this feature.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub feature: Option<String>,
-    /// Only calls to this provider, whatever it is called in them. Kept and shown by its one name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<String>,
-    /// Only calls to this model, whatever it is called in them; to any of a list; or to a family, `{"starts_with": "claude-opus-"}`.
-    /// Kept and shown by its one name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelScopeBody>,
-    /// Only calls served in this region.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
-    /// Only calls of this agent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent: Option<String>,
-    /// Only calls of this run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
-    /// Only calls that carry all of these labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Whether `provider` and `model` are compared letter by letter with what a call said, and not by name.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub exact: bool,
-}
 
 /// What a budget counts: the name of a measure, or weights of token buckets.
 ///
@@ -413,25 +379,6 @@ fn utc() -> String {
     "Etc/UTC".to_owned()
 }
 
-impl TryFrom<&ScopeBody> for Scope {
-    type Error = FieldError;
-
-    fn try_from(body: &ScopeBody) -> Result<Self, FieldError> {
-        let ScopeBody { tenant, feature, provider, model, region, agent, run, labels, exact } = body;
-        Ok(Self {
-            tenant: super::optional("scope.tenant", tenant.as_deref())?,
-            feature: super::optional("scope.feature", feature.as_deref())?,
-            provider: super::optional("scope.provider", provider.as_deref())?,
-            model: model.as_ref().map(ModelScopeBody::to_models).transpose()?,
-            region: super::optional("scope.region", region.as_deref())?,
-            agent: super::optional("scope.agent", agent.as_deref())?,
-            run: super::optional("scope.run", run.as_deref())?,
-            labels: labels_by("scope.labels", labels, LabelValue::stored)?,
-            exact: *exact,
-        })
-    }
-}
-
 /// Labels, parsed.
 ///
 /// # Errors
@@ -443,7 +390,7 @@ pub fn parse_labels(
     labels_by(field, labels, LabelValue::parse)
 }
 
-fn labels_by(
+pub(super) fn labels_by(
     field: &'static str,
     labels: &BTreeMap<String, String>,
     value_of: fn(&str) -> Result<LabelValue, BadName>,

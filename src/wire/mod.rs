@@ -9,7 +9,7 @@
 //! | [`about`] | what the service is made of |
 //! | [`answer`] | what the ledger answers: pre-flight, settlement, release, extension |
 //! | [`budget`] | tenants and budgets, scopes, measures, periods |
-//! | [`models`] | the models and the provider of a scope, by the names of the books |
+//! | [`scope`] | which calls a budget governs, by the names of the books |
 //! | [`said`] | what was said of who serves a call, beside the names |
 //! | [`kept`] | answers as they are kept under an idempotency key |
 //! | [`call`] | what is asked of the ledger: pre-flight, settle, release, extend, usage |
@@ -51,7 +51,6 @@ pub mod factor;
 pub mod kept;
 pub mod learned;
 pub mod ledger;
-pub mod models;
 pub mod pace;
 pub mod page;
 pub mod period;
@@ -64,6 +63,7 @@ pub mod reservation;
 pub mod restatement;
 pub mod run;
 pub mod said;
+pub mod scope;
 pub mod signal;
 pub mod usage;
 pub mod verdict;

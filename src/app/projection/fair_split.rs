@@ -15,9 +15,9 @@ use crate::store::catalogue::change;
 use crate::store::{StoreError, idempotency};
 use crate::wire::FieldError;
 use crate::wire::budget::{BudgetBody, KindName};
-use crate::wire::models::ModelScopeBody;
 use crate::wire::projection::answer::{AppliedBody, FairShareBody};
 use crate::wire::projection::what_if::ApplyFairSplitBody;
+use crate::wire::scope::ModelScopeBody;
 
 impl App {
     /// Applies the fair split of a shared budget as it is at this moment: a budget for each tenant that uses it, on the shared

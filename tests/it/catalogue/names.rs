@@ -29,7 +29,7 @@ async fn spend(service: &Replica, provider: &str, model: &str) -> Value {
 async fn posted(service: &Replica, budget: &str) -> String {
     let shown = get(service, &format!("/v1/budgets/{budget}")).await;
     let counters = shown["counters"].as_array().unwrap().iter();
-    counters.map(|one| format!("{}", one["posted"].as_str().unwrap())).collect::<Vec<_>>().join(" ")
+    counters.map(|one| one["posted"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
@@ -138,11 +138,9 @@ async fn books_that_were_kept_before_there_were_names_are_counted_by_them() {
     for source in ["", "&agent=%E6%95%B0%E5%AD%A6%E5%AE%B6%E6%95%99"] {
         let usage = get(&replica, &format!("/v1/usage?group_by=provider,model{source}")).await;
         let groups: Vec<&Value> = usage["rows"].as_array().unwrap().iter().map(|row| &row["group"]).collect();
-        let names = [("aws", "claude-sonnet-4-5"), ("openai", "gpt-4o")];
-        assert_eq!(
-            groups,
-            names.map(|(provider, model)| json!({"provider": provider, "model": model})).iter().collect::<Vec<_>>()
-        );
+        let names = [("aws", "claude-sonnet-4-5"), ("openai", "gpt-4o")]
+            .map(|(provider, model)| json!({"provider": provider, "model": model}));
+        assert_eq!(groups, names.iter().collect::<Vec<_>>());
     }
     let transfers = get(&replica, "/v1/ledger/transfers?provider=bedrock&order=oldest").await;
     let said: Vec<&Value> = transfers["items"].as_array().unwrap().iter().map(|row| &row["provider"]).collect();

@@ -42,8 +42,9 @@ async fn check_books(service: &TestService) {
     let claude = &rows[0];
     assert_eq!(
         [&claude["tenant"], &claude["feature"], &claude["provider"], &claude["model"], &claude["requested_model"]],
-        ["acme", "support-chat", "anthropic", "claude-sonnet-4-5-20250929", "claude-sonnet-4-5"]
+        [&json!("acme"), &json!("support-chat"), &json!("anthropic"), &json!("claude-sonnet-4-5"), &Value::Null]
     );
+    assert_eq!(claude["said_as"], json!({"model": "claude-sonnet-4-5-20250929"}), "the dated name is kept beside it");
     assert_eq!([&claude["run"], &claude["agent"], &claude["labels"]["team"]], ["conv-7", "Math Tutor", "cx"]);
     let buckets = |row: &Value| {
         ["input", "cache_read", "cache_write_5m", "output", "reasoning"]

@@ -1,20 +1,54 @@
-//! The models and the provider of a scope, as JSON, and by the names of the books.
+//! Scopes, as JSON, and by the names of the books.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::budget::ScopeBody;
+use super::budget::{labels_by, parse_labels};
 use super::{FieldError, optional, required};
-use crate::domain::budget::scope::ModelScope;
-use crate::domain::id::{ModelId, ProviderId};
+use crate::domain::budget::scope::{ModelScope, Scope};
+use crate::domain::id::{LabelValue, ModelId, ProviderId};
 use crate::domain::price::book::PriceBook;
 
 /// Most models in a scope.
 pub const MODELS_MAX: usize = 100;
+
+/// Which calls a budget governs. Every field that is set must match; an empty scope governs every call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScopeBody {
+    /// Only this tenant's calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Only calls for this feature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    /// Only calls to this provider, whatever it is called in them. Kept and shown by its one name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Only calls to this model, whatever it is called in them; to any of a list; or to a family, `{"starts_with": "claude-opus-"}`.
+    /// Kept and shown by its one name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelScopeBody>,
+    /// Only calls served in this region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Only calls of this agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Only calls of this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Only calls that carry all of these labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Whether `provider` and `model` are compared letter by letter with what a call said, and not by name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
+}
 
 /// Which models: one, any of a list, or a family.
 ///
@@ -109,6 +143,25 @@ fn parse_list(models: &[String]) -> Result<Vec<ModelId>, FieldError> {
     models.iter().enumerate().map(parse).collect()
 }
 
+impl TryFrom<&ScopeBody> for Scope {
+    type Error = FieldError;
+
+    fn try_from(body: &ScopeBody) -> Result<Self, FieldError> {
+        let ScopeBody { tenant, feature, provider, model, region, agent, run, labels, exact } = body;
+        Ok(Self {
+            tenant: optional("scope.tenant", tenant.as_deref())?,
+            feature: optional("scope.feature", feature.as_deref())?,
+            provider: optional("scope.provider", provider.as_deref())?,
+            model: model.as_ref().map(ModelScopeBody::to_models).transpose()?,
+            region: optional("scope.region", region.as_deref())?,
+            agent: optional("scope.agent", agent.as_deref())?,
+            run: optional("scope.run", run.as_deref())?,
+            labels: labels_by("scope.labels", labels, LabelValue::stored)?,
+            exact: *exact,
+        })
+    }
+}
+
 impl ScopeBody {
     /// The scope by the names of the books: decided when a budget is written, and kept. A scope that is `exact` stays as it is.
     ///
@@ -116,7 +169,7 @@ impl ScopeBody {
     /// Names the field that is wrong, or that holds a `*`: a scope names things, and compares nothing with a pattern.
     pub fn named(&self, book: &PriceBook) -> Result<Self, FieldError> {
         self.refuse_patterns()?;
-        super::budget::parse_labels("scope.labels", &self.labels)?;
+        parse_labels("scope.labels", &self.labels)?;
         let provider: Option<ProviderId> = optional("scope.provider", self.provider.as_deref())?;
         let models = self.model.as_ref().map(ModelScopeBody::to_models).transpose()?;
         if self.exact {
@@ -182,5 +235,5 @@ fn listed(models: &BTreeSet<ModelId>) -> ModelScopeBody {
 }
 
 #[cfg(test)]
-#[path = "models_tests.rs"]
+#[path = "scope_tests.rs"]
 mod tests;
