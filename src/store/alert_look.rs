@@ -188,8 +188,8 @@ impl Look {
         let rows = self
             .fetch(
                 connection,
-                "select tenant, feature, provider, model, region, run, agent, labels from {new}
-                group by tenant, feature, provider, model, region, run, agent, labels",
+                "select tenant, feature, provider, model, region, run, agent, labels, said_as from {new}
+                group by tenant, feature, provider, model, region, run, agent, labels, said_as",
             )
             .await?;
         rows.iter().map(dimensions_from_row).collect()
@@ -314,9 +314,9 @@ pub async fn granted_since(
     // By id, which is made of the instant: there is no index by the instant itself, and none is needed for three minutes.
     let ms = u128::try_from(before(since, ATTEMPT).timestamp_millis()).unwrap_or(0);
     let rows = sqlx::query(
-        "select tenant, feature, provider, model, region, run, agent, labels, max(granted_at) as granted_at
+        "select tenant, feature, provider, model, region, run, agent, labels, said_as, max(granted_at) as granted_at
         from reservations where id >= $1 and granted_at >= $2
-        group by tenant, feature, provider, model, region, run, agent, labels",
+        group by tenant, feature, provider, model, region, run, agent, labels, said_as",
     )
     .bind(Uuid::from_u128(ms << 80))
     .bind(since)
