@@ -132,6 +132,11 @@ fn complete_operation(operation: &mut Operation, method: &HttpMethod, contract: 
     let id = operation.operation_id.as_deref().map(camel_case).unwrap_or_default();
     let named_in = |list: &[&str]| list.contains(&id.as_str());
     let public = named_in(contract.public);
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            schemas::bound_parameter(parameter);
+        }
+    }
     let answers = &mut operation.responses.responses;
     answers.entry("4XX".to_owned()).or_insert_with(|| RefOr::T(problem_response("The request was refused")));
     answers.entry("5XX".to_owned()).or_insert_with(|| RefOr::T(problem_response("The service could not answer")));

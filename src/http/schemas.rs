@@ -5,8 +5,12 @@
 use std::collections::BTreeMap;
 
 use utoipa::Number;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::{AllOf, ArrayItems, KnownFormat, Object, SchemaFormat};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+
+use crate::domain::id::SLUG_LENGTH_MAX;
+use crate::wire::page::PAGE_ITEMS_MAX;
 
 /// How many references are followed: no type is made of more parts inside each other.
 const DEPTH_MAX: usize = 8;
@@ -49,6 +53,21 @@ fn joined(parts: &AllOf, all: &BTreeMap<String, RefOr<Schema>>, depth: usize) ->
     whole.examples.clone_from(&parts.examples);
     whole.additional_properties = None;
     Some(whole)
+}
+
+/// What every parameter of that name must be, wherever it is taken.
+pub(super) fn bound_parameter(parameter: &mut Parameter) {
+    let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema else { return };
+    match (&parameter.parameter_in, parameter.name.as_str()) {
+        (ParameterIn::Query, "limit") => {
+            schema.minimum = Some(Number::UInt(1));
+            schema.maximum = usize::try_from(PAGE_ITEMS_MAX).ok().map(Number::UInt);
+        }
+        (ParameterIn::Query, "tenant") => {
+            schema.pattern = Some(format!("^[A-Za-z0-9][A-Za-z0-9._-]{{0,{}}}$", SLUG_LENGTH_MAX.saturating_sub(1)));
+        }
+        _ => {}
+    }
 }
 
 /// A count of 32 bits without a sign is no `int32`, which ends at half of it.

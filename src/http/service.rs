@@ -94,7 +94,7 @@ async fn check_health() -> &'static str {
 
 /// Can the service answer
 ///
-/// Asks the database: a replica that cannot reach it should get no calls.
+/// Asks the database: a replica that cannot reach it, or whose last batch could not be written, should get no calls.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -103,6 +103,9 @@ async fn check_health() -> &'static str {
 )]
 async fn check_readiness(State(state): State<HttpState>) -> Result<&'static str, Problem> {
     state.app.catch_up().await?;
+    if state.app.snapshots.standing.is_failing(state.app.clock.now()) {
+        return Err(Problem::store_unavailable("the last batch could not be written"));
+    }
     Ok("ready")
 }
 

@@ -209,6 +209,10 @@ impl Worker {
             match tried {
                 Ok(Tried::Committed(answers)) => {
                     self.away = false;
+                    // A sweep that finds nothing to write down says nothing of writing.
+                    if !commands.is_empty() {
+                        self.snapshots.standing.written();
+                    }
                     return Ok(answers);
                 }
                 Ok(Tried::ExpiredOnly { progress }) => how.expired_first = progress,
@@ -241,6 +245,7 @@ impl Worker {
         self.away = error.is_away();
         if in_doubt || error.is_away() || error.is_transient() || matches!(error, StoreError::Contended) {
             tracing::warn!(%error, commands = commands.len(), in_doubt, "the database is away");
+            self.snapshots.standing.failed(self.clock.now());
             Failed::Away
         } else {
             tracing::error!(%error, commands = commands.len(), "a batch could not be written");

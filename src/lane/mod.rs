@@ -19,6 +19,7 @@
 mod batch;
 mod queue;
 mod snapshot;
+mod standing;
 mod turns;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::domain::ledger::outcome::Answer;
 use batch::Worker;
 use queue::{Envelope, Sender};
 pub use snapshot::{Snapshot, Snapshots};
+pub use standing::{FAILING_FOR, Standing};
 
 /// Single commands that may wait, of all tenants. At 5,000 a second this is less than a second of waiting; beyond it the tenant
 /// that has most of them waiting is told to come back.

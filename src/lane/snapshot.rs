@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
+use super::standing::Standing;
 use crate::domain::budget::catalogue::Catalogue;
 use crate::domain::learned::lesson::Lessons;
 use crate::domain::pacing::pace::Paces;
@@ -31,6 +32,8 @@ pub struct Snapshots {
     paces: Arc<RwLock<Arc<Paces>>>,
     /// Apart, because a reservation keeps what it holds, whoever learned what.
     lessons: Arc<RwLock<Arc<Lessons>>>,
+    /// Whether what a lane writes is kept.
+    pub standing: Standing,
 }
 
 impl Snapshots {
@@ -43,7 +46,7 @@ impl Snapshots {
         let rates = Arc::new(rates::load(&mut *connection).await?);
         let catalogue = Arc::new(catalogue::load(connection).await?);
         let books = Arc::new(RwLock::new(Snapshot { catalogue, rates, rates_version }));
-        Ok(Self { books, paces: Arc::default(), lessons: Arc::default() })
+        Ok(Self { books, paces: Arc::default(), lessons: Arc::default(), standing: Standing::default() })
     }
 
     /// The paces last read.

@@ -290,3 +290,13 @@ async fn refusals_name_the_thing_and_the_way_out() {
         check(&closed.path().join("books"), options(Ownership::Exclusive), &["could not make the data folder"]).await;
     }
 }
+
+#[tokio::test]
+async fn a_cluster_that_is_too_old_is_said_to_be_and_not_asked_for_its_own_version() {
+    let dir = data_dir();
+    let cluster = dir.path().join("postgres");
+    std::fs::create_dir(&cluster).unwrap();
+    std::fs::write(cluster.join("PG_VERSION"), "13\n").unwrap();
+    let refused = open(dir.path(), Ownership::Exclusive).await.unwrap_err().to_string();
+    assert!(refused.contains("Postgres 13, and 14 or newer is needed") && refused.contains("pg_dump"), "{refused}");
+}

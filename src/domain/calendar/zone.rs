@@ -72,9 +72,11 @@ pub struct UnknownZone {
 impl UnknownZone {
     fn new(text: &str) -> Self {
         let wanted: String = text.trim().chars().take(NAME_SHOWN_MAX).collect::<String>().replace(' ', "_");
+        // `Etc/GMT+5` is five hours behind: who writes `GMT+5` means five hours ahead, and would be ten hours off.
+        let is_offset = wanted.ends_with(|last: char| last.is_ascii_digit());
         let is_close = |name: &str| {
             let city = name.rsplit('/').next().unwrap_or(name);
-            name.eq_ignore_ascii_case(&wanted) || city.eq_ignore_ascii_case(&wanted)
+            name.eq_ignore_ascii_case(&wanted) || (city.eq_ignore_ascii_case(&wanted) && !is_offset)
         };
         Self {
             name: text.chars().take(NAME_SHOWN_MAX).collect(),

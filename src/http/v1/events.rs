@@ -18,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::super::extract::bearer;
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, ValidPath, ValidQuery};
@@ -51,7 +52,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 /// What happened to alerts: raised, cleared. With `Accept: application/json` a page, newest first. With
 /// `Accept: text/event-stream` a stream of server-sent events from now on, or after the event that the header
 /// `Last-Event-ID` names; the `id` of each is the event's, its `event` is `kind.status`, its `data` the event as JSON. A
-/// stream ends after an hour at most, and a browser or library then comes back by itself.
+/// stream ends with its token, and after an hour at most; a browser or library then comes back by itself.
 #[utoipa::path(
     get,
     path = "/v1/events",
@@ -84,7 +85,7 @@ async fn list_events(
         Some(Err(_)) => Some(last_event("")?),
     };
     if wants_stream(&headers) {
-        return follow(&state.app, confined, query, last).await;
+        return follow(&state.app, (confined, bearer(&headers)?.to_owned()), query, last).await;
     }
     let page = Page::new("events", query.cursor.as_deref(), query.limit)?;
     let before = page.after.is_some().then(|| page.after_number()).transpose()?;
@@ -106,6 +107,7 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 struct Following {
     app: App,
     confined: Option<TenantId>,
+    token: String,
     query: EventsQuery,
     /// The place of the last event that was read.
     place: i64,
@@ -117,7 +119,7 @@ struct Following {
 
 async fn follow(
     app: &App,
-    confined: Option<TenantId>,
+    (confined, token): (Option<TenantId>, String),
     query: EventsQuery,
     last: Option<EventId>,
 ) -> Result<Response, Problem> {
@@ -139,6 +141,7 @@ async fn follow(
     let following = Following {
         app: app.clone(),
         confined,
+        token,
         query,
         place: place.ok_or_else(unknown)?,
         read: VecDeque::new(),
@@ -177,7 +180,11 @@ async fn next(following: &mut Following) -> Option<Placed> {
         if *following.wakes.borrow_and_update() == Wake::Stop {
             return None;
         }
-        let Following { app, confined, query, place, .. } = &*following;
+        let Following { app, confined, token, query, place, .. } = &*following;
+        // A stream ends with its token, and with the trust in its key.
+        if app.verifier.verify(token, app.clock.now()).is_err() {
+            return None;
+        }
         match app.events_after(confined.as_ref(), query, *place, READ_AT_ONCE).await {
             Ok(read) if !read.is_empty() => {
                 following.read = read.into();

@@ -86,6 +86,20 @@ pub enum EmbeddedError {
         /// Who we are.
         us: u32,
     },
+    /// The cluster is older than any that the ledger runs on.
+    #[error(
+        "the data folder {} holds a cluster of Postgres {made_by}, and {least} or newer is needed: \
+         dump it with pg_dump of Postgres {made_by}, and restore it in a new folder, or run pg_upgrade",
+        data_dir.display()
+    )]
+    OldCluster {
+        /// The folder.
+        data_dir: PathBuf,
+        /// The major version that made it.
+        made_by: u32,
+        /// The least one.
+        least: u32,
+    },
     /// No folder for the socket that is ours alone.
     #[error("no safe folder for the Unix socket: {problem}; remove it, or choose another --data-dir")]
     NoSocketDir {

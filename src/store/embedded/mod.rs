@@ -332,6 +332,9 @@ async fn prepare(cluster: Cluster, lock: Lock, options: &Options) -> Result<Prep
     keeper::on_own_thread(move || {
         let identity = Identity::choose(&cluster)?;
         let made_by = cluster.major()?;
+        if let Some(made_by) = made_by.filter(|major| *major < MAJOR_MIN) {
+            return Err(EmbeddedError::OldCluster { data_dir: cluster.data_dir, made_by, least: MAJOR_MIN });
+        }
         let binaries = match find::find(&options.search, made_by, &identity)? {
             Some(binaries) => binaries,
             None => fetch::fetch(&options, &cluster.data_dir, made_by, &identity)?,

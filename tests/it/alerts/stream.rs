@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use chrono::TimeDelta;
 use counterfoil::auth::Scope;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -80,6 +81,20 @@ async fn a_stream_tells_what_happens_and_goes_on_where_it_was_cut_off() {
     assert_eq!(unknown.problem(), (422, "invalid_request"));
     let paged = service.send(request("/v1/events?limit=5", &admin, None)).await;
     assert_eq!(paged.body["errors"][0]["field"], "limit");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let service = acme().await;
+    let mut stream = Stream::open(&service, &service.token(&[Scope::Read], None), None).await;
+    spend(&service, "acme", 500).await;
+    evaluate(&service).await;
+    assert!(stream.next().await.is_some());
+    // Tokens of tests are good for a year.
+    service.advance(TimeDelta::days(366));
+    spend(&service, "acme", 600).await;
+    evaluate(&service).await;
+    assert!(stream.next().await.is_none());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use counterfoil::lane::{AWAY_PATIENCE, QUEUE_MAX};
@@ -34,6 +35,11 @@ async fn a_store_that_is_away_closes_the_gate_and_opens_it_when_it_is_back() {
         // Only the first one is made to wait for a database that may come back.
         assert!(number == 0 || began.elapsed() < AWAY_PATIENCE / 2, "{number}: {:?}", began.elapsed());
     }
+    // Reads are well, on another connection; only the lane knows.
+    let ready = async || replica.call("GET", "/readyz", Value::Null).await;
+    assert_eq!(ready().await.problem(), (503, "store_unavailable"));
+    service.advance(TimeDelta::seconds(11));
+    assert_eq!(ready().await.status, 200, "it is asked for calls again after a while");
     let kept: i64 =
         sqlx::query_scalar("select count(*) from idempotency_keys").fetch_one(service.db.pool()).await.unwrap();
     assert_eq!(kept, 0);

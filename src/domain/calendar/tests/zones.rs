@@ -84,6 +84,8 @@ fn an_unknown_name_is_refused_with_a_better_one() {
         (" Asia/Kathmandu ", "Asia/Kathmandu"),
         ("Mars/Olympus", "Europe/Berlin"),
         ("+09:00", "Europe/Berlin"),
+        ("GMT+5", "Europe/Berlin"),
+        ("etc/gmt+5", "Etc/GMT+5"),
         ("", "Europe/Berlin"),
         ("Factory", "Europe/Berlin"),
         ("../../etc/passwd", "Europe/Berlin"),
