@@ -60,7 +60,7 @@ pub enum KeyFileError {
     /// Somebody else's.
     #[error(
         "{path} belongs to user id {owner}, who could have planted it, and this process runs as {us}: \
-         run `chown {us} {path}`, or run this as that user"
+         run this as that user, or `chown {us} {path}` if it is to be yours"
     )]
     Foreign {
         /// The file or folder.
@@ -400,7 +400,7 @@ mod tests {
         for path in [key.as_path(), dir.path()] {
             std::os::unix::fs::chown(path, Some(other), None).expect("chown");
             let said = LocalKey::load_or_create(dir.path()).expect_err("planted").to_string();
-            assert!(said.contains(&format!("run `chown 0 {}`", path.display())), "{said}");
+            assert!(said.contains(&format!("`chown 0 {}`", path.display())), "{said}");
             std::os::unix::fs::chown(path, Some(us), None).expect("chown");
         }
         assert!(LocalKey::load_or_create(dir.path()).is_ok());
