@@ -272,10 +272,10 @@ async fn refusals_name_the_thing_and_the_way_out() {
 
     let cluster = dir.path().join("postgres");
     std::fs::create_dir(&cluster).unwrap();
-    std::fs::write(cluster.join("PG_VERSION"), "12\n").unwrap();
-    check(dir.path(), options(Ownership::Exclusive), &["made by Postgres 12", "pg_upgrade", " in /"]).await;
+    std::fs::write(cluster.join("PG_VERSION"), "99\n").unwrap();
+    check(dir.path(), options(Ownership::Exclusive), &["made by Postgres 99", "pg_upgrade", " in /"]).await;
     none.fetch = Fetch::WhenMissing; // what could be fetched would not help, so nothing is
-    check(dir.path(), none, &["no Postgres 12 is installed"]).await;
+    check(dir.path(), none, &["no Postgres 99 is installed"]).await;
     std::fs::write(cluster.join("PG_VERSION"), "twelve\n").unwrap();
     check(dir.path(), options(Ownership::Exclusive), &["PG_VERSION is damaged", "backup"]).await;
 
