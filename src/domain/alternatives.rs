@@ -5,6 +5,9 @@
 //! of the answer. A hard budget that governs only the other model is not in the answer, so that a model it governs is not
 //! offered: what is not known is not promised. It is a hint, not a grant: the caller asks again.
 //!
+//! A model whose price is zero is offered only if that price is one's own: what a public list has for nothing is a promotion,
+//! or a price that nobody knows.
+//!
 //! Deliberately absent: other providers (a caller may have no contract with them), and any judgement of quality.
 
 use std::collections::BTreeMap;
@@ -109,12 +112,19 @@ pub fn alternatives(asked: &Asked<'_>, known: &Known<'_>, now: DateTime<Utc>) ->
         return Vec::new();
     }
     let own_usd = own.consumption.amounts.usd;
+    let only_free = governing_is_out_of_dollars(asked, known, now);
     let mut found = Vec::new();
-    for (_, row) in candidates(asked, known.books, now) {
+    for (least, row) in candidates(asked, known.books, now) {
+        if only_free && least > Usd::ZERO {
+            break;
+        }
         let Some((tariff, priced, gco2e)) = priced_as(&row.model) else { continue };
-        let guessed = Flags::UNPRICED.with(Flags::MODEL_FACTOR_FALLBACK);
-        let same_row = priced.provenance.price == own.provenance.price;
+        // What costs nothing is worth offering also where its grams are a declared fallback, as those of a model of one's own
+        // mostly are.
         let usd = priced.consumption.amounts.usd;
+        let vague = if usd == Usd::ZERO { Flags::NONE } else { Flags::MODEL_FACTOR_FALLBACK };
+        let guessed = Flags::UNPRICED.with(vague);
+        let same_row = priced.provenance.price == own.provenance.price;
         let better = usd < own_usd || gco2e < own_grams;
         let too_vague = tenant.strict && !tariff.has_factors();
         if same_row || priced.flags.intersects(guessed) || too_vague || !better {
@@ -146,8 +156,7 @@ fn candidates<'a>(asked: &Asked<'_>, books: &'a RateBooks, now: DateTime<Utc>) -
         .into_iter()
         .filter(|row| !row.derived.contains(&Bucket::Output) && !other_trade(row))
         .filter_map(|row| price_call(row, &asked.usage).ok().map(|priced| (priced.usd, row)))
-        // What is listed as free is a promotion, or a price that nobody knows.
-        .filter(|(usd, _)| *usd > Usd::ZERO)
+        .filter(|(usd, row)| *usd > Usd::ZERO || !row.is_listed_publicly())
         .collect();
     rows.sort_by(|(a_usd, a), (b_usd, b)| (a_usd, &a.model).cmp(&(b_usd, &b.model)));
     rows
@@ -164,12 +173,25 @@ fn no_model_fits(asked: &Asked<'_>, own: &Priced, known: &Known<'_>, now: DateTi
             (Measure::Requests | Measure::Tokens | Measure::Weighted(_), HoldRule::Max) => {
                 budget.measure.of(&own.consumption).ok()
             }
-            // The cheapest model, or what calls to it really use, may need next to nothing, but not nothing.
+            // What calls to the cheapest model really use, or emit, may be next to nothing, but not nothing.
             (Measure::Requests | Measure::Tokens | Measure::Weighted(_), HoldRule::P95 | HoldRule::P99)
-            | (Measure::Usd | Measure::Gco2e | Measure::Gco2eMarket, _) => None,
+            | (Measure::Gco2e | Measure::Gco2eMarket, _) => None,
+            // A model of one's own may cost nothing.
+            (Measure::Usd, _) => Some(Quantity::ZERO),
         };
-        needed.map_or(free <= Quantity::ZERO, |needed| needed > free)
+        match needed {
+            Some(needed) => needed > Quantity::ZERO && needed > free,
+            None => free <= Quantity::ZERO,
+        }
     })
+}
+
+/// Whether a budget of dollars that every model meets alike has none left: then only what costs nothing fits.
+fn governing_is_out_of_dollars(asked: &Asked<'_>, known: &Known<'_>, now: DateTime<Utc>) -> bool {
+    let Ok(governing) = known.catalogue.governing(asked.call, now) else { return false };
+    let of_dollars = |one: &&Governing| one.budget.measure == Measure::Usd && meets_every_model(&one.budget);
+    let is_out = |one: &Governing| available(one, asked, known, now).is_some_and(|free| free <= Quantity::ZERO);
+    governing.iter().filter(of_dollars).any(is_out)
 }
 
 fn meets_every_model(budget: &Budget) -> bool {

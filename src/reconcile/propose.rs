@@ -51,8 +51,10 @@ pub struct TrueUp {
     pub assumed: Flags,
     /// The unconfirmed call it replaces, if one.
     pub corrects: Option<TransferId>,
-    /// When it counts.
+    /// The instant whose day it belongs to.
     pub occurred_at: DateTime<Utc>,
+    /// The instant whose period it counts in: where the call that it takes back counted.
+    pub counts_at: DateTime<Utc>,
 }
 
 /// Why there are no true-ups.
@@ -166,6 +168,7 @@ impl<'a> Rest<'a> {
             assumed: priced.map_or(Flags::NONE, |priced| priced.flags.common(Flags::FACTOR_FALLBACKS)),
             corrects: None,
             occurred_at,
+            counts_at: occurred_at,
         };
         let forward = self.forward(&call, occurred_at, rates)?;
         let reverse = self.reverse(&call, occurred_at, rates)?;
@@ -232,6 +235,7 @@ impl<'a> Rest<'a> {
             assumed: priced.flags.common(Flags::FACTOR_FALLBACKS),
             corrects: Some(call.id),
             occurred_at: call.occurred_at,
+            counts_at: call.period_at,
         }))
     }
 

@@ -19,6 +19,7 @@ use crate::domain::ledger::transfer::{CallOutcome, CallReport, Direction, Transf
 use crate::domain::price::ServiceTier;
 use crate::domain::tariff::Flags;
 use crate::domain::usage::Bucket;
+use crate::wire::reconciliation::TrueUpBody;
 
 const DAY: &str = "2026-06-09";
 
@@ -194,6 +195,23 @@ fn each_cause_has_its_true_up() {
         &[Cause::UnconfirmedTimeouts],
         &["Reverse bolt/chat 7 $7"],
     );
+}
+
+#[test]
+fn what_is_taken_back_counts_where_the_call_counted() {
+    let counted = day("2026-07-02").and_hms_opt(9, 0, 0).unwrap().and_utc();
+    let call = Transfer { period_at: counted, ..unconfirmed(1, "acme/chat unit/one", [3, 0, 0, 0, 2, 0]) };
+    let journal = journal(vec![row("acme/chat unit/one", [9, 0, 0, 0, 0, 0], dec!(9))], std::slice::from_ref(&call));
+    let (_, true_ups) = compared(&invoice("2026-06-09,one,input,10,10,"), journal, &Mapping::new());
+    let instants: Vec<_> = true_ups.iter().map(|one| (one.corrects, one.occurred_at, one.counts_at)).collect();
+    let noon = day(DAY).and_hms_opt(12, 0, 0).unwrap().and_utc();
+    assert_eq!(instants, [(Some(call.id), call.occurred_at, counted), (None, noon, noon)]);
+    for (one, counts_at) in true_ups.iter().zip([counted, noon]) {
+        let kept = serde_json::to_value(TrueUpBody::of(one, Some(Uuid::from_u128(9)))).unwrap();
+        assert_eq!(kept.get("counts_at").is_some(), counts_at != one.occurred_at);
+        let adjust = serde_json::from_value::<TrueUpBody>(kept).unwrap().to_adjust().unwrap();
+        assert_eq!((adjust.occurred_at, adjust.counts_at), (one.occurred_at, counts_at));
+    }
 }
 
 #[test]

@@ -243,6 +243,10 @@ pub struct TrueUpBody {
     pub factors: Option<FactorRowsBody>,
     /// The instant whose day it belongs to.
     pub occurred_at: DateTime<Utc>,
+    /// The instant whose period it counts in, where that is not `occurred_at`: the call that it takes back counted there,
+    /// because its own period was closed by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_at: Option<DateTime<Utc>>,
 }
 
 /// The method and the rows of the factor book that grams stand on.
@@ -387,7 +391,8 @@ impl TrueUpBody {
     /// A true-up as JSON, with the id of its transfer once it is to be posted.
     #[must_use]
     pub fn of(true_up: &TrueUp, transfer: Option<Uuid>) -> Self {
-        let TrueUp { direction, call, priority, consumption, factors, assumed, corrects, occurred_at } = true_up;
+        let TrueUp { direction, call, priority, consumption, factors, assumed, corrects, occurred_at, counts_at } =
+            true_up;
         let labels = call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         Self {
             transfer,
@@ -408,6 +413,7 @@ impl TrueUpBody {
             amounts: AmountsBody::from(&consumption.amounts),
             factors: factors.map(|factors| FactorRowsBody::of(factors, *assumed)),
             occurred_at: *occurred_at,
+            counts_at: Some(*counts_at).filter(|at| at != occurred_at),
         }
     }
 
@@ -469,7 +475,7 @@ impl TrueUpBody {
             factors: factors.map(|(factors, _)| factors),
             assumed: factors.map_or(Flags::NONE, |(_, assumed)| assumed),
             occurred_at: self.occurred_at,
-            counts_at: self.occurred_at,
+            counts_at: self.counts_at.unwrap_or(self.occurred_at),
         })
     }
 }

@@ -88,9 +88,9 @@ impl Subject {
         })
     }
 
-    /// `limit − posted − held`.
+    /// `limit − posted − held`, where a credit counts as nothing posted.
     pub(super) fn headroom(&self) -> Decimal {
-        self.limit.saturating_sub(self.posted).saturating_sub(self.held)
+        self.limit.saturating_sub(self.posted.max(Decimal::ZERO)).saturating_sub(self.held)
     }
 }
 

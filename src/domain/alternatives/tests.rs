@@ -94,8 +94,9 @@ fn books() -> RateBooks {
         price(4, "small-tts", dec!(0.5)),
         price(5, "unknown-size", dec!(0.1)),
         embeddings,
-        price(7, "gift", dec!(0)),
+        PriceRow { source: "genai-prices 0.2.3".to_owned(), ..price(7, "gift", dec!(0)) },
         price(8, "frugal", dec!(200)),
+        price(9, "own-tts", dec!(0)),
     ];
     let sizes = [("big", 500.0), ("mid", 100.0), ("small", 8.0), ("small-tts", 8.0), ("gift", 8.0), ("frugal", 4.0)];
     let factors = sizes.into_iter().zip(1..).map(|((model, billions), id)| size(id, model, billions));
@@ -176,10 +177,20 @@ fn the_cheapest_that_fits_comes_first_and_what_is_no_alternative_never() {
         "nothing is better"
     );
     assert_eq!(
-        names(vec![dollars()], &[("usd", dec!(0.05))], "big-tts", Priority::Standard).first().map(String::as_str),
-        Some("small-tts"),
+        names(vec![dollars()], &[("usd", dec!(0.05))], "big-tts", Priority::Standard).get(..2),
+        Some(["own-tts".to_owned(), "small-tts".to_owned()].as_slice()),
         "who asks for speech is offered speech"
     );
+}
+
+#[test]
+fn a_model_of_ones_own_that_costs_nothing_is_offered_when_no_dollar_is_left() {
+    // `own-tts` has no emission factors, as most models of one's own: what it costs is known all the same.
+    let of = |free| names(vec![budget("usd", Measure::Usd, dec!(1))], &[("usd", free)], "big-tts", Priority::Standard);
+    assert_eq!(of(dec!(0)), ["own-tts"]);
+    assert_eq!(of(dec!(-3)), ["own-tts"]);
+    let calls = names(vec![budget("n", Measure::Requests, dec!(1))], &[("n", dec!(0))], "big-tts", Priority::Standard);
+    assert_eq!(calls, [""; 0], "a call it is, whatever it costs");
 }
 
 #[test]

@@ -67,18 +67,25 @@ impl Counter {
         self.margin.saturating_add(noise(limit)).min(self.at_risk)
     }
 
-    /// All that no other call may have of a limit: posted, held and kept aside.
+    /// This counter without a credit: one that was posted below zero counts as zero. Money that is given back for a call of
+    /// another period is no capacity in this one, and of a provider's quota it does not exist at all.
+    #[must_use]
+    pub fn without_credit(self) -> Self {
+        Self { posted: self.posted.max(Quantity::ZERO), ..self }
+    }
+
+    /// All that no other call may have of a limit: posted, held and kept aside. A credit makes it no smaller.
     ///
     /// # Errors
     /// [`BadAmount::TooLarge`] when the sum cannot be kept.
     pub fn claimed(self, limit: Quantity) -> Result<Quantity, BadAmount> {
-        self.posted.checked_add(self.held)?.checked_add(self.kept_aside(limit))
+        self.without_credit().posted.checked_add(self.held)?.checked_add(self.kept_aside(limit))
     }
 
-    /// Posted and held together, or the largest quantity.
+    /// Posted and held together, or the largest quantity. A credit makes it no smaller.
     #[must_use]
     pub fn taken(self) -> Quantity {
-        self.posted.saturating_add(self.held)
+        self.without_credit().posted.saturating_add(self.held)
     }
 
     /// This counter with one call more that was made. It is never refused: a counter that cannot keep the sum stays at the
@@ -138,10 +145,14 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Adds up the window. No pace, and no time when it was opened.
+    /// Adds up the window; of a sliding one, a credit in one slice makes no room for what stands in the others. No pace, and
+    /// no time when it was opened.
     #[must_use]
     pub fn new(governing: Governing, slices: Vec<Counter>) -> Self {
-        let total = slices.iter().fold(Counter::default(), |sum, slice| sum.saturating_add(*slice));
+        let total = match slices.as_slice() {
+            [whole] => *whole,
+            slices => slices.iter().fold(Counter::default(), |sum, slice| sum.saturating_add(slice.without_credit())),
+        };
         Self { governing, slices, total, pace: None, opened_at: None }
     }
 

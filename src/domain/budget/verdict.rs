@@ -10,6 +10,7 @@
 //!
 //! Pure: the instant, the standings and the tariff are arguments. A refusal is an answer, not an error.
 
+mod reason;
 mod remarks;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,11 +22,11 @@ use super::promise::{LearnedHolds, Promise};
 use super::scope::Dimensions;
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::calendar::PeriodSpec;
-use crate::domain::id::BudgetId;
 use crate::domain::learned::lesson::Lessons;
 use crate::domain::pacing::advice::{Advice, Band};
 use crate::domain::tariff::{Priced, Tariff, TariffError};
 use crate::domain::usage::Usage;
+pub use reason::{Reason, ReasonCode};
 use remarks::{advise_on, warn};
 
 /// Longest wait that is asked for, in seconds. `OpenAI`'s SDK obeys a `Retry-After` of at most 120 s, and Anthropic's sleeps
@@ -72,89 +73,6 @@ impl Verdict {
             Self::Wait | Self::Stop => false,
         }
     }
-}
-
-/// Why the verdict is what it is. In order of precedence: the first is the headline, all that apply are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReasonCode {
-    /// Somebody has stopped the run.
-    RunStopped,
-    /// The run has gone on for as long as its budget lets it.
-    RunTimeOver,
-    /// The provider has said that the quota is gone.
-    ClosedByProvider,
-    /// The estimate alone is larger than what this priority may ever use of the limit: no reset will help.
-    LargerThanLimit,
-    /// What is posted leaves no room for the estimate.
-    LimitReached,
-    /// The part of the limit that this priority may use, by floors and ceilings, is gone.
-    PriorityFloor,
-    /// There is room, but what is left over by more urgent calls is given out a day's share at a time.
-    Paced,
-    /// There would be room if open reservations returned what they do not use.
-    HeldByOthers,
-    /// The output was made smaller so that it fits.
-    OutputCapped,
-    /// A soft budget is above its limit.
-    OverSoftLimit,
-    /// A threshold of the budget is passed.
-    NearLimit,
-    /// The model has no price: the provider's worst known price was used.
-    Unpriced,
-    /// The model or the grid has no emission factor: a declared fallback was used.
-    FactorFallback,
-}
-
-impl ReasonCode {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RunStopped => "run_stopped",
-            Self::RunTimeOver => "run_time_over",
-            Self::ClosedByProvider => "closed_by_provider",
-            Self::LargerThanLimit => "larger_than_limit",
-            Self::LimitReached => "limit_reached",
-            Self::PriorityFloor => "priority_floor",
-            Self::Paced => "paced",
-            Self::HeldByOthers => "held_by_others",
-            Self::OutputCapped => "output_capped",
-            Self::OverSoftLimit => "over_soft_limit",
-            Self::NearLimit => "near_limit",
-            Self::Unpriced => "unpriced_model",
-            Self::FactorFallback => "factor_fallback",
-        }
-    }
-
-    /// All, in order of precedence.
-    pub const ALL: [Self; 13] = [
-        Self::RunStopped,
-        Self::RunTimeOver,
-        Self::ClosedByProvider,
-        Self::LargerThanLimit,
-        Self::LimitReached,
-        Self::PriorityFloor,
-        Self::Paced,
-        Self::HeldByOthers,
-        Self::OutputCapped,
-        Self::OverSoftLimit,
-        Self::NearLimit,
-        Self::Unpriced,
-        Self::FactorFallback,
-    ];
-}
-
-/// One reason, with its numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// Why.
-    pub code: ReasonCode,
-    /// Which budget, if one.
-    pub budget: Option<BudgetId>,
-    /// How much of the budget's measure was asked for.
-    pub asked: Option<Quantity>,
-    /// How much there was: the headroom, or for `near_limit` the share of the limit that is passed. Of a run's time: seconds.
-    pub available: Option<Quantity>,
 }
 
 /// When and whether to come back.
@@ -232,6 +150,17 @@ impl Ask<'_> {
                 let (likely, whole) = (budget.measure.of(&likely.consumption)?, budget.measure.of(consumption)?);
                 let mean = lesson.mean_overrun(requested, granted);
                 Ok(Promise::learned(likely, whole, mean, budget.limit)?)
+            }
+        }
+    }
+
+    /// Whether the call takes nothing of what the budget counts: all of it, or what it grows by if it is under way. Then a
+    /// limit is no obstacle, however little is left of it: only what closes or times a budget is.
+    fn takes_nothing(&self, budget: &Budget, priced: &Priced, promise: Promise) -> Result<bool, Undecided> {
+        match &self.holding {
+            Holding::Grown { from, .. } => Ok(budget.measure.of(&priced.consumption)? <= budget.measure.of(from)?),
+            Holding::Whole | Holding::ByRule { .. } => {
+                Ok(promise.held <= Quantity::ZERO && promise.at_risk <= Quantity::ZERO)
             }
         }
     }
@@ -423,13 +352,21 @@ fn obstacles(
         if standing.governing.budget.enforcement == Enforcement::Soft {
             continue;
         }
-        let asked = ask.promise(&standing.governing.budget, priced)?;
-        found.extend(obstacle(asked, ask.priority, standing, now));
+        let budget = &standing.governing.budget;
+        let asked = ask.promise(budget, priced)?;
+        let is_free = ask.takes_nothing(budget, priced, asked)?;
+        found.extend(obstacle(asked, is_free, ask.priority, standing, now));
     }
     Ok(found)
 }
 
-fn obstacle(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
+fn obstacle(
+    asked: Promise,
+    is_free: bool,
+    priority: Priority,
+    standing: &Standing,
+    now: DateTime<Utc>,
+) -> Option<Obstacle> {
     let budget = &standing.governing.budget;
     if let Some(over) = time_over(standing, now) {
         return Some(over);
@@ -438,6 +375,9 @@ fn obstacle(asked: Promise, priority: Priority, standing: &Standing, now: DateTi
         let (asked, available) = (Some(asked.held), Some(Quantity::ZERO));
         let reason = Reason { code: ReasonCode::ClosedByProvider, budget: Some(budget.id.clone()), asked, available };
         return Some(Obstacle { reason, room: RoomAgain::At(until) });
+    }
+    if is_free {
+        return None;
     }
     let ceiling = budget.ceiling(priority);
     if standing.has_room(asked, ceiling) {
@@ -477,7 +417,7 @@ fn time_over(standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
     Some(Obstacle { reason, room: RoomAgain::Never })
 }
 
-/// The level of a pace, if the call would go beyond it. What takes nothing of the measure is not slowed down.
+/// The level of a pace, if the call would go beyond it.
 fn paced(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
     let level = pace_level(asked, priority, standing, now)?;
     if standing.has_room(asked, level) {
@@ -535,15 +475,14 @@ fn room_at(asked: Promise, ceiling: Quantity, standing: &Standing) -> Option<Dat
         return standing.governing.period.end;
     };
     let window = TimeDelta::seconds(i64::from(seconds.get()));
-    // What is left when a slice leaves is what the younger ones hold. The oldest slice that leaves room leaves first; one
-    // that corrections made negative takes room away when it leaves, so that all are looked at.
+    // What is left when a slice leaves is what the younger ones hold. The oldest slice that leaves room leaves first.
     let limit = standing.governing.budget.limit;
     let (mut kept, mut room) = (Counter::default().hold(asked).ok()?, None);
     for (slice, counter) in standing.governing.window.iter().zip(&standing.slices).rev() {
         if kept.claimed(limit).is_ok_and(|claimed| claimed <= ceiling) {
             room = slice.end.and_then(|end| end.checked_add_signed(window));
         }
-        kept = kept.saturating_add(*counter);
+        kept = kept.saturating_add(counter.without_credit());
     }
     room
 }
@@ -565,7 +504,8 @@ fn largest_output_that_fits(
                 let asked = ask.promise(budget, &priced)?;
                 let wall = budget.ceiling(ask.priority);
                 let ceiling = pace_level(asked, ask.priority, standing, now).map_or(wall, |level| level.min(wall));
-                if closed_until(standing, now).is_some() || !standing.has_room(asked, ceiling) {
+                let has_room = ask.takes_nothing(budget, &priced, asked)? || standing.has_room(asked, ceiling);
+                if closed_until(standing, now).is_some() || !has_room {
                     return Ok(None);
                 }
             }

@@ -335,7 +335,17 @@ impl NewPriceRow {
     }
 }
 
+/// How the sources of public price lists begin: those that ship, and those that `import prices` reads.
+const PUBLIC_LISTS: [&str; 2] = ["genai-prices", "litellm"];
+
 impl<Id> PriceRow<Id> {
+    /// Whether the price is from a public list, and not one's own.
+    #[must_use]
+    pub fn is_listed_publicly(&self) -> bool {
+        let source = self.source.to_ascii_lowercase();
+        PUBLIC_LISTS.iter().any(|list| source.starts_with(list))
+    }
+
     /// Whether this price holds at an instant.
     #[must_use]
     pub fn in_force(&self, at: DateTime<Utc>) -> bool {

@@ -1,11 +1,15 @@
 //! The four verdicts, case by case. `unit/one` costs a dollar a token.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use rust_decimal::dec;
 
-use super::super::verdict::{Reason, ReasonCode, WAIT_SECONDS_MAX};
+use super::super::measure::{BucketWeights, Measure};
+use super::super::verdict::{Reason, ReasonCode, Verdict, WAIT_SECONDS_MAX};
 use super::*;
 use crate::domain::amounts::BadAmount;
+use crate::domain::ledger::outcome::BudgetState;
 
 #[test]
 fn a_call_is_allowed_up_to_exactly_the_limit() {
@@ -85,17 +89,82 @@ fn what_no_reset_can_help_has_no_reset() {
 }
 
 #[test]
-fn an_overdrawn_budget_refuses_even_a_tiny_call() {
+fn an_overdrawn_budget_refuses_even_a_tiny_call_and_no_free_one() {
     check(
         "
         b usd 10 day posted=10.5   <- unit/one in=1                     | stop 2026-01-02T00:00:00Z limit_reached:b
         b usd 10 day posted=10.5   <- openai/gpt-4o-mini in=1           | stop 2026-01-02T00:00:00Z limit_reached:b
-        // what costs nothing is not granted either while more is spent than the limit
-        b usd 10 day posted=10.5   <- local/free in=1                   | stop 2026-01-02T00:00:00Z limit_reached:b
-        b usd 10 day posted=10     <- local/free in=1                   | allow 0
-        b usd 10 day posted=9 held=2 <- local/free in=1                 | wait 5s held_by_others:b
         ",
     );
+}
+
+#[test]
+fn a_budget_of_whose_measure_a_call_takes_nothing_is_no_obstacle() {
+    check(
+        "
+        b usd 10 day posted=10       <- local/free in=1                 | allow 0
+        // overdrawn
+        b usd 10 day posted=10.5     <- local/free in=1                 | allow 0
+        b usd 10 day posted=10.5     <- local/free in=1 out=5           | allow 5
+        // lowered below what is held
+        b usd 10 day posted=9 held=2 <- local/free in=1                 | allow 0
+        b usd 0 day posted=9 held=2  <- local/free in=1                 | allow 0
+        // under a floor
+        b usd 10 day floors=interactive:0.4 posted=9 <- local/free in=1 batch | allow 0
+        b usd 10 day floors=interactive:1            <- local/free in=1 batch | allow 0
+        // no window has room either, and none is needed
+        b usd 10 sliding:600 posted=12               <- local/free in=1 | allow 0
+        // another budget is still in the way of what it counts
+        b usd 10 day posted=11, c tokens 5 day posted=5 <- local/free in=1 | stop 2026-01-02T00:00:00Z limit_reached:c
+        b usd 10 day posted=11, c tokens 5 day posted=2 <- local/free in=1 out=5 cap | cap 2 output_capped:c
+        // a soft budget warns as before
+        b usd 10 day soft posted=11  <- local/free in=1                 | allow 0 over_soft_limit:b
+        // and a run that was stopped is
+        b usd 10 day posted=11       <- local/free in=1 stopped         | stop never run_stopped
+        ",
+    );
+}
+
+#[test]
+fn a_weighted_quota_is_no_obstacle_to_a_call_without_its_buckets() {
+    let mut standings = standings("b tokens 10 day posted=12", &call("acme/chat unit/one"), at("2026-01-01T12:00:00Z"));
+    let mut budget = (*standings[0].governing.budget).clone();
+    let of_output = BucketWeights::new([dec!(0), dec!(0), dec!(0), dec!(0), dec!(1), dec!(1)]).unwrap();
+    budget.measure = Measure::Weighted(of_output);
+    standings[0].governing.budget = Arc::new(budget);
+    let ruled = |text: &str| words(&Asked::parse(text).decide(&standings, 0).unwrap());
+    assert_eq!(ruled("in=8000"), "allow 0", "an embedding under a quota of output");
+    assert_eq!(ruled("in=8000 out=1"), "stop 2026-01-02T00:00:00Z limit_reached:b");
+}
+
+#[test]
+fn a_credit_makes_no_limit_wider() {
+    check(
+        "
+        b tokens 1000 day posted=-4100          <- in=1000              | allow 0
+        b tokens 1000 day posted=-4100          <- in=1001              | stop never larger_than_limit:b
+        b tokens 1000 day posted=-4100 held=400 <- in=600               | allow 0
+        b tokens 1000 day posted=-4100 held=400 <- in=601               | wait 5s held_by_others:b
+        b tokens 1000 day posted=-4100 held=400 <- in=100 out=900 cap   | cap 500 output_capped:b
+        b tokens 1000 day floors=interactive:0.4 posted=-1 <- in=601 batch | stop never larger_than_limit:b
+        ",
+    );
+    let now = at("2026-01-01T12:00:00Z");
+    let standing = &standings("b tokens 1000 day posted=-4100 held=400", &call("acme/chat unit/one"), now)[0];
+    assert_eq!(standing.headroom(), quantity("600"), "what is shown is what can be had");
+    assert_eq!(BudgetState::of(standing, standing.total).headroom(), quantity("600"));
+    assert_eq!(standing.total.posted, quantity("-4100"), "the counter says what the journal says");
+}
+
+#[test]
+fn a_credit_in_one_slice_makes_no_room_for_what_stands_in_another() {
+    let now = at("2026-01-01T12:00:00Z");
+    let mut standing = standings("b tokens 1000 sliding:600 posted=900", &call("acme/chat unit/one"), now).remove(0);
+    standing.slices[0].posted = quantity("-5000");
+    let standing = Standing::new(standing.governing, standing.slices);
+    assert_eq!(standing.headroom(), quantity("100"));
+    let ruled = |text: &str| Asked::parse(text).decide(std::slice::from_ref(&standing), 0).unwrap().verdict;
+    assert_eq!([ruled("in=100"), ruled("in=101")].map(Verdict::grants), [true, false]);
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub(super) fn warn(ruling: &mut Ruling, standings: &[Standing], promise: impl Fn
     ruling.reasons.sort_by_key(|reason| reason.code);
 }
 
-/// Adds the band, and what is left of the hard budget that binds first: the one with room for the fewest such calls.
+/// Adds the band, and what is left of the hard budget that binds first: the one with room for the fewest such calls. A
+/// budget of which the call takes nothing binds only where it is in the way by something else.
 pub(super) fn advise_on(
     ruling: &mut Ruling,
     priority: Priority,
@@ -50,6 +51,9 @@ pub(super) fn advise_on(
     for standing in standings.iter().filter(|one| one.governing.budget.enforcement == Enforcement::Hard) {
         let budget = &standing.governing.budget;
         let asked = promise(budget).map_or(Quantity::MAX, |promise| needed(promise, standing.total, budget.limit));
+        if is_granted && asked <= Quantity::ZERO {
+            continue;
+        }
         let taken = if is_granted { asked } else { Quantity::ZERO };
         let advice = advise(standing, priority, asked, taken, now);
         let is_tighter = |known: &Advice| {
