@@ -32,7 +32,7 @@ impl Flags {
     pub const MODEL_FACTOR_FALLBACK: Self = Self(1 << 1);
     /// No grid factor is known for where the call was served; the provider's default or the world average was used.
     pub const GRID_FACTOR_FALLBACK: Self = Self(1 << 2);
-    /// Settled after the reservation had expired.
+    /// Settled after the reservation had expired, or was released.
     pub const LATE: Self = Self(1 << 3);
     /// Charged by estimate, because the usage is not known; to be trued up by reconciliation.
     pub const UNCONFIRMED: Self = Self(1 << 4);
@@ -44,13 +44,17 @@ impl Flags {
     pub const PERIOD_CLOSED: Self = Self(1 << 7);
     /// The provider has no price for the service tier, which costs at most the ordinary price: that was used.
     pub const SERVICE_TIER_FALLBACK: Self = Self(1 << 8);
+    /// Charged by estimate, because the reservation expired and a budget that held it says so.
+    pub const EXPIRED: Self = Self(1 << 9);
     /// More was used than a budget held by a learned rule. The bits between are for others.
     pub const LEARNED_OVERRUN: Self = Self(1 << 10);
+    /// The usage is that of a call that was cut off: its output is charged by estimate, unless more of it was told.
+    pub const PARTIAL: Self = Self(1 << 11);
 
     /// A declared fallback stood in for an emission factor.
     pub const FACTOR_FALLBACKS: Self = Self::MODEL_FACTOR_FALLBACK.with(Self::GRID_FACTOR_FALLBACK);
 
-    const NAMES: [(Self, &'static str); 10] = [
+    const NAMES: [(Self, &'static str); 12] = [
         (Self::UNPRICED, "unpriced_model"),
         (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
         (Self::GRID_FACTOR_FALLBACK, "grid_factor_fallback"),
@@ -61,6 +65,8 @@ impl Flags {
         (Self::PERIOD_CLOSED, "period_closed"),
         (Self::SERVICE_TIER_FALLBACK, "service_tier_fallback"),
         (Self::LEARNED_OVERRUN, "learned_overrun"),
+        (Self::EXPIRED, "expired"),
+        (Self::PARTIAL, "partial_usage"),
     ];
 
     /// These and those.

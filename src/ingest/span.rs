@@ -106,6 +106,7 @@ pub fn read(
         priority: Priority::Standard,
         requests: 1,
         usage: ReportedUsage::Buckets(usage),
+        is_partial: None,
         report: CallReport {
             outcome: outcome(span, attributes),
             latency_ms: latency_ms(span),

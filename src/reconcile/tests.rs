@@ -202,7 +202,7 @@ fn what_is_taken_back_counts_where_the_call_counted() {
     let counted = day("2026-07-02").and_hms_opt(9, 0, 0).unwrap().and_utc();
     let call = Transfer { period_at: counted, ..unconfirmed(1, "acme/chat unit/one", [3, 0, 0, 0, 2, 0]) };
     let journal = journal(vec![row("acme/chat unit/one", [9, 0, 0, 0, 0, 0], dec!(9))], std::slice::from_ref(&call));
-    let (_, true_ups) = compared(&invoice("2026-06-09,one,input,10,10,"), journal, &Mapping::new());
+    let (_, true_ups) = compared(&invoice("2026-06-09,one,input,20,20,"), journal, &Mapping::new());
     let instants: Vec<_> = true_ups.iter().map(|one| (one.corrects, one.occurred_at, one.counts_at)).collect();
     let noon = day(DAY).and_hms_opt(12, 0, 0).unwrap().and_utc();
     assert_eq!(instants, [(Some(call.id), call.occurred_at, counted), (None, noon, noon)]);

@@ -410,7 +410,8 @@ pub struct PostedAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_tier_from: Option<u64>,
     /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `period_closed`, `unpriced_model`, `model_factor_fallback`,
-    /// `grid_factor_fallback`, `service_tier_fallback` (the standard price stood in for a cheaper tier's), `learned_overrun` (more was used than a budget held by a learned rule).
+    /// `grid_factor_fallback`, `service_tier_fallback` (the standard price stood in for a cheaper tier's), `learned_overrun` (more was used than a budget held by a learned rule), `expired` (charged by its
+    /// estimate, because its reservation expired), `partial_usage` (of a call that was cut off).
     pub flags: Vec<String>,
     /// When the call happened.
     pub occurred_at: DateTime<Utc>,

@@ -324,6 +324,11 @@ pub struct SettleBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub provider_usage: Option<serde_json::Value>,
+    /// Whether that is only what a call that was cut off had told until then: its output is charged as it was estimated,
+    /// unless more of it is told, and flagged `partial_usage` and `unconfirmed`. If not given, the usage of a call that was
+    /// `cancelled` or has `timed_out` is taken for partial when it tells no more output than the first event of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage_is_partial: Option<bool>,
     /// The model that served, if another one than was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_model: Option<String>,
@@ -361,6 +366,7 @@ impl SettleBody {
             tenant,
             transfer,
             usage: reported(self.usage.as_ref(), self.provider_usage.as_ref())?,
+            is_partial: self.usage_is_partial,
             served_model: optional("served_model", self.served_model.as_deref())?,
             served_region: optional("served_region", self.served_region.as_deref())?,
             report: report(self.outcome, self.latency_ms, self.provider_request_id.as_ref(), self.provider_usd)?,
@@ -450,6 +456,9 @@ pub struct UsageBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub provider_usage: Option<serde_json::Value>,
+    /// Whether that is only what a call that was cut off had told until then: flagged `partial_usage` and `unconfirmed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage_is_partial: Option<bool>,
     /// How it ended.
     #[serde(default)]
     pub outcome: OutcomeName,
@@ -497,6 +506,7 @@ impl UsageBody {
             service_tier: service_tier(self.service_tier.as_deref())?,
             requests,
             usage: usage.ok_or_else(|| FieldError::new("usage", "is needed: usage or provider_usage"))?,
+            is_partial: self.usage_is_partial,
             report: report(self.outcome, self.latency_ms, self.provider_request_id.as_ref(), self.provider_usd)?,
             occurred_at: self.occurred_at,
         })

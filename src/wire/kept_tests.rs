@@ -76,6 +76,7 @@ proptest! {
                     tenant: None,
                     transfer: TransferId(Uuid::from_u128(number)),
                     usage: Some(ReportedUsage::Buckets(usage([used, 0, 3, 0, 5, 1]))),
+                    is_partial: None,
                     served_model: None,
                     served_region: None,
                     report: report(),
@@ -90,6 +91,7 @@ proptest! {
                 service_tier: ServiceTier::Standard,
                 requests: 1,
                 usage: ReportedUsage::Buckets(usage([used, 1, 2, 3, 4, 5])),
+                is_partial: None,
                 occurred_at: Some(at("2026-03-08T09:59:59Z") - TimeDelta::days(3)),
                 report: report(),
             };

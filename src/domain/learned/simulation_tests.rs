@@ -68,6 +68,7 @@ fn settle(number: u128, output: u64) -> Command {
         tenant: None,
         transfer: TransferId(Uuid::from_u128(number)),
         usage: Some(ReportedUsage::Buckets(usage([0, 0, 0, 0, output, 0]))),
+        is_partial: None,
         served_model: None,
         served_region: None,
         report,

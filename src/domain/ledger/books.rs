@@ -20,6 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Action, Command, Extend, Idempotency, KeySpace, Release, ReportedUsage, Reserve, Settle};
 use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
+use super::partial;
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Direction, Transfer, TransferKind};
 use crate::domain::amounts::{Amounts, BadAmount, Tokens};
@@ -318,16 +319,21 @@ impl Books {
         let reservation = self.own(settle.reservation, settle.tenant.as_ref())?;
         let late = match (reservation.state_at(now), reservation.transfer) {
             (ReservationState::Open, None) => false,
-            (ReservationState::Expired, None) => true,
+            // Truth first: what was given back by a caller who then heard from the provider was spent all the same.
+            (ReservationState::Expired | ReservationState::Released, None) => true,
             (_, _) => return Err(ended(reservation, now)),
         };
         let call = self.served(settle, reservation);
-        let (usage, unconfirmed) = match (&settle.usage, settle.report.outcome) {
-            (Some(reported), _) => (to_usage(reported, &call)?, false),
+        let estimate = reservation.hold.consumption.usage;
+        let (usage, charged) = match (&settle.usage, settle.report.outcome) {
+            (Some(reported), outcome) => {
+                partial::charged(to_usage(reported, &call)?, settle.is_partial, outcome, &estimate)
+            }
             (None, CallOutcome::Completed) => return Err(Refusal::UsageRequired),
-            (None, CallOutcome::Failed) => (Usage::default(), false),
-            (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => (reservation.hold.consumption.usage, true),
+            (None, CallOutcome::Failed) => (Usage::default(), Flags::NONE),
+            (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => (estimate, Flags::UNCONFIRMED),
         };
+        let unconfirmed = charged.contains(Flags::UNCONFIRMED);
         let at = reservation.granted_at;
         let tariff = self.rates.tariff_of(&call, reservation.service_tier, at);
         let latency = if unconfirmed { None } else { settle.report.latency() };
@@ -340,7 +346,7 @@ impl Books {
         let governing = self.catalogue.governing(&call, period_at)?;
         let remarks = [
             (late, Flags::LATE),
-            (unconfirmed, Flags::UNCONFIRMED),
+            (true, charged),
             (reservation.learned.are_overrun_by(&priced.consumption), Flags::LEARNED_OVERRUN),
             (overruns(&priced.consumption, &reservation.hold.consumption, &governing)?, Flags::OVERRUN),
             (reservation.hold.flags.contains(Flags::CAPPED), Flags::CAPPED),
@@ -372,7 +378,7 @@ impl Books {
             corrects: None,
         });
         let (state, ended_at) = if late {
-            (ReservationState::Expired, reservation.ended_at.or(Some(reservation.expires_at)))
+            (reservation.state_at(now), reservation.ended_at.or(Some(reservation.expires_at)))
         } else {
             (ReservationState::Settled, Some(now))
         };

@@ -73,6 +73,8 @@ pub struct Settle {
     pub transfer: TransferId,
     /// What was used, if it is known.
     pub usage: Option<ReportedUsage>,
+    /// Whether that is only what a call that was cut off had told until then ([`super::partial`]), if the caller says.
+    pub is_partial: Option<bool>,
     /// The model that served, if another one than was asked.
     pub served_model: Option<ModelId>,
     /// The region that served, if another one than was asked.
@@ -120,6 +122,8 @@ pub struct PostUsage {
     pub requests: u32,
     /// What was used.
     pub usage: ReportedUsage,
+    /// Whether that is only what a call that was cut off had told until then, if the caller says.
+    pub is_partial: Option<bool>,
     /// How it ended.
     pub report: CallReport,
     /// When it happened; now if the caller does not say.

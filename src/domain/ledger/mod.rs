@@ -14,6 +14,7 @@ pub mod account;
 pub mod books;
 pub mod command;
 pub mod outcome;
+pub mod partial;
 pub mod reservation;
 pub mod restating;
 pub mod transfer;

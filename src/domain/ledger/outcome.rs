@@ -148,7 +148,7 @@ pub enum Refusal {
     #[error("reservation {0} is not known")]
     UnknownReservation(ReservationId),
     /// It has ended already.
-    #[error("reservation {reservation} has ended: it is {}", .state.name())]
+    #[error("reservation {reservation} has ended: {}", how_it_ended(*.state, *.transfer))]
     ReservationEnded {
         /// Which.
         reservation: ReservationId,
@@ -195,6 +195,16 @@ pub enum Refusal {
     /// The instant is outside the calendar.
     #[error(transparent)]
     Calendar(#[from] CalendarError),
+}
+
+fn how_it_ended(state: ReservationState, transfer: Option<TransferId>) -> String {
+    match (state, transfer) {
+        (ReservationState::Expired | ReservationState::Released, Some(transfer)) => {
+            format!("it was {}, and then settled late by transfer {transfer}", state.name())
+        }
+        (_, Some(transfer)) => format!("it was settled by transfer {transfer}"),
+        (_, None) => format!("it is {}", state.name()),
+    }
 }
 
 fn place(region: Option<&RegionId>) -> String {

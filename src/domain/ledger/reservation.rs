@@ -23,7 +23,7 @@ pub enum ReservationState {
     Open,
     /// Ended by a transfer.
     Settled,
-    /// Given back.
+    /// Given back. A transfer may still follow, once, marked late: the provider may have answered all the same.
     Released,
     /// Ended by the clock. A transfer may still follow, once, marked late.
     Expired,

@@ -49,7 +49,7 @@ from (
         transfer::text,
         null
     from reservations
-    where state in ('open', 'released') and transfer is not null
+    where state = 'open' and transfer is not null
     union all
     select
         reservation.tenant,
@@ -61,8 +61,8 @@ from (
     from reservations as reservation
     join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
     where
-        reservation.state in ('settled', 'expired')
-        and (reservation.state = 'expired') <> (transfer.flags & $1 <> 0)
+        reservation.state in ('settled', 'expired', 'released')
+        and (reservation.state <> 'settled') <> (transfer.flags & $1 <> 0)
     union all
     select
         transfer.tenant,

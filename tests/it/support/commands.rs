@@ -63,6 +63,7 @@ pub(crate) fn settle(id: Uuid, tokens: u64) -> Command {
         tenant: None,
         transfer: TransferId(Uuid::now_v7()),
         usage: Some(ReportedUsage::Buckets(output(tokens))),
+        is_partial: None,
         served_model: None,
         served_region: None,
         report: report(),
@@ -79,6 +80,7 @@ pub(crate) fn post_usage(tokens: u64) -> Command {
         service_tier: ServiceTier::from_word("standard").unwrap(),
         requests: 1,
         usage: ReportedUsage::Buckets(output(tokens)),
+        is_partial: None,
         report: report(),
         occurred_at: None,
     })))

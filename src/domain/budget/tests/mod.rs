@@ -132,7 +132,7 @@ fn within_limits(ruling: &Ruling, standings: &[Standing]) -> bool {
     let fits = |standing: &Standing| {
         let asked = standing.governing.budget.measure.of(&ruling.priced.consumption).unwrap();
         let total = [standing.total.posted, standing.total.held, asked].into_iter().map(Quantity::decimal);
-        total.sum::<rust_decimal::Decimal>() <= standing.governing.budget.limit.decimal()
+        asked == Quantity::ZERO || total.sum::<rust_decimal::Decimal>() <= standing.governing.budget.limit.decimal()
     };
     standings
         .iter()

@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Books, Effects, Shift, to_usage};
 use crate::domain::ledger::command::{OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX, PostUsage};
 use crate::domain::ledger::outcome::{Outcome, Posted, Refusal};
+use crate::domain::ledger::partial;
 use crate::domain::ledger::transfer::{Direction, Transfer, TransferKind};
 use crate::domain::tariff::Flags;
 
@@ -23,8 +24,10 @@ impl Books {
         }
         let usage = to_usage(&post.usage, call)?;
         let tariff = self.rates.tariff_of(call, post.service_tier, occurred_at);
-        let latency = post.report.latency();
+        let told = partial::flags(post.is_partial);
+        let latency = post.report.latency().filter(|_| told == Flags::NONE);
         let mut priced = tariff.price(&usage, post.requests, latency)?;
+        priced.flags = priced.flags.with(told);
         let period_at = self.catalogue.counted_at(occurred_at, now);
         if period_at != occurred_at {
             priced.flags = priced.flags.with(Flags::PERIOD_CLOSED);

@@ -87,6 +87,7 @@ impl Life {
                 tenant: tenant_of,
                 transfer: transfer_id(number),
                 served_model: (flags % 3 == 1).then(|| "two".parse().unwrap()),
+                is_partial: Some(flags % 5 == 4),
                 ..settle(target, (flags % 4 != 2).then(|| used(input, output)), outcome)
             })),
             6 => Action::Release(Release { tenant: tenant_of, ..release(target) }),
@@ -205,6 +206,7 @@ fn the_world_meets_every_verdict_and_every_refusal() {
         "overrun",
         "capped",
         "learned_overrun",
+        "partial_usage",
     ] {
         assert!(seen.contains(expected), "{expected} never happened: {seen:?}");
     }

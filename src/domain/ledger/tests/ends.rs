@@ -144,18 +144,59 @@ fn a_reservation_is_settled_once_but_the_same_key_gets_the_first_answer() {
 }
 
 #[test]
-fn a_release_gives_back_and_nothing_follows_it() {
+fn a_release_gives_back_once_and_for_all() {
     let mut world = world();
     world.grant(1, CALL, 10, 20);
     world.release(release(1)).unwrap();
     assert_eq!(world.counters("t"), "");
-    ended(world.settle(settle(1, Some(used(1, 1)), COMPLETED)), ReservationState::Released);
     assert!(world.release(release(1)).is_err());
     assert!(world.extend(extend(1, 120, 0)).is_err());
     world.advance(1_000);
     world.sweep();
-    ended(world.settle(settle(1, Some(used(1, 1)), COMPLETED)), ReservationState::Released);
+    assert_eq!(world.counters("t"), "");
     assert!(world.store.transfers.is_empty());
+}
+
+#[test]
+fn a_settlement_after_a_release_is_posted_once_and_marked_late() {
+    for pause in [0, 1_000] {
+        let mut world = world();
+        world.grant(1, CALL, 10, 20);
+        world.advance(10);
+        world.release(release(1)).unwrap();
+        let released_at = world.now;
+        world.advance(pause);
+        let posted = world.settle(settle(1, Some(used(10, 5)), COMPLETED)).unwrap();
+        assert_eq!(flags(&posted), "late", "what the provider answered all the same was spent");
+        assert_eq!(world.counters("t"), "15+0");
+        let reservation = world.reservation(1);
+        assert_eq!((reservation.state, reservation.ended_at), (ReservationState::Released, Some(released_at)));
+        assert_eq!(reservation.transfer, Some(transfer_id(1_001)));
+        let again = world.settle(settle(1, Some(used(10, 5)), COMPLETED)).unwrap_err();
+        let told = again.to_string();
+        assert!(
+            told.ends_with(&format!("it was released, and then settled late by transfer {}", transfer_id(1_001))),
+            "{told}"
+        );
+        let released_again = world.release(release(1)).unwrap_err();
+        assert_eq!(released_again, again, "nothing is given back for it any more");
+        assert_eq!(world.counters("t"), "15+0");
+    }
+}
+
+#[test]
+fn a_call_that_was_cut_off_is_charged_its_estimate_and_unconfirmed() {
+    let mut world = world();
+    world.grant(1, CALL, 10, 20);
+    let posted = world.settle(settle(1, Some(used(12, 1)), CallOutcome::Cancelled)).unwrap();
+    assert_eq!(flags(&posted), "unconfirmed overrun partial_usage");
+    assert_eq!(world.counters("t"), "32+0", "the prompt as it was told, the output as it was estimated");
+    world.grant(2, CALL, 10, 20);
+    let whole = Settle { is_partial: Some(false), ..settle(2, Some(used(10, 1)), CallOutcome::Cancelled) };
+    assert_eq!(flags(&world.settle(whole).unwrap()), "");
+    let partial = PostUsage { is_partial: Some(true), ..post(3, CALL, 1, 1) };
+    assert_eq!(flags(&world.post(partial).unwrap()), "unconfirmed partial_usage");
+    assert_eq!(world.counters("t"), "45+0", "without a reservation there is no estimate to charge");
 }
 
 #[test]
@@ -224,7 +265,7 @@ fn a_failed_call_pays_no_fee_and_emits_nothing() {
 }
 
 #[test]
-fn partial_usage_is_charged_as_reported_whatever_the_outcome() {
+fn usage_is_charged_as_reported_whatever_the_outcome() {
     for outcome in CallOutcome::ALL {
         let mut world = world();
         world.grant(1, CALL, 10, 20);

@@ -75,6 +75,7 @@ fn settle(number: u128, used: Option<ReportedUsage>, outcome: CallOutcome) -> Se
         tenant: None,
         transfer: transfer_id(number.checked_add(1_000).unwrap()),
         usage: used,
+        is_partial: None,
         served_model: None,
         served_region: None,
         report: report(outcome),
@@ -98,6 +99,7 @@ fn post(number: u128, text: &str, input: u64, output: u64) -> PostUsage {
         service_tier: ServiceTier::Standard,
         requests: 1,
         usage: used(input, output),
+        is_partial: None,
         report: report(CallOutcome::Completed),
         occurred_at: None,
     }

@@ -4,20 +4,21 @@
 //! is constants, in `learned`. Days and hours
 //! are divisions, sliding windows are searched second by second, caps are found by trying every output.
 
+mod said;
+
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
 use super::learned::{Kept, UP, aside, claimed, lesson, plus};
 use super::*;
-use crate::domain::amounts::{Quantity, Usd};
+use crate::domain::amounts::Usd;
 use crate::domain::budget::catalogue::HoldRule;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
-use crate::domain::budget::verdict::Ruling;
-use crate::domain::ledger::outcome::BudgetState;
 use crate::domain::tariff::Priced;
 use crate::domain::usage::Usage;
+pub(super) use said::said;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Window {
@@ -114,6 +115,7 @@ enum State {
     Open,
     Ended,
     Expired,
+    Released,
 }
 
 struct Hold {
@@ -222,12 +224,14 @@ impl Model {
         let counts = |other: &Dimensions, at: i64| {
             (rule.key)(other) == key && Self::within(rule.window, call, at, later) && by_now(at)
         };
-        let posted = self
-            .spent
-            .iter()
-            .filter(|one| counts(&one.call, one.at))
-            .map(|one| one.sign * (rule.measure)(&one.what))
-            .sum();
+        let mut slices: BTreeMap<i64, Decimal> = BTreeMap::new();
+        for one in self.spent.iter().filter(|one| counts(&one.call, one.at)) {
+            let slice = if rule.window == Window::Sliding { one.at.div_euclid(10) } else { 0 };
+            *slices.entry(slice).or_default() += one.sign * (rule.measure)(&one.what);
+        }
+        // A credit in one slice of a window makes no room for what stands in the others.
+        let credit = if rule.window == Window::Sliding { Decimal::ZERO } else { Decimal::MIN };
+        let posted = slices.values().map(|posted| *posted.max(&credit)).sum();
         let open = self.holds.iter().filter(|one| one.state == State::Open && Some(one.id) != without);
         let mut held = Kept::default();
         for one in open.filter(|one| counts(&one.call, one.at)) {
@@ -297,8 +301,17 @@ impl Model {
                 Asks::New(requested) => self.promise(rule, call, now, *requested, priced),
                 Asks::More(hold) => grown(rule, hold, priced),
             };
+            let takes = match asks {
+                Asks::New(_) => asked[0] + asked[2],
+                Asks::More(hold) => (rule.measure)(&priced.consumption) - (rule.measure)(&hold.priced.consumption),
+            };
+            if takes <= Decimal::ZERO {
+                continue;
+            }
             let ceiling = Self::ceiling(rule, priority);
-            let claimed = |posted: Decimal, held: Kept| posted + claimed(plus(held, asked), rule.limit);
+            // Nor does a credit make the limit wider.
+            let claimed =
+                |posted: Decimal, held: Kept| posted.max(Decimal::ZERO) + claimed(plus(held, asked), rule.limit);
             if claimed(posted, held) <= ceiling {
                 continue;
             }
@@ -403,12 +416,18 @@ impl Model {
         let hold = &self.holds[place];
         let mut flags = match hold.state {
             State::Open => Flags::NONE,
-            State::Expired => Flags::LATE,
+            State::Expired | State::Released => Flags::LATE,
             State::Ended => return Err("ended"),
         };
         let mut call = hold.call.clone();
         call.model = settle.served_model.clone().unwrap_or(call.model);
         let usage = match (&settle.usage, settle.report.outcome) {
+            (Some(ReportedUsage::Buckets(usage)), _) if settle.is_partial == Some(true) => {
+                flags = flags.with(Flags::UNCONFIRMED).with(Flags::PARTIAL);
+                let estimate = hold.priced.consumption.usage;
+                let input = if usage.input == Tokens::ZERO { estimate.input } else { usage.input };
+                Usage { input, output: usage.output.max(estimate.output), ..*usage }
+            }
             (Some(ReportedUsage::Buckets(usage)), _) => *usage,
             (Some(ReportedUsage::Provider(_)), _) => unreachable!("the model reads no raw usage"),
             (None, CallOutcome::Completed) => return Err("usage required"),
@@ -447,7 +466,7 @@ impl Model {
         }
         let at = hold.at;
         let said = said_posted(&priced.consumption, priced.flags.with(flags));
-        // An expired hold may be settled once, and then it has ended like any other.
+        // An expired or released hold may be settled once, and then it has ended like any other.
         self.holds[place].state = State::Ended;
         self.spent.push(Spent { call: call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
         Ok(format!("{said} [{}]", self.budgets(&call, |_| at)))
@@ -458,7 +477,7 @@ impl Model {
         if self.holds[place].state != State::Open {
             return Err("ended");
         }
-        self.holds[place].state = State::Ended;
+        self.holds[place].state = State::Released;
         Ok("released".to_owned())
     }
 
@@ -544,55 +563,4 @@ fn told(name: &str, posted: Decimal, held: Decimal, aside: Decimal) -> String {
 fn said_posted(what: &Consumption, flags: Flags) -> String {
     let flags: Vec<_> = flags.names().collect();
     format!("posted {} tokens ${} {}", all_tokens(what), what.amounts.usd, flags.join(" "))
-}
-
-/// What the books say, in the model's words.
-pub(super) fn said(answer: &Answer) -> String {
-    let budgets = |states: &[BudgetState]| {
-        let one = |state: &BudgetState| {
-            let numbers = [state.counter.posted, state.counter.held, state.margin()].map(Quantity::decimal);
-            told(state.budget.as_str(), numbers[0], numbers[1], numbers[2])
-        };
-        let mut states: Vec<String> = states.iter().map(one).collect();
-        states.sort();
-        states.join(", ")
-    };
-    let verdict = |ruling: &Ruling| {
-        let name = ruling.verdict.name();
-        match (ruling.verdict.grants(), ruling.retry, ruling.resets_at) {
-            (true, ..) => name.to_owned(),
-            (false, Some(retry), _) => format!("{name} until {}", retry.not_before.timestamp()),
-            (false, None, Some(reset)) => format!("{name} until {}", reset.timestamp()),
-            (false, None, None) => format!("{name} for ever"),
-        }
-    };
-    match answer {
-        Ok(Outcome::Ruled(ruled)) => {
-            let what = &ruled.ruling.priced.consumption;
-            let (verdict, usd) = (verdict(&ruled.ruling), what.amounts.usd);
-            format!("{verdict} {} tokens ${usd} [{}]", all_tokens(what), budgets(&ruled.budgets))
-        }
-        Ok(Outcome::Posted(posted)) => {
-            let said = said_posted(&posted.priced.consumption, posted.priced.flags);
-            format!("{said} [{}]", budgets(&posted.budgets))
-        }
-        Ok(Outcome::Released(_)) => "released".to_owned(),
-        Ok(Outcome::Extended(extended)) => {
-            let expires = extended.expires_at.timestamp();
-            format!("extended {} to {expires} [{}]", verdict(&extended.ruling), budgets(&extended.budgets))
-        }
-        Ok(Outcome::Repeated(_)) => unreachable!("the store of the tests keeps outcomes"),
-        Err(refusal) => match refusal {
-            Refusal::IdempotencyMismatch(_) => "mismatch",
-            Refusal::UnknownTenant(_) => "unknown tenant",
-            Refusal::UnknownReservation(_) => "unknown reservation",
-            Refusal::ReservationEnded { .. } => "ended",
-            Refusal::UnpricedModel { .. } => "unpriced",
-            Refusal::UnknownFactor { .. } => "no factor",
-            Refusal::UsageRequired => "usage required",
-            Refusal::OccurredOutOfRange(_) => "out of range",
-            Refusal::BadUsage(_) | Refusal::Amount(_) | Refusal::Tariff(_) | Refusal::Calendar(_) => "unexpected",
-        }
-        .to_owned(),
-    }
 }

@@ -104,7 +104,9 @@ impl Store {
         }) {
             for state in ruled.budgets.iter().filter(|state| state.enforcement == Enforcement::Hard) {
                 // A later command of the batch saw this state or a fuller one, so each grant is checked as it was made.
-                assert!(state.headroom() >= Quantity::ZERO, "{} is exceeded by a grant", state.budget);
+                let measure = &catalogue.budget(&state.budget).unwrap().measure;
+                let is_free = measure.of(&ruled.ruling.priced.consumption) == Ok(Quantity::ZERO);
+                assert!(is_free || state.headroom() >= Quantity::ZERO, "{} is exceeded by a grant", state.budget);
             }
         }
         self.check_balances();
@@ -170,14 +172,18 @@ fn units(amounts: &Amounts) -> [Decimal; 5] {
     ]
 }
 
-/// Open to one of the ends; from expired only to expired with the transfer that came late; from the others nowhere.
+/// Open to one of the ends; from expired or released only to the same with the transfer that came late; else nowhere.
 #[track_caller]
 fn assert_one_end(before: &Reservation, after: &Reservation) {
     let allowed = match (before.state, after.state) {
         (ReservationState::Open, ReservationState::Settled) => after.transfer.is_some(),
-        (ReservationState::Open, ReservationState::Open | ReservationState::Released) => after.transfer.is_none(),
-        (ReservationState::Open, ReservationState::Expired) => true,
-        (ReservationState::Expired, ReservationState::Expired) => before.transfer.is_none() && after.transfer.is_some(),
+        (ReservationState::Open, ReservationState::Open) => after.transfer.is_none(),
+        // Settled late within the same batch.
+        (ReservationState::Open, ReservationState::Expired | ReservationState::Released) => true,
+        (ReservationState::Expired, ReservationState::Expired)
+        | (ReservationState::Released, ReservationState::Released) => {
+            before.transfer.is_none() && after.transfer.is_some()
+        }
         (_, _) => false,
     };
     assert!(allowed, "{:?} became {:?}", before.state, after.state);
