@@ -1,11 +1,16 @@
 //! What goes through the lane: pre-flight, settle, release, extend, usage posted directly.
 
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
 use super::{App, AppError};
 use crate::domain::id::{ReservationId, TenantId};
 use crate::domain::ledger::command::{Action, Command, Idempotency};
 use crate::domain::ledger::outcome::Outcome;
 use crate::domain::ledger::reservation::Reservation;
 use crate::domain::ledger::transfer::CallOutcome;
+pub use crate::store::reservations::Listed;
+use crate::store::reservations::list;
 
 impl App {
     /// Sends one action through the lane.
@@ -49,6 +54,24 @@ impl App {
         }
         self.catch_up().await?;
         if known() { Ok(()) } else { Err(AppError::UnknownTenant(id.clone())) }
+    }
+
+    /// A page of reservations, of one tenant or of all, and the instant at which they are looked at.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn reservations(
+        &self,
+        listed: Listed,
+        tenant: Option<&TenantId>,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<(Vec<Reservation>, DateTime<Utc>), AppError> {
+        let now = self.clock.now();
+        let mut transaction = self.begin_read(tenant).await?;
+        let found = list(&mut transaction, listed, tenant, after, limit, now).await?;
+        transaction.commit().await?;
+        Ok((found, now))
     }
 
     /// One reservation, if it is there and, for a confined credential, the tenant's own.

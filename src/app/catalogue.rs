@@ -56,8 +56,8 @@ impl App {
         Ok(())
     }
 
-    /// Creates or replaces a budget. One that is new knows what its period has used already. A caller that is confined to a
-    /// tenant replaces that tenant's own only.
+    /// Creates or replaces a budget, and says what is odd about it. One that is new knows what its period has used already. A
+    /// caller that is confined to a tenant replaces that tenant's own only.
     ///
     /// # Errors
     /// Names the field that is wrong; [`AppError::IdTaken`] when the id is that of a budget out of the caller's reach.
@@ -66,11 +66,16 @@ impl App {
         id: &BudgetId,
         body: &BudgetBody,
         confined: Option<&TenantId>,
-    ) -> Result<Written, AppError> {
+    ) -> Result<(Written, Vec<String>), AppError> {
         let unwritten = BudgetRecord { number: BudgetNumber(0), version: 0, counted_from: DateTime::<Utc>::UNIX_EPOCH };
-        let scope = body.scope.named(&self.snapshots.latest().rates.prices)?;
+        // Also of what another replica has just written: a budget that is replaced goes on counting from where it did.
+        self.catch_up().await?;
+        let known = self.snapshots.latest();
+        let scope = body.scope.named(&known.rates.prices)?;
         let body = &BudgetBody { scope, ..body.clone() };
-        let budget = body.to_budget(id.clone(), unwritten)?;
+        body.to_budget(id.clone(), unwritten)?;
+        let settled = body.settled(known.catalogue.budget(id).map(AsRef::as_ref), self.clock.now())?;
+        let budget = settled.to_budget(id.clone(), unwritten)?;
         if let Some(tenant) = &budget.scope.tenant {
             self.know_tenant(tenant).await?;
         }
@@ -81,10 +86,10 @@ impl App {
         {
             return Err(AppError::IdTaken(id.clone()));
         }
-        let written = change.put_budget(id, body).await?;
+        let written = change.put_budget(id, &settled).await?;
         change.commit().await?;
         self.snapshots.refresh(&mut connection).await?;
-        Ok(written)
+        Ok((written, self.budget_warnings(&budget, body)))
     }
 
     /// Archives a budget.

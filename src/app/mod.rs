@@ -29,6 +29,7 @@
 
 pub mod alerts;
 pub mod alternatives;
+mod budget_warnings;
 pub mod calls;
 pub mod catalogue;
 pub mod catalogue_reads;

@@ -22,6 +22,7 @@ use super::budget::scope::{CounterKey, Dimensions, Each, Spelling};
 use super::budget::verdict::{Ask, Holding, Verdict, decide};
 use super::id::{BudgetId, ModelId, ProviderId};
 use super::learned::lesson::Lessons;
+use super::ledger::reservation::TTL_SECONDS_DEFAULT;
 use super::pacing::pace::Paces;
 use super::price::{PriceRow, ServiceTier, price_call};
 use super::tariff::{Flags, Priced, RateBooks, Tariff};
@@ -241,6 +242,8 @@ fn is_allowed(
         jitter: 0,
         holding: Holding::ByRule { lessons: known.lessons, call },
         is_run_stopped: known.catalogue.is_run_stopped(call),
+        missing: &known.catalogue.not_counting(call, now),
+        hold_seconds: TTL_SECONDS_DEFAULT,
     };
     decide(&ask, &standings, now).is_ok_and(|ruling| ruling.verdict == Verdict::Allow)
 }

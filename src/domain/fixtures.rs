@@ -8,8 +8,9 @@ use rust_decimal::{Decimal, dec};
 
 use super::amounts::{Quantity, Tokens, Usd};
 use super::budget::catalogue::{
-    Budget, BudgetClock, BudgetKind, BudgetNumber, Catalogue, Enforcement, HoldRule, Pacing, Priority, Tenant,
+    Budget, BudgetClock, BudgetKind, BudgetNumber, Catalogue, Enforcement, HoldRule, OnExpiry, Pacing, Priority, Tenant,
 };
+use super::budget::coverage::MissingRule;
 use super::budget::measure::{BucketWeights, Measure};
 use super::budget::scope::{Dimensions, Each, ModelScope, Scope, Spelling};
 use super::calendar::{PeriodSpec, Seconds, Zone};
@@ -309,6 +310,10 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
         pacing: Pacing::Off,
         weights: BTreeMap::new(),
         max_seconds: None,
+        missing: MissingRule::Ignore,
+        counts_from: None,
+        max_hold_share: Some(Decimal::ONE),
+        on_expiry: OnExpiry::Release,
         counted_from: DateTime::UNIX_EPOCH,
     };
     for word in words {
@@ -325,6 +330,10 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
             "paced" => budget.pacing = Pacing::Forecast,
             "max_seconds" => budget.max_seconds = Some(value.parse().unwrap()),
             "from" => budget.counted_from = at(value),
+            "posts_estimate" => budget.on_expiry = OnExpiry::PostEstimate,
+            "missing" => budget.missing = if value == "refuse" { MissingRule::Refuse } else { MissingRule::Ignore },
+            "counts_from" => budget.counts_from = Some(at(value)),
+            "hold_share" => budget.max_hold_share = Some(value.parse().unwrap()),
             "tenant" => budget.scope.tenant = Some(value.parse().unwrap()),
             "feature" => budget.scope.feature = Some(value.parse().unwrap()),
             "provider" => budget.scope.provider = Some(value.parse().unwrap()),

@@ -271,6 +271,14 @@ uuid_id!(
     TransferId
 );
 
+impl TransferId {
+    /// The id of the row that goes with another one, where one command posts two: as unlikely to be met as the first.
+    #[must_use]
+    pub const fn sibling(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128() ^ 1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ use crate::domain::budget::catalogue::{BudgetNumber, Governing};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::owner;
 use crate::domain::budget::scope::Dimensions;
-use crate::domain::id::ReservationId;
+use crate::domain::id::{ReservationId, TransferId};
 use crate::domain::ledger::books::{Books, Changes};
 use crate::domain::ledger::command::{Action, Command, Idempotency};
 use crate::domain::ledger::outcome::{Answer, Outcome};
@@ -343,7 +343,7 @@ impl Worker {
 
         metrics::counter!(names::RESERVATIONS_EXPIRED).increment(u64::try_from(expired.len()).unwrap_or(0));
         for id in expired {
-            if let Err(refusal) = books.expire(id, now) {
+            if let Err(refusal) = books.expire(id, TransferId(Uuid::now_v7()), now) {
                 tracing::error!(reservation = %id, %refusal, "a reservation that expired cannot be given back");
             }
         }
@@ -500,7 +500,7 @@ fn touched(
         add(books.touches(&command.action, now).unwrap_or_default(), call, grants);
     }
     for reservation in expired.iter().filter_map(|id| books.reservations.get(id)) {
-        add(books.touched_by(reservation).unwrap_or_default(), &reservation.call, false);
+        add(books.touched_by_expiry(reservation, now).unwrap_or_default(), &reservation.call, false);
     }
     all
 }

@@ -146,7 +146,7 @@ pub(super) fn push_key(statement: &mut QueryBuilder<Postgres>, each: Option<&Eac
 
 /// Only what is in a scope. One that is exact is read by name: series hold no spellings, and a projection is an estimate.
 pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &SeriesAsked<'_>) {
-    let Scope { tenant, feature, provider, model, region, agent, run, labels, exact: _ } = asked.scope;
+    let Scope { tenant, feature, provider, model, region, agent, run, labels, exact: _, tenants } = asked.scope;
     let columns = [
         ("tenant", tenant.as_ref().map(TenantId::as_str)),
         ("feature", feature.as_ref().map(FeatureId::as_str)),
@@ -172,6 +172,10 @@ pub(super) fn push_filters(statement: &mut QueryBuilder<Postgres>, asked: &Serie
         Some(ModelScope::StartsWith(beginning)) => {
             statement.push(" and starts_with(model, ").push_bind(beginning.clone()).push(")");
         }
+    }
+    if !tenants.is_empty() {
+        let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+        statement.push(" and tenant = any(").push_bind(tenants).push(")");
     }
     if let Some(priority) = asked.priority {
         statement.push(" and priority = ").push_bind(priority.name());

@@ -314,6 +314,7 @@ impl Snapshot<'_> {
         let rows = sqlx::query(include_str!("sql/verify_reservations.sql"))
             .bind(i32::try_from(Flags::LATE.bits()).unwrap_or(0))
             .bind(limit())
+            .bind(i32::try_from(Flags::EXPIRED.bits()).unwrap_or(0))
             .fetch_all(&mut *self.transaction)
             .await?;
         add_found(&mut findings, &rows)?;

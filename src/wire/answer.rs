@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::coverage::NotCountedBody;
 use super::learned::ReserveName;
 use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{Amounts, Quantity, Tokens};
@@ -157,13 +158,16 @@ pub struct RetryBody {
 /// One reason for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonBody {
-    /// A stable code: `run_stopped`, `run_time_over`, `closed_by_provider`, `larger_than_limit`, `limit_reached`, `priority_floor`, `paced`,
+    /// A stable code: `run_stopped`, `field_missing`, `run_time_over`, `closed_by_provider`, `larger_than_limit`, `hold_too_large`, `limit_reached`, `priority_floor`, `paced`,
     /// `held_by_others`, `output_capped`, `over_soft_limit`, `near_limit`, `unpriced_model`, `factor_fallback`.
     #[schema(example = "near_limit")]
     pub code: String,
     /// Which budget, if one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
+    /// Which field of the call is missing; only with `field_missing`: `run`, `agent`, `region` or `labels.<key>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// In words, with the numbers.
     pub detail: String,
 }
@@ -175,6 +179,12 @@ impl From<&Reason> for ReasonBody {
         let (asked, available) = (number(reason.asked), number(reason.available));
         let detail = match reason.code {
             ReasonCode::RunStopped => "the run was stopped by somebody".to_owned(),
+            ReasonCode::FieldMissing => {
+                let field = reason.field.as_ref().map(ToString::to_string).unwrap_or_default();
+                format!(
+                    "budget {budget} counts such calls by `{field}`, and this one has none: send it, or let the budget say \"missing\": \"ignore\""
+                )
+            }
             ReasonCode::RunTimeOver => {
                 format!("the run has gone on for {asked} s, and budget {budget} gives it {available} s")
             }
@@ -189,6 +199,11 @@ impl From<&Reason> for ReasonBody {
             ReasonCode::LargerThanLimit => {
                 format!(
                     "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
+                )
+            }
+            ReasonCode::HoldTooLarge => {
+                format!(
+                    "{asked} asked, and one reservation may hold {available} of budget {budget}: ask for less or for a shorter time, or raise its max_hold_share"
                 )
             }
             ReasonCode::LimitReached => format!("{asked} asked, {available} left in budget {budget}"),
@@ -210,7 +225,12 @@ impl From<&Reason> for ReasonBody {
                 "no emission factor is known for this model or region: a declared fallback was used".to_owned()
             }
         };
-        Self { code: reason.code.name().to_owned(), budget: reason.budget.as_ref().map(ToString::to_string), detail }
+        Self {
+            code: reason.code.name().to_owned(),
+            budget: reason.budget.as_ref().map(ToString::to_string),
+            field: reason.field.as_ref().map(ToString::to_string),
+            detail,
+        }
     }
 }
 
@@ -348,6 +368,9 @@ pub struct PreflightAnswer {
     pub reasons: Vec<ReasonBody>,
     /// How each governing budget stands, this call included.
     pub budgets: Vec<BudgetStateBody>,
+    /// The budgets that would govern the call if it said more, with the field that is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_counted: Vec<NotCountedBody>,
     /// Models that would do: given with `cap`, `wait` and `stop`, cheapest first.
     #[serde(default)]
     pub alternatives: Vec<AlternativeBody>,
@@ -386,6 +409,7 @@ impl From<&Ruled> for PreflightAnswer {
             resets_at: ruling.resets_at,
             reasons: ruling.reasons.iter().map(ReasonBody::from).collect(),
             budgets: ruled.budgets.iter().map(BudgetStateBody::from).collect(),
+            not_counted: ruled.not_counted.iter().map(NotCountedBody::from).collect(),
             alternatives: Vec::new(),
         }
     }
@@ -419,6 +443,9 @@ pub struct PostedAnswer {
     pub recorded_at: DateTime<Utc>,
     /// How each governing budget stands, this call included.
     pub budgets: Vec<BudgetStateBody>,
+    /// The budgets that would govern the call if it said more, with the field that is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_counted: Vec<NotCountedBody>,
 }
 
 impl From<&Posted> for PostedAnswer {
@@ -435,6 +462,7 @@ impl From<&Posted> for PostedAnswer {
             occurred_at: posted.occurred_at,
             recorded_at: posted.recorded_at,
             budgets: posted.budgets.iter().map(BudgetStateBody::from).collect(),
+            not_counted: posted.not_counted.iter().map(NotCountedBody::from).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, Utc, Weekday};
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IntoDeserializer as _, MapAccess, Visitor};
@@ -12,20 +12,25 @@ use utoipa::ToSchema;
 
 use super::FieldError;
 use super::answer::EnforcementName;
+use super::coverage::{MissingName, OnExpiryName};
 use super::learned::ReserveName;
 use super::pace::PacingName;
+pub use super::period_spec::{PeriodBody, PeriodKind, WeekdayName};
 pub use super::scope::ScopeBody;
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, BudgetNumber, Enforcement, Priority};
+use crate::domain::budget::coverage::MissingRule;
 use crate::domain::budget::measure::{BucketWeights, Measure};
 use crate::domain::budget::scope::{Each, Scope};
-use crate::domain::calendar::{AnchorDate, AnchorDay, AnchorInstant, MonthCount, PeriodSpec, Seconds, TimeOfDay, Zone};
+use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::{BadName, BudgetId, LabelKey, LabelValue, TenantId};
 
 /// Most labels in a scope or on a call.
 pub const LABELS_MAX: usize = 16;
 /// Longest text about a contract, in bytes.
 const CONTRACT_LENGTH_MAX: usize = 500;
+/// Most tenants of a scope.
+pub const SCOPE_TENANTS_MAX: usize = 1_000;
 /// Most tenants that a budget names a weight for.
 pub const TENANT_WEIGHTS_MAX: usize = 1_000;
 /// Most thresholds of a budget.
@@ -111,166 +116,6 @@ pub struct WeightsBody {
     #[serde(with = "super::number", skip_serializing_if = "Decimal::is_zero")]
     #[schema(value_type = f64, example = 5)]
     pub reasoning: Decimal,
-}
-
-/// The kinds of period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PeriodKind {
-    /// Elapsed hours from local midnight.
-    Hour,
-    /// A local day.
-    Day,
-    /// Seven local days, from `week_start`.
-    Week,
-    /// From one `anchor_day` to the next.
-    Month,
-    /// `every` so many months from `anchor_date`.
-    Months,
-    /// Three months, from 1 January.
-    Quarter,
-    /// A year, from `anchor_date` or 1 January.
-    Year,
-    /// `seconds` elapsed seconds, counted from `anchor_instant`.
-    Fixed,
-    /// The last `seconds` elapsed seconds, whenever asked.
-    Sliding,
-    /// All of time.
-    Once,
-}
-
-/// The days of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum WeekdayName {
-    Mon,
-    Tue,
-    Wed,
-    Thu,
-    Fri,
-    Sat,
-    Sun,
-}
-
-/// The calendar window of a budget. Which fields a kind takes is said at each; a field that its kind does not take is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"kind": "month", "anchor_day": 1}))]
-pub struct PeriodBody {
-    /// Which kind.
-    pub kind: PeriodKind,
-    /// `week`: the day on which it turns; Monday if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub week_start: Option<WeekdayName>,
-    /// `month`: the day on which it turns, 1 to 31; beyond a month's end it means the last day. 1 if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anchor_day: Option<u8>,
-    /// `months`, `year`: a local date on which one starts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anchor_date: Option<NaiveDate>,
-    /// `months`: how many, 1 to 120.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<u8>,
-    /// `day`, `week`, `month`, `months`: the local time at which it turns, `HH:MM`; midnight if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "09:00")]
-    pub at: Option<String>,
-    /// `fixed`, `sliding`: the length in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<u32>,
-    /// `fixed`: an instant at which one starts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anchor_instant: Option<DateTime<Utc>>,
-}
-
-impl PeriodBody {
-    /// Only a kind.
-    #[must_use]
-    pub const fn of(kind: PeriodKind) -> Self {
-        Self {
-            kind,
-            week_start: None,
-            anchor_day: None,
-            anchor_date: None,
-            every: None,
-            at: None,
-            seconds: None,
-            anchor_instant: None,
-        }
-    }
-}
-
-impl TryFrom<&PeriodBody> for PeriodSpec {
-    type Error = FieldError;
-
-    fn try_from(body: &PeriodBody) -> Result<Self, FieldError> {
-        let PeriodBody { kind, week_start, anchor_day, anchor_date, every, at, seconds, anchor_instant } = body;
-        let given: [(&'static str, bool, &[PeriodKind]); 7] = [
-            ("week_start", week_start.is_some(), &[PeriodKind::Week]),
-            ("anchor_day", anchor_day.is_some(), &[PeriodKind::Month]),
-            ("anchor_date", anchor_date.is_some(), &[PeriodKind::Months, PeriodKind::Year]),
-            ("every", every.is_some(), &[PeriodKind::Months]),
-            ("at", at.is_some(), &[PeriodKind::Day, PeriodKind::Week, PeriodKind::Month, PeriodKind::Months]),
-            ("seconds", seconds.is_some(), &[PeriodKind::Fixed, PeriodKind::Sliding]),
-            ("anchor_instant", anchor_instant.is_some(), &[PeriodKind::Fixed]),
-        ];
-        for (field, is_given, kinds) in given {
-            if is_given && !kinds.contains(kind) {
-                return Err(FieldError::new(field, "does not go with this kind of period"));
-            }
-        }
-        let bad = |field: &'static str| move |error: crate::domain::calendar::BadPeriod| FieldError::new(field, error);
-        let needed = |field: &'static str| move || FieldError::new(field, "is needed for this kind of period");
-        let turns_at = match at {
-            Some(at) => TimeOfDay::parse(at).map_err(bad("at"))?,
-            None => TimeOfDay::MIDNIGHT,
-        };
-        Ok(match kind {
-            PeriodKind::Hour => Self::Hour,
-            PeriodKind::Day => Self::Day { at: turns_at },
-            PeriodKind::Week => Self::Week { week_start: week_start.map_or(Weekday::Mon, Weekday::from), at: turns_at },
-            PeriodKind::Month => {
-                let anchor_day = AnchorDay::new(anchor_day.unwrap_or(1)).map_err(bad("anchor_day"))?;
-                Self::Month { anchor_day, at: turns_at }
-            }
-            PeriodKind::Months => {
-                let every = MonthCount::new(every.ok_or_else(needed("every"))?).map_err(bad("every"))?;
-                let anchor_date = anchor_date.ok_or_else(needed("anchor_date"))?;
-                let anchor_date = AnchorDate::new(anchor_date).map_err(bad("anchor_date"))?;
-                Self::Months { every, anchor_date, at: turns_at }
-            }
-            PeriodKind::Quarter => Self::Quarter,
-            PeriodKind::Year => {
-                Self::Year { anchor_date: anchor_date.map(AnchorDate::new).transpose().map_err(bad("anchor_date"))? }
-            }
-            PeriodKind::Fixed => {
-                let seconds = Seconds::new(seconds.ok_or_else(needed("seconds"))?).map_err(bad("seconds"))?;
-                let anchor_instant = anchor_instant.ok_or_else(needed("anchor_instant"))?;
-                let anchor_instant = AnchorInstant::new(anchor_instant).map_err(bad("anchor_instant"))?;
-                Self::Fixed { seconds, anchor_instant }
-            }
-            PeriodKind::Sliding => {
-                let seconds = Seconds::new(seconds.ok_or_else(needed("seconds"))?).map_err(bad("seconds"))?;
-                Self::Sliding { seconds }
-            }
-            PeriodKind::Once => Self::Once,
-        })
-    }
-}
-
-impl From<WeekdayName> for Weekday {
-    fn from(name: WeekdayName) -> Self {
-        match name {
-            WeekdayName::Mon => Self::Mon,
-            WeekdayName::Tue => Self::Tue,
-            WeekdayName::Wed => Self::Wed,
-            WeekdayName::Thu => Self::Thu,
-            WeekdayName::Fri => Self::Fri,
-            WeekdayName::Sat => Self::Sat,
-            WeekdayName::Sun => Self::Sun,
-        }
-    }
 }
 
 /// Budget or quota.
@@ -367,6 +212,25 @@ pub struct BudgetBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 3600)]
     pub max_seconds: Option<u32>,
+    /// What becomes of a call that lacks what `each` tells apart (`run`, `agent`, `region`, a label) or what `scope` asks for
+    /// (`region`, `labels`), and that the budget would govern if it said it: `refuse` stops it, and names the field; `ignore`
+    /// does not count it, and the answer says so in `not_counted`. `refuse` if not given for a hard budget, else `ignore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingName>,
+    /// Whether tenants share one counter on purpose, where `scope` names only what callers choose (`labels`, `run`, `agent`)
+    /// and no tenant. Otherwise such a budget is counted for each tenant apart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// What becomes of a reservation that expires without a settlement, of a hard budget: `release` gives back what it held,
+    /// `post_estimate` posts its estimate, flagged `expired` and `unconfirmed`. A reservation has one expiry: if one of the
+    /// budgets that hold it says `post_estimate`, it is posted to all. `release` if not given.
+    #[serde(default, skip_serializing_if = "OnExpiryName::is_default")]
+    pub on_expiry: OnExpiryName,
+    /// The largest share of the limit that one reservation may hold. If not given, half of a budget that several tenants share
+    /// for a reservation of more than ten minutes or of more than two million tokens; otherwise all.
+    #[serde(default, deserialize_with = "super::decimal::deserialize_option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "0.5", nullable = false)]
+    pub max_hold_share: Option<Decimal>,
     /// Budget or quota.
     #[serde(default)]
     pub kind: KindName,
@@ -416,7 +280,7 @@ fn parse_weights(weights: &BTreeMap<String, Decimal>) -> Result<BTreeMap<TenantI
     weights.iter().map(parse).collect()
 }
 
-fn parse_each(text: &str) -> Result<Each, FieldError> {
+pub(super) fn parse_each(text: &str) -> Result<Each, FieldError> {
     let bad =
         || FieldError::new("each", "must be tenant, feature, provider, model, region, run, agent, or label:<key>");
     Ok(match text {
@@ -528,6 +392,10 @@ impl BudgetBody {
             pacing: self.pacing.into(),
             weights: parse_weights(&self.weights)?,
             max_seconds: self.max_seconds,
+            missing: self.missing.map_or(MissingRule::Ignore, MissingRule::from),
+            counts_from: self.period.counts_from,
+            max_hold_share: self.max_hold_share,
+            on_expiry: self.on_expiry.into(),
             counted_from,
         };
         budget.check().map_err(|error| FieldError::new(error.field(), error))?;

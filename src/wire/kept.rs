@@ -18,6 +18,7 @@ use super::answer::{
     AmountsBody, BudgetStateBody, EnforcementName, ExtendedAnswer, PostedAnswer, PreflightAnswer, ReasonBody,
     ReleasedAnswer, RetryBody, UsageBuckets, VerdictName, margin_body, reserve_body, retry_body,
 };
+use super::coverage::NotCountedBody;
 use super::learned::ReserveName;
 use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
@@ -189,6 +190,8 @@ struct Verdict {
     pace: Option<Pace>,
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
     budgets: Vec<Standing>,
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    not_counted: Vec<NotCountedBody>,
 }
 
 /// What was left of the budget that bound first: its place among the budgets, the window in seconds, the units, thousandths
@@ -242,6 +245,7 @@ impl From<&Ruled> for Verdict {
             band: ruling.band.into(),
             pace: ruling.pace.as_ref().and_then(|advice| Pace::of(advice, &ruled.budgets)),
             budgets: ruled.budgets.iter().map(Standing::from).collect(),
+            not_counted: ruled.not_counted.iter().map(NotCountedBody::from).collect(),
         }
     }
 }
@@ -270,6 +274,8 @@ struct Posting {
     at: (i64, i64),
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
     budgets: Vec<Standing>,
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    not_counted: Vec<NotCountedBody>,
 }
 
 impl From<&Posted> for Posting {
@@ -288,6 +294,7 @@ impl From<&Posted> for Posting {
             flags: posted.priced.flags.bits(),
             at: (posted.occurred_at.timestamp_micros(), posted.recorded_at.timestamp_micros()),
             budgets: posted.budgets.iter().map(Standing::from).collect(),
+            not_counted: posted.not_counted.iter().map(NotCountedBody::from).collect(),
         }
     }
 }
@@ -338,6 +345,7 @@ impl Kept for PreflightAnswer {
             pace,
             reasons: kept.reasons,
             budgets,
+            not_counted: kept.not_counted,
             alternatives: Vec::new(),
         })
     }
@@ -360,6 +368,7 @@ impl Kept for PostedAnswer {
             occurred_at: instant(kept.at.0)?,
             recorded_at: instant(kept.at.1)?,
             budgets: restored(kept.budgets)?,
+            not_counted: kept.not_counted,
         })
     }
 }

@@ -7,7 +7,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::budget::{labels_by, parse_labels};
+use super::budget::{SCOPE_TENANTS_MAX, labels_by, parse_labels};
 use super::{FieldError, optional, required};
 use crate::domain::budget::scope::{ModelScope, Scope};
 use crate::domain::id::{LabelValue, ModelId, ProviderId};
@@ -45,6 +45,9 @@ pub struct ScopeBody {
     /// Only calls that carry all of these labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Only calls of these tenants, which then share one counter on purpose. Instead of `tenant`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<String>,
     /// Whether `provider` and `model` are compared letter by letter with what a call said, and not by name.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,
@@ -147,8 +150,15 @@ impl TryFrom<&ScopeBody> for Scope {
     type Error = FieldError;
 
     fn try_from(body: &ScopeBody) -> Result<Self, FieldError> {
-        let ScopeBody { tenant, feature, provider, model, region, agent, run, labels, exact } = body;
+        let ScopeBody { tenant, feature, provider, model, region, agent, run, labels, tenants, exact } = body;
+        if tenants.len() > SCOPE_TENANTS_MAX {
+            return Err(FieldError::new("scope.tenants", format!("may hold at most {SCOPE_TENANTS_MAX} tenants")));
+        }
+        if tenant.is_some() && !tenants.is_empty() {
+            return Err(FieldError::new("scope.tenants", "goes instead of scope.tenant, not with it"));
+        }
         Ok(Self {
+            tenants: tenants.iter().map(|tenant| required("scope.tenants", tenant)).collect::<Result<_, _>>()?,
             tenant: optional("scope.tenant", tenant.as_deref())?,
             feature: optional("scope.feature", feature.as_deref())?,
             provider: optional("scope.provider", provider.as_deref())?,

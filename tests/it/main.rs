@@ -23,6 +23,7 @@ mod forgetting;
 mod ingest;
 mod lane;
 mod learned;
+mod limits;
 mod openapi;
 mod pacing;
 mod pages;

@@ -271,6 +271,7 @@ fn is_counted(subject: &Subject, row: &PlannedUsageRow) -> bool {
     let Budget { scope, each, .. } = &*subject.budget;
     let fits = |wanted: Option<&str>, is: Option<&str>| wanted.is_none() || wanted == is;
     let scoped = fits(scope.tenant.as_ref().map(TenantId::as_str), Some(&row.tenant))
+        && (scope.tenants.is_empty() || scope.tenants.iter().any(|tenant| tenant.as_str() == row.tenant))
         && fits(scope.feature.as_ref().map(FeatureId::as_str), row.feature.as_deref())
         && fits(scope.provider.as_ref().map(crate::domain::id::ProviderId::as_str), row.provider.as_deref())
         && holds_model(scope, row.model.as_deref())

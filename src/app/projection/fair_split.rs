@@ -95,6 +95,7 @@ fn tenant_budget(
 ) -> BudgetBody {
     let mut scope = shared.scope.clone();
     scope.tenant = Some(share.tenant.clone());
+    scope.tenants = Vec::new();
     let parts = subject.key.as_str().split_once('/');
     match subject.budget.each {
         Some(Each::Provider) => scope.provider = Some(subject.key.as_str().to_owned()),

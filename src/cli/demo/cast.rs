@@ -239,7 +239,7 @@ pub(super) fn budgets() -> Vec<Planned> {
             PER_RUN,
             "each run of any agent, dollars",
             json!({"scope": {}, "each": "run", "measure": "usd", "limit": "0.6", "period": {"kind": "once"},
-                "enforcement": "hard"}),
+                "enforcement": "hard", "missing": "ignore"}),
         ),
         planned(
             "anthropic-quota",

@@ -235,6 +235,10 @@ pub(crate) mod tests {
             pacing: crate::domain::budget::catalogue::Pacing::Off,
             weights: std::collections::BTreeMap::new(),
             max_seconds: None,
+            missing: crate::domain::budget::coverage::MissingRule::Ignore,
+            counts_from: None,
+            max_hold_share: None,
+            on_expiry: crate::domain::budget::catalogue::OnExpiry::Release,
             counted_from: DateTime::<Utc>::UNIX_EPOCH,
         };
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();

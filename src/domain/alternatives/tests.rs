@@ -9,8 +9,9 @@ use rust_decimal::{Decimal, dec};
 
 use super::*;
 use crate::domain::amounts::Tokens;
-use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, HoldRule, Pacing, Tenant};
+use crate::domain::budget::catalogue::{BudgetClock, BudgetKind, BudgetNumber, HoldRule, OnExpiry, Pacing, Tenant};
 use crate::domain::budget::closure::Closure;
+use crate::domain::budget::coverage::MissingRule;
 use crate::domain::budget::scope::tests::call;
 use crate::domain::budget::scope::{ModelScope, Scope};
 use crate::domain::calendar::{PeriodSpec, Zone};
@@ -127,6 +128,10 @@ fn budget(id: &str, measure: Measure, limit: Decimal) -> Budget {
         pacing: Pacing::Off,
         weights: BTreeMap::new(),
         max_seconds: None,
+        missing: MissingRule::Ignore,
+        counts_from: None,
+        max_hold_share: None,
+        on_expiry: OnExpiry::Release,
         counted_from: now(),
     }
 }
@@ -319,6 +324,8 @@ proptest! {
                 jitter: 0,
                 holding: Holding::Whole,
                 is_run_stopped: false,
+                missing: &[],
+                hold_seconds: 120,
             };
             let allowed = decide(&ask, &[standing], now()).unwrap().verdict == Verdict::Allow;
             prop_assert_eq!(offered.iter().any(|name| name == model), allowed, "{}", model);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
+pub use super::bad_budget::BadBudget;
 use super::closure::Closure;
 use super::counter::CounterId;
+use super::coverage::{MissingRule, NotCounted};
 use super::measure::{Measure, WEIGHT_MAX};
 use super::scope::{CounterKey, Dimensions, Each, Scope};
 use super::spellings::Spellings;
@@ -108,6 +110,16 @@ impl HoldRule {
     }
 }
 
+/// What becomes of a reservation that expires without a settlement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// What it held is given back.
+    #[default]
+    Release,
+    /// Its estimate is posted, unconfirmed: whoever forgets to settle has spent it until it is known better.
+    PostEstimate,
+}
+
 /// What a budget is for; a quota is a budget on the provider's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetKind {
@@ -166,62 +178,16 @@ pub struct Budget {
     pub weights: BTreeMap<TenantId, Decimal>,
     /// How long a run may go on, in seconds from its first call; only for a budget of each run.
     pub max_seconds: Option<u32>,
+    /// What becomes of a call that lacks a field which it needs to count it.
+    pub missing: MissingRule,
+    /// The instant from which a budget that never resets counts; of all time if none.
+    pub counts_from: Option<DateTime<Utc>>,
+    /// The largest share of the limit that one reservation may hold, if it says so.
+    pub max_hold_share: Option<Decimal>,
+    /// What becomes of a reservation that expires, if the budget is hard.
+    pub on_expiry: OnExpiry,
     /// Since when its shape (scope, each, measure, period, clock) stands. Periods that ended before are not its own.
     pub counted_from: DateTime<Utc>,
-}
-
-/// Why a budget's fields do not go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadBudget {
-    /// The tenant's clock on counters that several tenants share.
-    #[error(
-        "the clock can be `tenant` only when scope.tenant is set or each is tenant, feature, run, agent or a label"
-    )]
-    SharedTenantClock,
-    /// A limit below zero.
-    #[error("limit must not be negative")]
-    NegativeLimit,
-    /// A threshold outside 0 to 1, too fine, or not ascending.
-    #[error("thresholds must be ascending shares above 0 and at most 1, with at most 6 decimal places")]
-    Thresholds,
-    /// Floors outside 0 to 1, too fine, or more than the whole in sum.
-    #[error("floors must be shares between 0 and 1 with at most 6 decimal places that add up to at most 1")]
-    Floors,
-    /// Ceilings outside 0 to 1, or too fine.
-    #[error("ceilings must be shares between 0 and 1 with at most 6 decimal places")]
-    Ceilings,
-    /// A ceiling for those whom only the limit may stop.
-    #[error("interactive has no ceiling: only the limit stops it")]
-    InteractiveCeiling,
-    /// Pacing where there is no reset to land on, or nothing that is known by the quarter of an hour.
-    #[error("pacing goes with a hard budget that resets, and not with a run, an agent or a label in scope or each")]
-    Unpaceable,
-    /// A weight that is none.
-    #[error("weights must be above 0 and at most 1000, with at most 6 decimal places")]
-    Weights,
-    /// Weights where there is nothing to share.
-    #[error("weights go with pacing `forecast` on a budget that several tenants share")]
-    NothingToShare,
-    /// A time that no run is told apart for.
-    #[error("max_seconds must be 1 to 31622400, on a hard budget with each `run` and period `once`")]
-    MaxSeconds,
-}
-
-impl BadBudget {
-    /// The field that is to blame.
-    #[must_use]
-    pub const fn field(self) -> &'static str {
-        match self {
-            Self::SharedTenantClock => "timezone",
-            Self::NegativeLimit => "limit",
-            Self::Thresholds => "thresholds",
-            Self::Floors => "floors",
-            Self::Ceilings | Self::InteractiveCeiling => "ceilings",
-            Self::Unpaceable => "pacing",
-            Self::Weights | Self::NothingToShare => "weights",
-            Self::MaxSeconds => "max_seconds",
-        }
-    }
 }
 
 impl Budget {
@@ -253,6 +219,9 @@ impl Budget {
         if self.ceilings.contains_key(&Priority::Interactive) {
             return Err(BadBudget::InteractiveCeiling);
         }
+        if self.max_hold_share.is_some_and(|value| !share(&value) || value.is_zero()) {
+            return Err(BadBudget::HoldShare);
+        }
         self.check_pacing()?;
         let times_runs = self.each == Some(Each::Run)
             && self.period == PeriodSpec::Once
@@ -277,7 +246,8 @@ impl Budget {
         let resets = !matches!(self.period, PeriodSpec::Once | PeriodSpec::Sliding { .. });
         // The roll-up knows no runs, agents and labels, so that nothing can be projected for them.
         let scope = &self.scope;
-        let is_known = scope.run.is_none() && scope.agent.is_none() && scope.labels.is_empty();
+        let is_known =
+            scope.run.is_none() && scope.agent.is_none() && scope.labels.is_empty() && scope.tenants.is_empty();
         let is_told_apart = match &self.each {
             None | Some(Each::Tenant | Each::Feature | Each::Provider | Each::Model | Each::Region) => true,
             Some(Each::Run | Each::Agent | Each::Label(_)) => false,
@@ -289,6 +259,11 @@ impl Budget {
             return Err(BadBudget::NothingToShare);
         }
         Ok(())
+    }
+
+    /// Whether it counts what happens at an instant: not before it is told to.
+    fn counts_at(&self, at: DateTime<Utc>) -> bool {
+        self.counts_from.is_none_or(|from| at >= from)
     }
 
     /// Whether each of its counters counts one tenant's calls alone.
@@ -332,6 +307,7 @@ impl Budget {
             && self.measure == other.measure
             && self.period == other.period
             && self.clock == other.clock
+            && self.counts_from == other.counts_from
             // Only counters of a budget that bounds time know when they were opened.
             && self.max_seconds.is_some() == other.max_seconds.is_some()
     }
@@ -341,7 +317,7 @@ impl Budget {
 ///
 /// In whole numbers, because a product of two `Decimal`s is rounded to 28 digits without a word: a limit has up to 28
 /// digits and a share 6 more.
-fn share_of(limit: Quantity, share: Decimal) -> Option<(Quantity, bool)> {
+pub(super) fn share_of(limit: Quantity, share: Decimal) -> Option<(Quantity, bool)> {
     let at_scale = |value: Decimal, places: u32| {
         let value = value.normalize();
         let missing = places.checked_sub(value.scale())?;
@@ -382,7 +358,9 @@ impl Governing {
     /// the last of what is counted now has left it.
     #[must_use]
     pub fn span(&self) -> Period {
-        let PeriodSpec::Sliding { seconds } = self.budget.period else { return self.period };
+        let PeriodSpec::Sliding { seconds } = self.budget.period else {
+            return Period { start: self.budget.counts_from.unwrap_or(self.period.start), ..self.period };
+        };
         let length = TimeDelta::seconds(i64::from(seconds.get()));
         Period {
             start: self.window.first().map_or(self.period.start, |oldest| oldest.start),
@@ -529,6 +507,16 @@ impl Catalogue {
         }
     }
 
+    /// The budgets that would govern a call counted at an instant if the call said more.
+    #[must_use]
+    pub fn not_counting(&self, call: &Dimensions, at: DateTime<Utc>) -> Vec<NotCounted> {
+        let call = &*self.spellings.named(call);
+        let call = &*self.spellings.named(call);
+        let own = self.budgets_by_tenant.get(&call.tenant).into_iter().flatten();
+        let all = self.budgets_of_all.iter().chain(own).filter(|budget| budget.counts_at(at));
+        all.filter_map(|budget| budget.not_counting(call)).collect()
+    }
+
     /// The budgets that govern a call counted at an instant, with the counters it touches.
     ///
     /// A call of a tenant that is not in the catalogue is governed by the budgets of all tenants that keep a zone of
@@ -541,7 +529,7 @@ impl Catalogue {
         let own = self.budgets_by_tenant.get(&call.tenant).into_iter().flatten();
         let mut governing = Vec::new();
         for budget in self.budgets_of_all.iter().chain(own) {
-            if !budget.scope.matches(call) {
+            if !budget.scope.matches(call) || !budget.counts_at(at) {
                 continue;
             }
             let key = match &budget.each {

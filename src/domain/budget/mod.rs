@@ -3,6 +3,8 @@
 //! | room | what it decides |
 //! |---|---|
 //! | [`scope`] | which calls a budget governs, and by what it is counted apart |
+//! | [`coverage`] | what a call lacks to be counted |
+//! | [`holding`] | how much of a budget one reservation may hold |
 //! | [`measure`] | what it counts of a call |
 //! | [`catalogue`] | tenants and budgets, and which budgets govern a call at an instant |
 //! | [`closure`] | until when a provider's refusal keeps a quota closed |
@@ -15,9 +17,12 @@
 //! Invariant: which counters a call touches is a function of the catalogue, the call's dimensions and the instant it is
 //! counted at. Nothing about it is stored, so counters can be recomputed from the journal at any time.
 
+mod bad_budget;
 pub mod catalogue;
 pub mod closure;
 pub mod counter;
+pub mod coverage;
+pub mod holding;
 pub mod measure;
 pub mod promise;
 pub mod recount;

@@ -132,7 +132,7 @@ impl<'a> Recount<'a> {
 /// When `counted_from` is outside the calendar.
 pub fn counts_since(budget: &Budget, catalogue: &Catalogue) -> Result<Option<DateTime<Utc>>, CalendarError> {
     if budget.period == PeriodSpec::Once {
-        return Ok(None);
+        return Ok(budget.counts_from);
     }
     let zones: Vec<_> = match (budget.clock, &budget.scope.tenant) {
         (BudgetClock::Fixed(zone), _) => vec![zone],

@@ -3,7 +3,7 @@
 //! Providers and models have one name each ([`crate::domain::price::naming`]), in calls as in scopes: names are compared here,
 //! not spellings. What was said is kept beside the name; only a scope that is `exact` looks at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::id::{AgentId, FeatureId, LabelKey, LabelValue, ModelId, ProviderId, RegionId, RunId, TenantId};
@@ -155,6 +155,8 @@ pub struct Scope {
     pub labels: BTreeMap<LabelKey, LabelValue>,
     /// Provider and model are compared letter by letter with what was said.
     pub exact: bool,
+    /// Only calls of these tenants; of any if none is named.
+    pub tenants: BTreeSet<TenantId>,
 }
 
 impl Scope {
@@ -167,6 +169,7 @@ impl Scope {
         let (provider, model) =
             if self.exact { (call.said_provider(), call.said_model()) } else { (&call.provider, &call.model) };
         fits(self.tenant.as_ref(), Some(&call.tenant))
+            && (self.tenants.is_empty() || self.tenants.contains(&call.tenant))
             && fits(self.feature.as_ref(), Some(&call.feature))
             && fits(self.provider.as_ref(), Some(provider))
             && self.model.as_ref().is_none_or(|models| models.holds(model))

@@ -17,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::catalogue::{Budget, Enforcement, Governing, HoldRule, Priority};
 use super::counter::{Counter, Standing};
+use super::coverage::NotCounted;
 use super::measure::Consumption;
 use super::promise::{LearnedHolds, Promise};
 use super::scope::Dimensions;
@@ -105,6 +106,10 @@ pub struct Ask<'a> {
     pub holding: Holding<'a>,
     /// Whether somebody has stopped the run that the call is part of.
     pub is_run_stopped: bool,
+    /// The budgets that would count the call if it said more.
+    pub missing: &'a [NotCounted],
+    /// For how long it is held, in seconds.
+    pub hold_seconds: u32,
 }
 
 /// What budgets hold of a call.
@@ -152,6 +157,11 @@ impl Ask<'_> {
                 Ok(Promise::learned(likely, whole, mean, budget.limit)?)
             }
         }
+    }
+
+    /// Whether the call is refused however small it is made.
+    fn is_refused_whatever(&self) -> bool {
+        self.is_run_stopped || self.missing.iter().any(|one| one.is_refused)
     }
 
     /// Whether the call takes nothing of what the budget counts: all of it, or what it grows by if it is under way. Then a
@@ -233,11 +243,11 @@ enum RoomAgain {
 /// When an amount is beyond what the ledger can keep.
 pub fn decide(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Ruling, Undecided> {
     let asked = ask.tariff.price(&ask.usage, 1, None)?;
-    let mut obstacles = obstacles(ask, &asked, standings, now)?;
-    if ask.is_run_stopped {
-        let reason = Reason { code: ReasonCode::RunStopped, budget: None, asked: None, available: None };
-        obstacles.insert(0, Obstacle { reason, room: RoomAgain::Never });
-    }
+    let never = |reason| Obstacle { reason, room: RoomAgain::Never };
+    let stopped = ask.is_run_stopped.then(|| Reason::of(ReasonCode::RunStopped));
+    let missing = ask.missing.iter().filter(|one| one.is_refused).map(Reason::missing);
+    let whatever = stopped.into_iter().chain(missing).map(never);
+    let obstacles: Vec<Obstacle> = whatever.chain(obstacles(ask, &asked, standings, now)?).collect();
     let mut ruling = if obstacles.is_empty() {
         granted(Verdict::Allow, asked, ask.usage.output)
     } else if let Some((output, priced)) = largest_output_that_fits(ask, standings, now)? {
@@ -355,7 +365,8 @@ fn obstacles(
         let budget = &standing.governing.budget;
         let asked = ask.promise(budget, priced)?;
         let is_free = ask.takes_nothing(budget, priced, asked)?;
-        found.extend(obstacle(asked, is_free, ask.priority, standing, now));
+        let hold_ceiling = budget.hold_ceiling(&priced.consumption, ask.hold_seconds);
+        found.extend(obstacle(asked, is_free, hold_ceiling, ask.priority, standing, now));
     }
     Ok(found)
 }
@@ -363,6 +374,7 @@ fn obstacles(
 fn obstacle(
     asked: Promise,
     is_free: bool,
+    hold_ceiling: Option<Quantity>,
     priority: Priority,
     standing: &Standing,
     now: DateTime<Utc>,
@@ -373,11 +385,17 @@ fn obstacle(
     }
     if let Some(until) = closed_until(standing, now) {
         let (asked, available) = (Some(asked.held), Some(Quantity::ZERO));
-        let reason = Reason { code: ReasonCode::ClosedByProvider, budget: Some(budget.id.clone()), asked, available };
+        let budget = Some(budget.id.clone());
+        let reason = Reason { budget, asked, available, ..Reason::of(ReasonCode::ClosedByProvider) };
         return Some(Obstacle { reason, room: RoomAgain::At(until) });
     }
     if is_free {
         return None;
+    }
+    if let Some(most) = hold_ceiling.filter(|most| asked.held > *most) {
+        let (budget, asked) = (Some(budget.id.clone()), Some(asked.held));
+        let reason = Reason { budget, asked, available: Some(most), ..Reason::of(ReasonCode::HoldTooLarge) };
+        return Some(Obstacle { reason, room: RoomAgain::Never });
     }
     let ceiling = budget.ceiling(priority);
     if standing.has_room(asked, ceiling) {
@@ -385,7 +403,7 @@ fn obstacle(
     }
     let available = Some(standing.left_of(ceiling));
     let needed = Some(needed(asked, standing.total, budget.limit));
-    let reason = |code| Reason { code, budget: Some(budget.id.clone()), asked: needed, available };
+    let reason = |code| Reason { budget: Some(budget.id.clone()), asked: needed, available, ..Reason::of(code) };
     if !standing.could_ever_have_room(asked, ceiling) {
         return Some(Obstacle { reason: reason(ReasonCode::LargerThanLimit), room: RoomAgain::Never });
     }
@@ -409,10 +427,10 @@ fn time_over(standing: &Standing, now: DateTime<Utc>) -> Option<Obstacle> {
         return None;
     }
     let reason = Reason {
-        code: ReasonCode::RunTimeOver,
         budget: Some(budget.id.clone()),
         asked: Quantity::new(gone_on.num_seconds().into()).ok(),
         available: Quantity::new(most.into()).ok(),
+        ..Reason::of(ReasonCode::RunTimeOver)
     };
     Some(Obstacle { reason, room: RoomAgain::Never })
 }
@@ -429,10 +447,10 @@ fn paced(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<
     let wanted = standing.total.hold(asked).and_then(|with| with.claimed(limit)).unwrap_or(Quantity::MAX);
     let again = paced.rooms.of(priority).map(|room| paced.pace.reaches(wanted, room, now))?;
     let reason = Reason {
-        code: ReasonCode::Paced,
         budget: Some(standing.governing.budget.id.clone()),
         asked: Some(needed),
         available: Some(standing.left_of(level)),
+        ..Reason::of(ReasonCode::Paced)
     };
     Some(Obstacle { reason, room: RoomAgain::Paced(again) })
 }
@@ -441,7 +459,7 @@ fn paced(asked: Promise, priority: Priority, standing: &Standing, now: DateTime<
 /// it would not take the whole estimate.
 fn only_paced(ask: &Ask<'_>, standings: &[Standing], now: DateTime<Utc>) -> Result<Option<Vec<Obstacle>>, Undecided> {
     let is_paced = standings.iter().any(|standing| standing.pace.is_some());
-    if !is_paced || !ask.allow_cap || ask.min_output >= ask.usage.output || ask.is_run_stopped {
+    if !is_paced || !ask.allow_cap || ask.min_output >= ask.usage.output || ask.is_refused_whatever() {
         return Ok(None);
     }
     let least = ask.tariff.price(&Usage { output: ask.min_output, ..ask.usage }, 1, None)?;
@@ -504,7 +522,9 @@ fn largest_output_that_fits(
                 let asked = ask.promise(budget, &priced)?;
                 let wall = budget.ceiling(ask.priority);
                 let ceiling = pace_level(asked, ask.priority, standing, now).map_or(wall, |level| level.min(wall));
-                let has_room = ask.takes_nothing(budget, &priced, asked)? || standing.has_room(asked, ceiling);
+                let holds = budget.hold_ceiling(&priced.consumption, ask.hold_seconds);
+                let has_room = ask.takes_nothing(budget, &priced, asked)?
+                    || (standing.has_room(asked, ceiling) && holds.is_none_or(|most| asked.held <= most));
                 if closed_until(standing, now).is_some() || !has_room {
                     return Ok(None);
                 }
@@ -512,7 +532,7 @@ fn largest_output_that_fits(
         }
         Ok(Some(priced))
     };
-    let is_over = ask.is_run_stopped || standings.iter().any(|standing| time_over(standing, now).is_some());
+    let is_over = ask.is_refused_whatever() || standings.iter().any(|standing| time_over(standing, now).is_some());
     if !ask.allow_cap || ask.min_output >= ask.usage.output || is_over {
         return Ok(None);
     }

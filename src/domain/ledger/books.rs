@@ -11,14 +11,16 @@
 //! exactly as the same commands would one by one.
 
 mod adjusting;
+mod expiring;
 mod posting;
+mod remarks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::command::{Action, Command, Extend, Idempotency, KeySpace, Release, ReportedUsage, Reserve, Settle};
+use super::command::{Action, Command, Extend, Idempotency, KeySpace, Release, Reserve, Settle};
 use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
 use super::partial;
 use super::reservation::{Reservation, ReservationState};
@@ -34,9 +36,9 @@ use crate::domain::calendar::{CalendarError, PeriodSpec};
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
 use crate::domain::learned::lesson::Lessons;
 use crate::domain::pacing::pace::Paces;
-use crate::domain::tariff::{Flags, RateBooks};
+use crate::domain::tariff::{Flags, Priced, RateBooks};
 use crate::domain::usage::Usage;
-use crate::domain::usage::provider::read_usage;
+use remarks::{ended, overruns, to_usage};
 
 /// An answer that was given before, with what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,10 @@ impl Books {
                 let mut touched = self.touched_by(reservation)?;
                 let at = self.catalogue.counted_at(reservation.granted_at, now);
                 touched.extend(self.catalogue.governing(&self.served(settle, reservation), at)?);
+                // An estimate that was posted is taken back.
+                if reservation.is_estimated() {
+                    touched.extend(self.touched_by_expiry(reservation, now)?);
+                }
                 Ok(touched)
             }
             Action::Release(release) => {
@@ -171,23 +177,6 @@ impl Books {
     /// When its instant is outside the calendar.
     pub fn touched_by(&self, reservation: &Reservation) -> Result<Vec<Governing>, CalendarError> {
         self.catalogue.governing(&reservation.call, reservation.granted_at)
-    }
-
-    /// Writes down that a reservation's time has passed. Nothing happens if it has not, or if it ended before.
-    ///
-    /// # Errors
-    /// When a counter would leave what the ledger can keep.
-    pub fn expire(&mut self, id: ReservationId, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let Some(reservation) = self.reservations.get(&id) else { return Ok(()) };
-        if reservation.state != ReservationState::Open || reservation.is_held(now) {
-            return Ok(());
-        }
-        let mut effects = Effects::default();
-        self.give_back(reservation, &mut effects)?;
-        let ended_at = Some(reservation.expires_at);
-        effects.reservation = Some(Reservation { state: ReservationState::Expired, ended_at, ..reservation.clone() });
-        self.absorb(effects);
-        Ok(())
     }
 
     /// Applies one command at an instant, and answers it.
@@ -259,6 +248,7 @@ impl Books {
             return Err(Refusal::UnknownFactor { provider, model, region });
         }
         let governing = self.catalogue.governing(call, now)?;
+        let not_counted = self.catalogue.not_counting(call, now);
         let ask = Ask {
             usage: reserve.usage,
             min_output: reserve.min_output,
@@ -268,6 +258,8 @@ impl Books {
             jitter: reserve.id.0.as_u64_pair().1,
             holding: Holding::ByRule { lessons: &self.lessons, call },
             is_run_stopped: self.catalogue.is_run_stopped(call),
+            missing: &not_counted,
+            hold_seconds: reserve.ttl_seconds,
         };
         let mut effects = Effects::default();
         let mut standings = self.standings(&governing, &effects);
@@ -301,7 +293,7 @@ impl Books {
             });
             granted = Some(Granted { reservation: reserve.id, granted_at: now, expires_at });
         }
-        let ruled = Ruled { ruling, granted, budgets: self.states(&governing, &effects) };
+        let ruled = Ruled { ruling, granted, budgets: self.states(&governing, &effects), not_counted };
         if !ruled.ruling.verdict.grants() && reserve.hold {
             effects.refusal = Some(RefusedCall {
                 id: reserve.id,
@@ -321,6 +313,7 @@ impl Books {
             (ReservationState::Open, None) => false,
             // Truth first: what was given back by a caller who then heard from the provider was spent all the same.
             (ReservationState::Expired | ReservationState::Released, None) => true,
+            (ReservationState::Expired, Some(_)) if reservation.is_estimated() => true,
             (_, _) => return Err(ended(reservation, now)),
         };
         let call = self.served(settle, reservation);
@@ -344,6 +337,7 @@ impl Books {
         }
         let period_at = self.catalogue.counted_at(at, now);
         let governing = self.catalogue.governing(&call, period_at)?;
+        let not_counted = self.catalogue.not_counting(&call, period_at);
         let remarks = [
             (late, Flags::LATE),
             (true, charged),
@@ -360,6 +354,7 @@ impl Books {
         if reservation.state == ReservationState::Open {
             self.give_back(reservation, &mut effects)?;
         }
+        self.take_back_estimate(reservation, settle.transfer.sibling(), now, &mut effects)?;
         self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
         let requested = Some(self.named_before(&reservation.call).model).filter(|model| *model != call.model);
         effects.transfers.push(Transfer {
@@ -383,7 +378,8 @@ impl Books {
             (ReservationState::Settled, Some(now))
         };
         let transfer = Some(settle.transfer);
-        effects.reservation = Some(Reservation { state, ended_at, transfer, ..reservation.clone() });
+        let hold = Priced { flags: reservation.hold.flags.without(Flags::EXPIRED), ..reservation.hold };
+        effects.reservation = Some(Reservation { state, ended_at, transfer, hold, ..reservation.clone() });
         let posted = Posted {
             transfer: settle.transfer,
             reservation: Some(reservation.id),
@@ -392,6 +388,7 @@ impl Books {
             occurred_at: at,
             recorded_at: now,
             budgets: self.states(&governing, &effects),
+            not_counted,
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))
     }
@@ -444,6 +441,9 @@ impl Books {
             jitter: reservation.id.0.as_u64_pair().1,
             holding: Holding::Grown { from: &reservation.hold.consumption, learned: &reservation.learned },
             is_run_stopped: self.catalogue.is_run_stopped(call),
+            // It has begun.
+            missing: &[],
+            hold_seconds: u32::try_from(expires_at.signed_duration_since(at).num_seconds()).unwrap_or(u32::MAX),
         };
         let standings: Vec<Standing> = standings.into_iter().map(without_reset).collect();
         let mut ruling = decide(&ask, &standings, now)?;
@@ -573,33 +573,6 @@ enum Shift<'a> {
     GiveBack(&'a LearnedHolds),
     Post,
     TakeBack,
-}
-
-fn to_usage(reported: &ReportedUsage, call: &Dimensions) -> Result<Usage, Refusal> {
-    match reported {
-        ReportedUsage::Buckets(usage) => Ok(*usage),
-        ReportedUsage::Provider(raw) => Ok(read_usage(&call.provider, raw)?),
-    }
-}
-
-fn ended(reservation: &Reservation, now: DateTime<Utc>) -> Refusal {
-    Refusal::ReservationEnded {
-        reservation: reservation.id,
-        state: reservation.state_at(now),
-        ended_at: reservation.ended_at.unwrap_or(reservation.expires_at),
-        transfer: reservation.transfer,
-    }
-}
-
-/// Whether a call used more than was held for it, in any unit, or in the measure of any budget that governs it.
-fn overruns(actual: &Consumption, hold: &Consumption, governing: &[Governing]) -> Result<bool, BadAmount> {
-    let (used, held) = (&actual.amounts, &hold.amounts);
-    let more = |one: &Governing| one.budget.measure.saturating_of(actual) > one.budget.measure.saturating_of(hold);
-    Ok(used.tokens > held.tokens
-        || used.usd > held.usd
-        || used.gco2e()? > held.gco2e()?
-        || used.gco2e_market()? > held.gco2e_market()?
-        || governing.iter().any(more))
 }
 
 /// A reservation stays in the period of its grant: that period's end brings an extension no room. Only a sliding window

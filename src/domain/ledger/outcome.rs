@@ -8,6 +8,7 @@ use super::reservation::ReservationState;
 use crate::domain::amounts::{BadAmount, Quantity};
 use crate::domain::budget::catalogue::{Enforcement, HoldRule, Priority};
 use crate::domain::budget::counter::{Counter, Standing};
+use crate::domain::budget::coverage::NotCounted;
 use crate::domain::budget::scope::{CounterKey, Dimensions};
 use crate::domain::budget::verdict::{Ruling, Undecided};
 use crate::domain::calendar::{CalendarError, Period, Zone};
@@ -92,6 +93,8 @@ pub struct Ruled {
     pub granted: Option<Granted>,
     /// How each governing budget stands, this call included.
     pub budgets: Vec<BudgetState>,
+    /// The budgets that would govern the call if it said more.
+    pub not_counted: Vec<NotCounted>,
 }
 
 /// The answer to a settlement or to usage posted directly.
@@ -111,6 +114,8 @@ pub struct Posted {
     pub recorded_at: DateTime<Utc>,
     /// How each governing budget stands, this call included.
     pub budgets: Vec<BudgetState>,
+    /// The budgets that would govern the call if it said more.
+    pub not_counted: Vec<NotCounted>,
 }
 
 /// The answer to a release.

@@ -7,7 +7,7 @@ use crate::domain::budget::promise::LearnedHolds;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::id::{ReservationId, TransferId};
 use crate::domain::price::ServiceTier;
-use crate::domain::tariff::Priced;
+use crate::domain::tariff::{Flags, Priced};
 
 /// Shortest hold, in seconds.
 pub const TTL_SECONDS_MIN: u32 = 1;
@@ -25,7 +25,7 @@ pub enum ReservationState {
     Settled,
     /// Given back. A transfer may still follow, once, marked late: the provider may have answered all the same.
     Released,
-    /// Ended by the clock. A transfer may still follow, once, marked late.
+    /// Ended by the clock, and its estimate posted if a budget says so. A transfer may still follow, once, marked late.
     Expired,
 }
 
@@ -74,6 +74,12 @@ impl Reservation {
     #[must_use]
     pub fn is_held(&self, now: DateTime<Utc>) -> bool {
         self.state == ReservationState::Open && now < self.expires_at
+    }
+
+    /// Whether it expired and its estimate was posted, and nothing else is known of it yet.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.hold.flags.contains(Flags::EXPIRED)
     }
 
     /// Where it stands at an instant.

@@ -171,6 +171,12 @@ impl PriceBook {
         }
     }
 
+    /// Whether any price of a provider is known, whatever it is called.
+    #[must_use]
+    pub fn knows_provider(&self, provider: &ProviderId) -> bool {
+        !self.shelves_of(&names::lower(provider.as_str())).is_empty()
+    }
+
     /// The shelves a provider, in lower case, is priced from, in order.
     pub(super) fn shelves_of<'a>(&'a self, provider: &str) -> Vec<(&'a str, &'a Shelf)> {
         let meant = self.names.provider_of(provider).unwrap_or(provider);

@@ -151,6 +151,7 @@ async fn list_budget_versions(
 ///
 /// Earlier versions are kept. A budget that is new, or that counts otherwise than before, is counted from the journal: a
 /// monthly budget made on the tenth knows what the month has used. A budget that was archived is back.
+/// `warnings` of the answer say what may not have been meant: names that nothing is known under, so that no call may ever match.
 #[utoipa::path(
     put,
     path = "/v1/budgets/{id}",
@@ -168,8 +169,8 @@ async fn put_budget(
     let id: BudgetId = required("id", &id)?;
     let tenant: Option<TenantId> = optional("scope.tenant", body.scope.tenant.as_deref())?;
     may(&caller, Access::Manage, tenant.as_ref())?;
-    let written = state.app.put_budget(&id, &body, caller.tenant.as_ref()).await?;
-    Ok(Json(WrittenBody::new(id.as_str(), written.version)))
+    let (written, warnings) = state.app.put_budget(&id, &body, caller.tenant.as_ref()).await?;
+    Ok(Json(WrittenBody::new(id.as_str(), written.version).with_warnings(warnings)))
 }
 
 /// Archive a budget

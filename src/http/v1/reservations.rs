@@ -1,19 +1,22 @@
-//! Reservations: settle, extend, release, look.
+//! Reservations: settle, extend, release, look, list.
+#![expect(unused_qualifications, reason = "the macro of the document qualifies the names of parameters")]
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::super::permit::{self, Permit};
-use super::super::problem::Problem;
+use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
-use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath};
+use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
 use super::{idempotency, wait_header};
 use crate::app::AppError;
+use crate::app::calls::Listed;
 use crate::domain::access::{Action as Access, Caller, confine};
 use crate::domain::id::{ReservationId, TenantId, TransferId};
 use crate::domain::ledger::command::{Action, Release};
@@ -21,11 +24,14 @@ use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::{ExtendedAnswer, PostedAnswer, ReleasedAnswer};
 use crate::wire::call::{ExtendBody, SettleBody};
 use crate::wire::kept::Kept;
+use crate::wire::optional;
+use crate::wire::page::Page;
 use crate::wire::reservation::ReservationBody;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(get_reservation))
+        .routes(routes!(list_reservations))
         .routes(routes!(settle_reservation))
         .routes(routes!(extend_reservation))
         .routes(routes!(release_reservation))
@@ -151,4 +157,70 @@ async fn get_reservation(
     let reservation = state.app.reservation(ReservationId(id), tenant.as_ref()).await?;
     let reservation = reservation.ok_or(AppError::UnknownReservation(ReservationId(id)));
     Ok(Json(ReservationBody::of(&reservation?, state.app.clock.now())))
+}
+
+/// Where reservations stand that are listed.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ListedState {
+    /// Held.
+    #[default]
+    Open,
+    /// Its time has passed without a settlement in time.
+    Expired,
+}
+
+/// Which reservations.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ReservationListQuery {
+    /// `open`: those that are held; also if not given. `expired`: those whose time has passed without a settlement in time.
+    #[serde(default)]
+    #[param(inline)]
+    state: ListedState,
+    /// Only those of this tenant.
+    tenant: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many at most: 1 to 1,000; 100 if not given.
+    limit: Option<u32>,
+}
+
+/// A page of reservations.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReservationList {
+    /// In the order in which they were granted.
+    items: Vec<ReservationBody>,
+    /// Give it as `cursor` for the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// List reservations
+///
+/// What is held now, or what expired because nobody settled it: with `on_expiry` `post_estimate` of a budget its estimate was
+/// posted, and stands in `transfer`. A token that is confined to a tenant sees that tenant's own.
+#[utoipa::path(
+    get,
+    path = "/v1/reservations",
+    tag = "reservations",
+    params(ReservationListQuery),
+    responses((status = 200, description = "A page of reservations, in the order in which they were granted.", body = ReservationList))
+)]
+async fn list_reservations(
+    State(state): State<HttpState>,
+    Auth(caller): Auth,
+    ValidQuery(query): ValidQuery<ReservationListQuery>,
+) -> Result<Json<ReservationList>, Problem> {
+    let tenant = confine(&caller, Access::Read, optional("tenant", query.tenant.as_deref())?)?;
+    let page = Page::new("reservations", query.cursor.as_deref(), query.limit)?;
+    let strange = || Problem::field(ProblemCode::InvalidRequest, "cursor", "is no cursor of reservations");
+    let after = page.after.as_deref().map(|key| key.parse::<Uuid>().map_err(|_| strange())).transpose()?;
+    let listed = match query.state {
+        ListedState::Open => Listed::Open,
+        ListedState::Expired => Listed::Expired,
+    };
+    let (found, now) = state.app.reservations(listed, tenant.as_ref(), after, page.fetch()).await?;
+    let (found, next_cursor) = page.cut(found, |reservation| reservation.id.0.to_string());
+    Ok(Json(ReservationList { items: found.iter().map(|one| ReservationBody::of(one, now)).collect(), next_cursor }))
 }

@@ -33,11 +33,18 @@ pub(super) struct WrittenBody {
     id: String,
     /// Counts replacements, from 1. Earlier versions are kept.
     version: i32,
+    /// What may not have been meant, though it is valid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 impl WrittenBody {
     pub(super) fn new(id: &str, version: i32) -> Self {
-        Self { id: id.to_owned(), version }
+        Self { id: id.to_owned(), version, warnings: Vec::new() }
+    }
+
+    pub(super) fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
     }
 }
 

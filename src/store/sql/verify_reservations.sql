@@ -1,4 +1,5 @@
--- Each reservation reaches exactly one end: it and its one transfer name each other. $1 is the flag of a late transfer.
+-- Each reservation reaches exactly one end: it and its one transfer name each other. $1 is the flag of a late transfer, $3 that
+-- of an estimate that was posted when it expired: a settlement that came after all takes its place, and corrects it.
 select *
 from (
     select
@@ -27,7 +28,10 @@ from (
         on reservation.id = transfer.reservation
         and reservation.tenant = transfer.tenant
         and reservation.transfer = transfer.id
-    where transfer.reservation is not null and reservation.id is null
+    where
+        transfer.reservation is not null
+        and reservation.id is null
+        and not (transfer.flags & $3 <> 0 and exists (select from transfers as later where later.corrects = transfer.id))
     union all
     select
         min(tenant),
@@ -38,7 +42,7 @@ from (
         '1'
     from transfers
     where reservation is not null
-    group by reservation
+    group by reservation, flags & $3 <> 0
     having count(*) > 1
     union all
     select
@@ -62,7 +66,7 @@ from (
     join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
     where
         reservation.state in ('settled', 'expired', 'released')
-        and (reservation.state <> 'settled') <> (transfer.flags & $1 <> 0)
+        and (reservation.state <> 'settled') <> (transfer.flags & ($1 | $3) <> 0)
     union all
     select
         transfer.tenant,

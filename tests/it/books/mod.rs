@@ -37,7 +37,7 @@ pub(crate) async fn empty_world() -> TestService {
         ),
         (
             "each-run",
-            json!({"each": "run", "measure": "usd", "limit": "50", "period": {"kind": "once"}, "timezone": "Etc/UTC"}),
+            json!({"each": "run", "measure": "usd", "limit": "50", "period": {"kind": "once"}, "timezone": "Etc/UTC", "missing": "ignore"}),
         ),
         (
             "quota",

@@ -39,9 +39,9 @@ async fn the_books_are_clean_after_changes_under_load() {
     let shapes = [
         json!({"measure": "tokens"}),
         json!({"measure": "usd", "period": {"kind": "day"}}),
-        json!({"measure": "requests", "each": "run", "period": {"kind": "once"}}),
+        json!({"measure": "requests", "each": "run", "period": {"kind": "once"}, "missing": "ignore"}),
         json!({"measure": "gco2e", "period": {"kind": "sliding", "seconds": 600}}),
-        json!({"measure": {"input": 1, "output": "2.5"}, "scope": {"provider": "anthropic"}, "each": "agent"}),
+        json!({"measure": {"input": 1, "output": "2.5"}, "scope": {"provider": "anthropic"}, "each": "agent", "missing": "ignore"}),
     ];
     for (round, shape) in shapes.iter().cycle().take(15).enumerate() {
         budget(&two[round % 2], "raised", "tokens", &(500 + round * 400).to_string(), json!({})).await;

@@ -86,7 +86,7 @@ async fn s_one_budget_is_a_ceiling_for_every_run() {
     acme(&service).await;
     service.call("PUT", "/v1/tenants/bolt", json!({"timezone": "Etc/UTC"})).await.ok();
     let each = json!({"scope": {}, "each": "run", "period": {"kind": "once"}});
-    budget(&service, "per-run", "usd", "0.02", each).await;
+    budget(&service, "per-run", "usd", "0.02", each.clone()).await;
     let call = |more: Value| ask(1000, 800, more);
     for run in ["r-1", "r-2"] {
         assert_eq!(preflight(&service, call(json!({"run": run}))).await["verdict"], "allow", "$0.015 of $0.02");
@@ -94,8 +94,12 @@ async fn s_one_budget_is_a_ceiling_for_every_run() {
         assert_eq!(stopped["reasons"][0]["budget"], "per-run");
         assert_eq!(stopped["budgets"][0]["key"], format!("acme/{run}"));
     }
-    // Another tenant's run of that name is another run, and a call without a run is none.
+    // Another tenant's run of that name is another run, and a call without a run is stopped, unless the budget ignores it.
     assert_eq!(preflight(&service, call(json!({"tenant": "bolt", "run": "r-1"}))).await["verdict"], "allow");
+    assert_eq!(preflight(&service, call(json!({}))).await["reasons"][0]["code"], "field_missing");
+    let mut ignoring = each;
+    ignoring["missing"] = json!("ignore");
+    budget(&service, "per-run", "usd", "0.02", ignoring).await;
     for _ in 0..3 {
         assert_eq!(preflight(&service, call(json!({}))).await["verdict"], "allow");
     }

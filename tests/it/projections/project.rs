@@ -134,7 +134,7 @@ async fn each_key_has_a_projection_of_its_own_on_its_own_clock() {
 async fn what_the_roll_up_cannot_tell_is_a_straight_line_that_says_so() {
     let service = world().await;
     let agent = json!({
-        "scope": {"agent": "coder"}, "measure": "tokens", "limit": "100000", "period": {"kind": "month"},
+        "scope": {"tenant": "bay", "agent": "coder"}, "measure": "tokens", "limit": "100000", "period": {"kind": "month"},
         "enforcement": "hard"
     });
     service.call("PUT", "/v1/budgets/coder", agent).await.ok();

@@ -89,6 +89,8 @@ impl Asked {
             jitter,
             holding: Holding::Whole,
             is_run_stopped: self.is_run_stopped,
+            missing: &[],
+            hold_seconds: 120,
         };
         decide(&ask, standings, self.now)
     }

@@ -222,6 +222,7 @@ fn a_reason_carries_its_numbers() {
         budget: Some("b".parse().unwrap()),
         asked: Some(quantity(asked)),
         available: Some(quantity(available)),
+        field: None,
     };
     assert_eq!(
         ruling.reasons,

@@ -18,7 +18,12 @@ pub(super) fn warn(ruling: &mut Ruling, standings: &[Standing], promise: impl Fn
         let asked = promise(budget).map_or(Quantity::MAX, |promise| promise.held);
         let added = if ruling.verdict.grants() { asked } else { Quantity::ZERO };
         let with = standing.total.taken().saturating_add(added);
-        let warning = |code, available| Reason { code, budget: Some(budget.id.clone()), asked: Some(asked), available };
+        let warning = |code, available| Reason {
+            budget: Some(budget.id.clone()),
+            asked: Some(asked),
+            available,
+            ..Reason::of(code)
+        };
         if budget.enforcement == Enforcement::Soft && with > budget.limit {
             ruling.reasons.push(warning(ReasonCode::OverSoftLimit, Some(standing.headroom())));
             continue;
@@ -27,7 +32,7 @@ pub(super) fn warn(ruling: &mut Ruling, standings: &[Standing], promise: impl Fn
             ruling.reasons.push(warning(ReasonCode::NearLimit, Quantity::new(share).ok()));
         }
     }
-    let fallback = |code| Reason { code, budget: None, asked: None, available: None };
+    let fallback = Reason::of;
     if ruling.priced.flags.contains(Flags::UNPRICED) {
         ruling.reasons.push(fallback(ReasonCode::Unpriced));
     }
@@ -74,7 +79,9 @@ pub(super) fn advise_on(
         let warns = ruling.reasons.iter().any(|reason| match reason.code {
             ReasonCode::OutputCapped | ReasonCode::OverSoftLimit | ReasonCode::NearLimit => true,
             ReasonCode::RunStopped
+            | ReasonCode::FieldMissing
             | ReasonCode::RunTimeOver
+            | ReasonCode::HoldTooLarge
             | ReasonCode::ClosedByProvider
             | ReasonCode::LargerThanLimit
             | ReasonCode::LimitReached

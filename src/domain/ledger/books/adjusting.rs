@@ -99,6 +99,7 @@ impl Books {
             occurred_at: adjust.occurred_at,
             recorded_at: now,
             budgets: self.states(&governing, effects),
+            not_counted: Vec::new(),
         })
     }
 }

@@ -60,6 +60,7 @@ impl Books {
             occurred_at,
             recorded_at: now,
             budgets: self.states(&governing, &effects),
+            not_counted: self.catalogue.not_counting(call, period_at),
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))
     }

@@ -101,7 +101,7 @@ fn an_unswept_expiry_is_given_back_by_the_late_settlement_itself() {
     let posted = posted(books.apply(&command, world.now).unwrap());
     assert_eq!(flags(&posted), "late");
     assert!(books.counters.values().all(|counter| (counter.posted, counter.held) == (quantity("15"), quantity("0"))));
-    books.expire(reservation_id(1), world.now).unwrap();
+    books.expire(reservation_id(1), transfer_id(9), world.now).unwrap();
     assert!(books.counters.values().all(|counter| counter.held == quantity("0")), "and no sweep gives it back again");
 }
 
@@ -182,6 +182,76 @@ fn a_settlement_after_a_release_is_posted_once_and_marked_late() {
         assert_eq!(released_again, again, "nothing is given back for it any more");
         assert_eq!(world.counters("t"), "15+0");
     }
+}
+
+#[test]
+fn an_expiry_posts_the_estimate_once_where_a_hard_budget_says_so() {
+    for (budgets, posts) in [
+        ("budget t tokens 100 day posts_estimate", true),
+        ("budget t tokens 100 day\nbudget u usd 100 day posts_estimate", true),
+        ("budget t tokens 100 day\nbudget u usd 100 day posts_estimate soft", false),
+        ("budget t tokens 100 day\nbudget u usd 100 day posts_estimate model=two", false),
+        ("budget t tokens 100 day", false),
+    ] {
+        let mut world = World::with(budgets);
+        world.grant(1, CALL, 10, 20);
+        world.advance(200);
+        world.sweep();
+        world.sweep();
+        assert_eq!(world.counters("t"), if posts { "30+0" } else { "" }, "{budgets}");
+        assert_eq!(world.store.transfers.len(), usize::from(posts));
+        let reservation = world.reservation(1);
+        assert_eq!((reservation.state, reservation.transfer.is_some()), (ReservationState::Expired, posts));
+        assert_eq!(reservation.ended_at, Some(at("2026-01-01T12:02:00Z")));
+        if posts {
+            let row = world.transfer();
+            let flags: Vec<_> = row.priced.flags.names().collect();
+            assert_eq!(flags, ["unconfirmed", "expired"]);
+            assert_eq!((row.kind, row.reservation), (TransferKind::Settlement, Some(reservation_id(1))));
+            assert_eq!((row.occurred_at, row.period_at), (reservation.granted_at, reservation.granted_at));
+        }
+    }
+}
+
+#[test]
+fn a_settlement_after_an_estimate_was_posted_takes_the_estimate_back() {
+    for swept in [true, false] {
+        let mut world = World::with("budget t tokens 100 day posts_estimate");
+        world.grant(1, CALL, 10, 20);
+        world.advance(200);
+        if swept {
+            world.sweep();
+        }
+        let posted = world.settle(settle(1, Some(used(10, 2)), COMPLETED)).unwrap();
+        assert_eq!(flags(&posted), "late");
+        assert_eq!(world.counters("t"), "12+0", "what was used counts, and nothing twice");
+        let rows: Vec<_> = world.store.transfers.iter().map(|row| (row.kind, row.direction, row.corrects)).collect();
+        let estimate = world.store.transfers[0].id;
+        assert_eq!(
+            rows,
+            [
+                (TransferKind::Settlement, Direction::Forward, None),
+                (TransferKind::Correction, Direction::Reverse, Some(estimate)),
+                (TransferKind::Settlement, Direction::Forward, None),
+            ]
+        );
+        assert_eq!(world.reservation(1).transfer, Some(posted.transfer));
+        ended(world.settle(settle(1, Some(used(10, 5)), COMPLETED)), ReservationState::Expired);
+        assert_eq!(world.counters("t"), "12+0");
+    }
+}
+
+#[test]
+fn an_estimate_whose_period_is_closed_counts_in_the_open_one() {
+    let mut world = World::with("budget t tokens 100 day posts_estimate");
+    world.now = at("2026-01-01T23:59:00Z");
+    world.grant(1, CALL, 10, 20);
+    world.close(at("2026-01-02T00:00:00Z"));
+    world.now = at("2026-01-02T00:01:00Z");
+    world.sweep();
+    let row = world.transfer();
+    assert_eq!((row.occurred_at, row.period_at), (at("2026-01-01T23:59:00Z"), world.now));
+    assert!(row.priced.flags.contains(Flags::PERIOD_CLOSED));
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Store {
         // Only counters that are touched are loaded, and only the one a call is counted in may be written.
         let mut touched: Vec<Governing> =
             commands.iter().flat_map(|command| books.touches(&command.action, now).unwrap_or_default()).collect();
-        touched.extend(expired.iter().flat_map(|id| books.touched_by(&books.reservations[id]).unwrap()));
+        touched.extend(expired.iter().flat_map(|id| books.touched_by_expiry(&books.reservations[id], now).unwrap()));
         let writable: BTreeSet<CounterId> = touched.iter().map(Governing::counter).collect();
         let readable: BTreeSet<CounterId> =
             touched.iter().flat_map(|one| one.window.iter().map(|period| one.counter_at(*period))).collect();
@@ -62,7 +62,7 @@ impl Store {
         }
 
         for id in expired {
-            books.expire(id, now).unwrap();
+            books.expire(id, estimate_of(id), now).unwrap();
         }
         let answers: Vec<Answer> = commands.iter().map(|command| books.apply(command, now)).collect();
         assert!(books.changes.counters.is_subset(&writable), "a counter was written that was not locked");
@@ -130,7 +130,9 @@ impl Store {
         }
         let distinct: BTreeSet<_> = self.transfers.iter().map(|transfer| transfer.id).collect();
         assert_eq!(distinct.len(), self.transfers.len(), "a transfer was posted twice");
-        let settled: Vec<_> = self.transfers.iter().filter_map(|transfer| transfer.reservation).collect();
+        let is_estimate = |one: &&Transfer| one.priced.flags.contains(Flags::EXPIRED);
+        let of_reservations = self.transfers.iter().filter(|one| !is_estimate(one));
+        let settled: Vec<_> = of_reservations.filter_map(|transfer| transfer.reservation).collect();
         assert_eq!(settled.iter().collect::<BTreeSet<_>>().len(), settled.len(), "a reservation was settled twice");
     }
 
@@ -162,6 +164,11 @@ impl Store {
     }
 }
 
+/// The id of the estimate of a reservation that expires.
+pub(super) fn estimate_of(id: ReservationId) -> TransferId {
+    TransferId(Uuid::from_u128(id.0.as_u128() + 1_000_000))
+}
+
 fn units(amounts: &Amounts) -> [Decimal; 5] {
     [
         amounts.tokens.decimal(),
@@ -182,7 +189,7 @@ fn assert_one_end(before: &Reservation, after: &Reservation) {
         (ReservationState::Open, ReservationState::Expired | ReservationState::Released) => true,
         (ReservationState::Expired, ReservationState::Expired)
         | (ReservationState::Released, ReservationState::Released) => {
-            before.transfer.is_none() && after.transfer.is_some()
+            (before.transfer.is_none() || before.is_estimated()) && after.transfer.is_some() && !after.is_estimated()
         }
         (_, _) => false,
     };

@@ -41,6 +41,8 @@ fn decided(asked: &Asked, rooms: Option<[u32; 2]>) -> Ruling {
         jitter: asked.jitter,
         is_run_stopped: false,
         holding: Holding::Whole,
+        missing: &[],
+        hold_seconds: 120,
     };
     decide(&ask, &[standing], now).unwrap()
 }

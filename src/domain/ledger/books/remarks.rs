@@ -1,0 +1,42 @@
+//! What is said of a reservation beside its numbers: that it has ended, and that more was used than it held.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::amounts::BadAmount;
+use crate::domain::budget::catalogue::Governing;
+use crate::domain::budget::measure::Consumption;
+use crate::domain::budget::scope::Dimensions;
+use crate::domain::ledger::command::ReportedUsage;
+use crate::domain::ledger::outcome::Refusal;
+use crate::domain::ledger::reservation::Reservation;
+use crate::domain::usage::Usage;
+use crate::domain::usage::provider::read_usage;
+
+/// The refusal of whatever needs a reservation that has not ended.
+pub(super) fn ended(reservation: &Reservation, now: DateTime<Utc>) -> Refusal {
+    Refusal::ReservationEnded {
+        reservation: reservation.id,
+        state: reservation.state_at(now),
+        ended_at: reservation.ended_at.unwrap_or(reservation.expires_at),
+        transfer: reservation.transfer,
+    }
+}
+
+/// Whether a call used more than was held for it, in any unit, or in the measure of any budget that governs it.
+pub(super) fn overruns(actual: &Consumption, hold: &Consumption, governing: &[Governing]) -> Result<bool, BadAmount> {
+    let (used, held) = (&actual.amounts, &hold.amounts);
+    let more = |one: &Governing| one.budget.measure.saturating_of(actual) > one.budget.measure.saturating_of(hold);
+    Ok(used.tokens > held.tokens
+        || used.usd > held.usd
+        || used.gco2e()? > held.gco2e()?
+        || used.gco2e_market()? > held.gco2e_market()?
+        || governing.iter().any(more))
+}
+
+/// What a caller says was used, in our buckets.
+pub(super) fn to_usage(reported: &ReportedUsage, call: &Dimensions) -> Result<Usage, Refusal> {
+    match reported {
+        ReportedUsage::Buckets(usage) => Ok(*usage),
+        ReportedUsage::Provider(raw) => Ok(read_usage(&call.provider, raw)?),
+    }
+}
