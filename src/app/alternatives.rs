@@ -80,7 +80,7 @@ fn headroom(
             (Some(granted), Some(budget)) if budget.reserve == HoldRule::Max => budget.measure.of(granted).ok()?,
             (Some(_) | None, Some(_) | None) => Quantity::ZERO,
         };
-        let free = Quantity::new(state.headroom).ok()?.checked_add(own).ok()?;
+        let free = Quantity::new(state.headroom?).ok()?.checked_add(own).ok()?;
         Some(((id, CounterKey::stored(&state.key)), free))
     };
     let open = |state: &&BudgetStateBody| state.resets_at.is_none_or(|end| now < end);

@@ -7,7 +7,7 @@ use super::{App, AppError};
 use crate::domain::id::{ReservationId, TenantId};
 use crate::domain::ledger::command::{Action, Command, Idempotency};
 use crate::domain::ledger::outcome::Outcome;
-use crate::domain::ledger::reservation::Reservation;
+use crate::domain::ledger::reservation::{Reservation, ReservationState};
 use crate::domain::ledger::transfer::CallOutcome;
 pub use crate::store::reservations::Listed;
 use crate::store::reservations::list;
@@ -72,6 +72,16 @@ impl App {
         let found = list(&mut transaction, listed, tenant, after, limit, now).await?;
         transaction.commit().await?;
         Ok((found, now))
+    }
+
+    /// How a reservation has ended; none while it is held.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn how_ended(&self, id: ReservationId) -> Result<Option<ReservationState>, AppError> {
+        let found = self.reservation(id, None).await?;
+        let state = found.map(|reservation| reservation.state_at(self.clock.now()));
+        Ok(state.filter(|state| *state != ReservationState::Open))
     }
 
     /// One reservation, if it is there and, for a confined credential, the tenant's own.

@@ -19,7 +19,9 @@
 //! | [`reports`] | journals of accounts, activity data and carbon intensity, taken out |
 //! | [`projection`] | when budgets run out, and how right that was |
 //! | [`pacing`] | what calls that can wait may take, planned once in a while |
+//! | [`given`] | answers that were given before, of writes that do not go through the lane |
 //! | [`ledger`] | the journal, balances, the trial balance |
+//! | [`seen`] | what a caller sees of an answer |
 //! | [`runs`] | runs: stop, resume, look |
 //! | [`usage`] | what was used, added up |
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
@@ -35,6 +37,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod estimate;
 pub mod exports;
+pub mod given;
 pub mod ingest;
 pub mod learned;
 pub mod ledger;
@@ -46,6 +49,7 @@ pub mod reconcile;
 pub mod reports;
 pub mod restate;
 pub mod runs;
+pub mod seen;
 pub mod signals;
 pub mod start;
 pub mod usage;
@@ -54,6 +58,7 @@ pub mod verify;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -151,6 +156,18 @@ pub enum AppError {
     /// Not now.
     #[error("{0}")]
     Busy(&'static str),
+    /// What was to be closed is closed.
+    #[error("{until} is closed already: the books were closed until {closed_until} by {closed_by} at {closed_at}")]
+    AlreadyClosed {
+        /// What was asked for.
+        until: DateTime<Utc>,
+        /// The first instant that stayed open.
+        closed_until: DateTime<Utc>,
+        /// Who closed.
+        closed_by: String,
+        /// When.
+        closed_at: DateTime<Utc>,
+    },
     /// No such reservation.
     #[error("reservation {0} is not known")]
     UnknownReservation(ReservationId),

@@ -3,14 +3,12 @@
 //! Rows are only ever added. A new row takes effect at once: the version of the rates is read inside every batch of every
 //! replica.
 
+use super::given::{Given, keep};
 use super::{App, AppError};
 use crate::domain::calendar::{tzdb_version, zone_names_version};
 use crate::domain::carbon::Profile;
 use crate::domain::id::{ModelId, ProviderId};
 use crate::domain::ledger::command::Idempotency;
-use crate::domain::ledger::outcome::Refusal;
-use crate::store::StoreError;
-use crate::store::idempotency;
 use crate::store::rates::{self as sql, BookPart};
 use crate::wire::about::{AboutAnswer, BookBody, BookPartBody, LimitsBody, TzdbBody};
 use crate::wire::factor::FactorDoc;
@@ -29,7 +27,7 @@ impl App {
         &self,
         docs: &OneOrMany<PriceRowDoc>,
         key: Option<&Idempotency>,
-    ) -> Result<AddedBody, AppError> {
+    ) -> Result<Given<AddedBody>, AppError> {
         let rows = docs.rows().map(|(prefix, doc)| check_price(doc).map_err(|error| error.prefixed(&prefix)));
         let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
         let book = self.snapshots.latest().rates.prices.clone();
@@ -38,8 +36,8 @@ impl App {
         }
         let mut connection = self.pool.acquire().await?;
         let mut addition = sql::begin_addition(&mut connection).await?;
-        if let Some(answer) = repeated(&mut addition, key).await? {
-            return Ok(answer);
+        if let Some(given) = self.given_before(&mut addition, key).await? {
+            return Ok(given);
         }
         let imported = sql::add_prices(&mut addition, &rows, self.clock.now()).await?;
         for (row, _) in rows.iter().zip(&imported.ids).filter(|(_, id)| id.is_none()) {
@@ -50,7 +48,7 @@ impl App {
         let answer = AddedBody { added: imported.new_rows(), ids: imported.ids };
         self.finish_addition(addition, key, &answer).await?;
         self.snapshots.refresh(&mut connection).await?;
-        Ok(answer)
+        Ok(Given::new(answer))
     }
 
     /// Adds factor rows, as [`App::add_prices`] does.
@@ -61,7 +59,7 @@ impl App {
         &self,
         docs: &OneOrMany<FactorDoc>,
         key: Option<&Idempotency>,
-    ) -> Result<AddedBody, AppError> {
+    ) -> Result<Given<AddedBody>, AppError> {
         let mut rows = Vec::new();
         for (prefix, doc) in docs.rows() {
             check_factor(doc).map_err(|error| error.prefixed(&prefix))?;
@@ -69,14 +67,14 @@ impl App {
         }
         let mut connection = self.pool.acquire().await?;
         let mut addition = sql::begin_addition(&mut connection).await?;
-        if let Some(answer) = repeated(&mut addition, key).await? {
-            return Ok(answer);
+        if let Some(given) = self.given_before(&mut addition, key).await? {
+            return Ok(given);
         }
         let imported = sql::add_factors(&mut addition, &rows, self.clock.now()).await?;
         let answer = AddedBody { added: imported.new_rows(), ids: imported.ids };
         self.finish_addition(addition, key, &answer).await?;
         self.snapshots.refresh(&mut connection).await?;
-        Ok(answer)
+        Ok(Given::new(answer))
     }
 
     async fn finish_addition(
@@ -85,10 +83,7 @@ impl App {
         key: Option<&Idempotency>,
         answer: &AddedBody,
     ) -> Result<(), AppError> {
-        if let Some(key) = key {
-            let text = serde_json::to_string(answer).map_err(StoreError::from)?;
-            idempotency::remember(&mut addition, key, &text, self.clock.now()).await?;
-        }
+        keep(&mut addition, key, answer, self.clock.now()).await?;
         Ok(addition.commit().await?)
     }
 
@@ -166,20 +161,6 @@ impl App {
             factors: book(factors),
             limits: LimitsBody::default(),
         })
-    }
-}
-
-async fn repeated(
-    connection: &mut sqlx::PgConnection,
-    key: Option<&Idempotency>,
-) -> Result<Option<AddedBody>, AppError> {
-    let Some(key) = key else { return Ok(None) };
-    match idempotency::remembered(connection, key).await? {
-        None => Ok(None),
-        Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
-            Ok(Some(serde_json::from_str(&answer).map_err(StoreError::from)?))
-        }
-        Some(_) => Err(Refusal::IdempotencyMismatch(key.key.clone()).into()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::given::{Given, keep};
 use super::{App, AppError};
 use crate::domain::budget::catalogue::Governing;
 use crate::domain::budget::counter::Standing;
@@ -15,7 +16,6 @@ use crate::domain::ledger::command::{Idempotency, Reserve};
 use crate::domain::ledger::outcome::{BudgetState, Refusal};
 use crate::store::catalogue::change;
 use crate::store::runs::{self as sql, RunStop};
-use crate::store::{StoreError, idempotency};
 use crate::wire::answer::{BudgetStateBody, PreflightAnswer};
 use crate::wire::run::{RunBody, RunBudgetBody, StopRunBody};
 
@@ -66,7 +66,7 @@ impl App {
         body: &StopRunBody,
         by: &str,
         key: Option<&Idempotency>,
-    ) -> Result<RunBody, AppError> {
+    ) -> Result<Given<RunBody>, AppError> {
         let tenant = body.check()?;
         let (stopped_at, stopped_by) = (self.clock.now(), by.to_owned());
         let stop = RunStop { stopped_at, stopped_by, reason: body.reason.clone() };
@@ -82,7 +82,7 @@ impl App {
         tenant: &TenantId,
         run: &RunId,
         key: Option<&Idempotency>,
-    ) -> Result<RunBody, AppError> {
+    ) -> Result<Given<RunBody>, AppError> {
         self.change_run(tenant, run, None, key).await
     }
 
@@ -117,36 +117,34 @@ impl App {
         run: &RunId,
         stop: Option<&RunStop>,
         key: Option<&Idempotency>,
-    ) -> Result<RunBody, AppError> {
+    ) -> Result<Given<RunBody>, AppError> {
         self.know_tenant(tenant).await?;
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;
-        if let Some(key) = key
-            && let Some((fingerprint, answer)) = idempotency::remembered(change.connection(), key).await?
-        {
-            change.abandon().await?;
-            return if fingerprint == key.fingerprint {
-                Ok(serde_json::from_str(&answer).map_err(StoreError::from)?)
-            } else {
-                Err(Refusal::IdempotencyMismatch(key.key.clone()).into())
-            };
+        match self.given_before(change.connection(), key).await {
+            Ok(None) => {}
+            Ok(Some(given)) => {
+                change.abandon().await?;
+                return Ok(given);
+            }
+            Err(error) => {
+                change.abandon().await?;
+                return Err(error);
+            }
         }
         let is_changed = match stop {
             Some(stop) => sql::stop(change.connection(), tenant, run, stop).await?,
             None => sql::resume(change.connection(), tenant, run).await?,
         };
         let body = self.run_body(change.connection(), tenant, run).await?;
-        if let Some(key) = key {
-            let text = serde_json::to_string(&body).map_err(StoreError::from)?;
-            idempotency::remember(change.connection(), key, &text, self.clock.now()).await?;
-        }
+        keep(change.connection(), key, &body, self.clock.now()).await?;
         if is_changed || key.is_some() {
             change.commit().await?;
             self.snapshots.refresh(&mut connection).await?;
         } else {
             change.abandon().await?;
         }
-        Ok(body)
+        Ok(Given::new(body))
     }
 
     /// How a run stands. One that nobody has heard of has counted nothing.

@@ -12,13 +12,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use super::given::{Given, repeated};
 use super::{App, AppError};
 use crate::domain::access::Caller;
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue};
 use crate::domain::budget::closure::Closure;
 use crate::domain::id::TenantId;
 use crate::domain::ledger::command::Idempotency;
-use crate::domain::ledger::outcome::{Posted, Refusal};
+use crate::domain::ledger::outcome::Posted;
 use crate::domain::signal::quota::{About, Closing, closing, reopening};
 use crate::domain::signal::{Signal, SignalClass, SignalKind};
 use crate::store::StoreError;
@@ -51,7 +52,7 @@ impl App {
         caller: &Caller,
         body: &SignalBody,
         key: Option<&Idempotency>,
-    ) -> Result<SignalAnswer, AppError> {
+    ) -> Result<Given<SignalAnswer>, AppError> {
         let now = self.clock.now();
         let occurred_at = occurred_at(body, now)?;
         let mut names = body.names(&self.otlp.providers)?;
@@ -70,7 +71,7 @@ impl App {
         let catalogue = self.snapshots.latest().catalogue;
         let changes = self.changes(caller, &names, &signal, &catalogue, [occurred_at, now], &mut told);
         if signal.class == SignalClass::Allow && changes.reopening.is_empty() {
-            return Ok(told);
+            return Ok(Given::new(told));
         }
         let id = Uuid::now_v7();
         told.signal = Some(id);
@@ -92,11 +93,8 @@ impl App {
         let text = serde_json::to_string(&told).map_err(StoreError::from)?;
         let answered = self.record(&changes, &catalogue, &new, key.map(|key| (key, text.as_str())), now).await?;
         match (answered, key) {
-            (Some((fingerprint, text)), Some(key)) if fingerprint == key.fingerprint => {
-                Ok(serde_json::from_str(&text).map_err(StoreError::from)?)
-            }
-            (Some(_), Some(key)) => Err(Refusal::IdempotencyMismatch(key.key.clone()).into()),
-            (Some(_) | None, _) => Ok(told),
+            (Some(answered), Some(key)) => repeated(key, answered),
+            (Some(_) | None, _) => Ok(Given::new(told)),
         }
     }
 

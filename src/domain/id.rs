@@ -244,6 +244,27 @@ impl FeatureId {
     }
 }
 
+/// Between the key of many and the number of one of them: no key that a caller gives may hold it.
+const ITEM_SEPARATOR: char = ' ';
+
+impl IdempotencyKey {
+    /// The key of one item of many that share this key. No caller can give it as a key of its own.
+    #[must_use]
+    pub fn item(&self, index: usize) -> Self {
+        Self(Arc::from(format!("{self}{ITEM_SEPARATOR}{index}")))
+    }
+
+    /// Takes a key back from where it is kept: a caller's, or that of an item.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn stored(text: &str) -> Result<Self, BadName> {
+        let Some((of_many, index)) = text.split_once(ITEM_SEPARATOR) else { return Self::parse(text) };
+        let index = index.parse().map_err(|_| BadName::NotPrintable)?;
+        Ok(Self::parse(of_many)?.item(index))
+    }
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -303,6 +324,13 @@ mod tests {
             ModelId::parse("arn:aws:bedrock:eu-west-1::inference-profile/eu.anthropic.claude-sonnet-4-5@v1").is_ok()
         );
         assert_eq!(ModelId::parse("two words").map(|_| ()), Err(BadName::NotPrintable));
+        let of_many = IdempotencyKey::parse("a/1").unwrap();
+        let item = of_many.item(12);
+        assert_eq!(IdempotencyKey::stored(item.as_str()), Ok(item.clone()));
+        assert_eq!(IdempotencyKey::stored("a/1"), Ok(of_many));
+        assert!(IdempotencyKey::parse(item.as_str()).is_err(), "no caller can name the key of an item");
+        assert!(IdempotencyKey::stored("a b").is_err());
+
         assert!(LabelValue::parse("Équipe A").is_ok());
         assert_eq!(LabelValue::parse("a\nb").map(|_| ()), Err(BadName::Control));
     }

@@ -142,6 +142,9 @@ fn complete_operation(operation: &mut Operation, method: &HttpMethod, contract: 
     answers.entry("5XX".to_owned()).or_insert_with(|| RefOr::T(problem_response("The service could not answer")));
     if *method == HttpMethod::Post && !named_in(contract.posts_without_key) && !public {
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_parameter()));
+        if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
+            answer.headers.insert("Idempotency-Replayed".to_owned(), RefOr::T(replayed_header()));
+        }
     }
     operation.security =
         Some(if public { vec![] } else { vec![SecurityRequirement::new(BEARER, Vec::<String>::new())] });
@@ -171,10 +174,22 @@ fn idempotency_parameter() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "Your key of this write. The same key is one effect and one answer, also when that answer was a refusal; the \
-             same key with another body is `idempotency_mismatch`.",
+            "Your key of this write. The same key is one effect and one answer; the same key with another body is \
+             `idempotency_mismatch`. What changed the books is answered again for seven days, with \
+             `Idempotency-Replayed: true`. A `wait` is never: ask again with the same key, and it is decided anew. A `stop` is \
+             until `resets_at`; once a person has raised the limit, ask with a new key.",
         ))
         .schema(Some(schema))
+        .build()
+}
+
+fn replayed_header() -> Header {
+    Header::builder()
+        .schema(Some(text_schema()))
+        .description(Some(
+            "`true` where this is the answer that was given to the same `Idempotency-Key` before, and nothing was done now; of \
+             many items, where all of them are. Not there otherwise.",
+        ))
         .build()
 }
 

@@ -150,7 +150,7 @@ impl From<AppError> for Problem {
             AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
             AppError::UnknownReconciliation(_) => Self::with_detail(ProblemCode::NotFound, error),
-            AppError::Busy(_) => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::Busy(_) | AppError::AlreadyClosed { .. } => Self::with_detail(ProblemCode::Conflict, error),
             AppError::IdTaken(_) | AppError::PriceStands(_) => Self::with_detail(ProblemCode::Conflict, error),
             AppError::UnknownWebhook(_) => Self::with_detail(ProblemCode::UnknownWebhook, error),
             AppError::NoRandomness => Self::internal(error),

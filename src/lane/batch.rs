@@ -51,7 +51,7 @@ enum Tried {
         /// Whether the next page will be another one. Reservations that cannot be expired must not stop everything else.
         progress: bool,
     },
-    /// One of the keys was there already: asked before, or written by another replica in between.
+    /// One of the keys has an answer that is repeated: asked before, or written by another replica in between.
     KeyTaken,
     /// A row that was to be changed is not there.
     RowMissing,
@@ -336,7 +336,7 @@ impl Worker {
 
         if how.keys == Keys::Read {
             let keys: Vec<_> = commands.iter().filter_map(|command| command.idempotency.as_ref()).collect();
-            books.answers = sql::read_answers(connection, &keys).await?;
+            books.answers = sql::read_answers(connection, &keys, now).await?;
         }
         let touched = touched(&books, commands, &expired, now);
         self.load_counters(connection, &mut books, &touched, now).await?;
@@ -349,7 +349,7 @@ impl Worker {
         }
         let mut answers: Vec<Answer> = commands.iter().map(|command| books.apply(command, now)).collect();
         if how.keys == Keys::ExpectNew {
-            self.recall(connection, commands, &mut answers).await?;
+            self.recall(connection, commands, &mut answers, now).await?;
         }
         if books.changes != Changes::default() {
             match sql::write_batch(connection, &books, self.id, self.batch, now).await? {
@@ -379,6 +379,7 @@ impl Worker {
         connection: &mut PgConnection,
         commands: &[Command],
         answers: &mut [Answer],
+        now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let refused = |answer: &Answer| answer.is_err();
         let keyed = commands.iter().zip(&*answers).filter(|(_, answer)| refused(answer));
@@ -386,7 +387,7 @@ impl Worker {
         if keys.is_empty() {
             return Ok(());
         }
-        let known = sql::read_answers(connection, &keys).await?;
+        let known = sql::read_answers(connection, &keys, now).await?;
         for (command, answer) in commands.iter().zip(answers).filter(|(_, answer)| refused(answer)) {
             if let Some(idempotency) = &command.idempotency
                 && let Some(remembered) = known.get(&(idempotency.space.clone(), idempotency.key.clone()))

@@ -188,6 +188,8 @@ pub(super) fn batch_arguments(
     bind_answers(&mut arguments, books, now)?;
     bind_learned(&mut arguments, books)?;
     bind_said(&mut arguments, books)?;
+    let answers = changes.answers.iter().filter_map(|id| books.answers.get(id));
+    add(&mut arguments, answers.map(|answer| answer.until).collect::<Vec<_>>())?;
     Ok(arguments)
 }
 
@@ -497,7 +499,7 @@ fn said_text(call: &Dimensions) -> Result<Option<String>, StoreError> {
 fn bind_answers(arguments: &mut PgArguments, books: &Books, now: DateTime<Utc>) -> Result<(), StoreError> {
     let (mut spaces, mut keys, mut fingerprints, mut answers) = (vec![], vec![], vec![], vec![]);
     for id in &books.changes.answers {
-        let Some(Remembered { fingerprint, outcome }) = books.answers.get(id) else { continue };
+        let Some(Remembered { fingerprint, outcome, .. }) = books.answers.get(id) else { continue };
         let (space, key) = id;
         spaces.push(space.as_str());
         keys.push(key.as_str());

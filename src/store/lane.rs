@@ -36,7 +36,7 @@ use crate::domain::calendar::Period;
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
 use crate::domain::ledger::books::{Books, Remembered};
 use crate::domain::ledger::command::{Idempotency, KeySpace};
-use crate::domain::ledger::outcome::Outcome;
+use crate::domain::ledger::outcome::{FirstAnswer, Outcome};
 use crate::domain::ledger::reservation::Reservation;
 
 /// Most reservations that one batch ends because their time has passed. A full page means there may be more.
@@ -121,36 +121,38 @@ pub async fn lock_reservations(
     Ok(found)
 }
 
-/// Reads what was answered to these keys before.
+/// Reads what was answered to these keys before, as far as it is repeated at an instant.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn read_answers(
     connection: &mut PgConnection,
     keys: &[&Idempotency],
+    now: DateTime<Utc>,
 ) -> Result<BTreeMap<(KeySpace, IdempotencyKey), Remembered>, StoreError> {
     let spaces: Vec<&str> = keys.iter().map(|idempotency| idempotency.space.as_str()).collect();
     let names: Vec<&str> = keys.iter().map(|idempotency| idempotency.key.as_str()).collect();
-    let rows = sqlx::query(
-        "select known.space, known.key, known.fingerprint, known.answer
-        from unnest($1::text[], $2::text[]) as asked (space, key)
-        join idempotency_keys as known on known.space = asked.space and known.key = asked.key",
-    )
-    .bind(spaces)
-    .bind(names)
-    .fetch_all(connection)
-    .await?;
+    let fingerprints: Vec<&[u8]> = keys.iter().map(|idempotency| idempotency.fingerprint.as_slice()).collect();
+    let rows = sqlx::query(include_str!("sql/read_answers.sql"))
+        .bind(spaces)
+        .bind(names)
+        .bind(fingerprints)
+        .bind(now)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(remembered_from_row).collect()
 }
 
 fn remembered_from_row(row: &PgRow) -> Result<((KeySpace, IdempotencyKey), Remembered), StoreError> {
     let space: &str = row.try_get(0)?;
     let tenant = if space.is_empty() { None } else { Some(TenantId::parse(space).map_err(StoreError::name("space"))?) };
-    let key = IdempotencyKey::parse(row.try_get(1)?).map_err(StoreError::name("key"))?;
+    let key = IdempotencyKey::stored(row.try_get(1)?).map_err(StoreError::name("key"))?;
     let fingerprint: Vec<u8> = row.try_get(2)?;
     let fingerprint = fingerprint.try_into().map_err(|_| StoreError::Row("fingerprint".to_owned()))?;
     let answer: &str = row.try_get(3)?;
-    Ok(((KeySpace(tenant), key), Remembered { fingerprint, outcome: Outcome::Repeated(Arc::from(answer)) }))
+    let outcome = Outcome::Repeated(FirstAnswer::Kept(Arc::from(answer)));
+    // Those that are not repeated any more were not read.
+    Ok(((KeySpace(tenant), key), Remembered { fingerprint, outcome, until: None }))
 }
 
 /// A counter that a batch touches: enough to make it where it does not exist yet.
@@ -266,7 +268,7 @@ pub async fn make_counters<'a>(
 pub enum Written {
     /// Everything was written.
     Whole,
-    /// Another replica wrote one of its idempotency keys in between.
+    /// One of its idempotency keys has an answer that is repeated, or got one from another replica in between.
     KeyTaken,
     /// A counter or a reservation to be changed is not there.
     RowMissing,

@@ -41,6 +41,7 @@ pub mod alert_look;
 pub mod alerts;
 pub mod catalogue;
 pub mod catalogue_reads;
+pub mod closing;
 mod columns;
 pub mod embedded;
 pub mod export;
@@ -105,6 +106,9 @@ pub enum StoreError {
     /// Other replicas kept getting in between.
     #[error("other replicas wrote the same keys again and again")]
     Contended,
+    /// The idempotency key has an answer already.
+    #[error("the idempotency key has an answer already")]
+    KeyTaken,
     /// A value cannot be written.
     #[error("a value cannot be written: {0}")]
     Encode(String),
@@ -140,7 +144,8 @@ impl StoreError {
             | Self::Unkeepable(_)
             | Self::Encode(_)
             | Self::Recount(_)
-            | Self::Contended => false,
+            | Self::Contended
+            | Self::KeyTaken => false,
         }
     }
 
@@ -166,7 +171,8 @@ impl StoreError {
             | Self::Unkeepable(_)
             | Self::Encode(_)
             | Self::Recount(_)
-            | Self::Contended => false,
+            | Self::Contended
+            | Self::KeyTaken => false,
         }
     }
 
@@ -183,7 +189,8 @@ impl StoreError {
             | Self::Unkeepable(_)
             | Self::Encode(_)
             | Self::Recount(_)
-            | Self::Contended => false,
+            | Self::Contended
+            | Self::KeyTaken => false,
         }
     }
 }

@@ -111,7 +111,7 @@ impl Change<'_> {
         key: Option<(&Idempotency, &str)>,
     ) -> Result<Option<Answered>, StoreError> {
         if let Some((key, answer)) = key {
-            let known = idempotency::remembered(&mut self.transaction, key).await?;
+            let known = idempotency::remembered(&mut self.transaction, key, signal.recorded_at).await?;
             if known.is_some() {
                 return Ok(known);
             }

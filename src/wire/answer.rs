@@ -174,62 +174,84 @@ pub struct ReasonBody {
 
 impl From<&Reason> for ReasonBody {
     fn from(reason: &Reason) -> Self {
-        let budget = reason.budget.as_ref().map_or("", |budget| budget.as_str());
         let number = |quantity: Option<Quantity>| quantity.unwrap_or_default();
-        let (asked, available) = (number(reason.asked), number(reason.available));
-        let detail = match reason.code {
-            ReasonCode::RunStopped => "the run was stopped by somebody".to_owned(),
-            ReasonCode::FieldMissing => {
-                let field = reason.field.as_ref().map(ToString::to_string).unwrap_or_default();
-                format!(
-                    "budget {budget} counts such calls by `{field}`, and this one has none: send it, or let the budget say \"missing\": \"ignore\""
-                )
-            }
-            ReasonCode::RunTimeOver => {
-                format!("the run has gone on for {asked} s, and budget {budget} gives it {available} s")
-            }
-            ReasonCode::Paced => {
-                format!(
-                    "{asked} asked, {available} left for now of what budget {budget} can spare from more urgent calls"
-                )
-            }
-            ReasonCode::ClosedByProvider => {
-                format!("the provider has said that quota {budget} is gone until it resets")
-            }
-            ReasonCode::LargerThanLimit => {
-                format!(
-                    "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
-                )
-            }
-            ReasonCode::HoldTooLarge => {
-                format!(
-                    "{asked} asked, and one reservation may hold {available} of budget {budget}: ask for less or for a shorter time, or raise its max_hold_share"
-                )
-            }
-            ReasonCode::LimitReached => format!("{asked} asked, {available} left in budget {budget}"),
-            ReasonCode::PriorityFloor => {
-                format!(
-                    "{asked} asked, {available} left in budget {budget} for this priority: the rest is kept for more urgent calls"
-                )
-            }
-            ReasonCode::HeldByOthers => {
-                format!("{asked} asked, {available} left in budget {budget} until open reservations end")
-            }
-            ReasonCode::OutputCapped => {
-                format!("{asked} asked, {available} left in budget {budget}: the output was made smaller")
-            }
-            ReasonCode::OverSoftLimit => format!("budget {budget} is over its soft limit: {available} left"),
-            ReasonCode::NearLimit => format!("budget {budget} is past {available} of its limit"),
-            ReasonCode::Unpriced => "no price is known for this model: the worst known price was used".to_owned(),
-            ReasonCode::FactorFallback => {
-                "no emission factor is known for this model or region: a declared fallback was used".to_owned()
-            }
+        let budget = reason.budget.as_ref().map_or("", |budget| budget.as_str());
+        let field = reason.field.as_ref().map(ToString::to_string);
+        let detail = match &field {
+            Some(field) if reason.code == ReasonCode::FieldMissing => format!(
+                "budget {budget} counts such calls by `{field}`, and this one has none: send it, or let the budget say \"missing\": \"ignore\""
+            ),
+            Some(_) | None => detail(reason.code, budget, number(reason.asked), number(reason.available)),
         };
         Self {
             code: reason.code.name().to_owned(),
             budget: reason.budget.as_ref().map(ToString::to_string),
-            field: reason.field.as_ref().map(ToString::to_string),
+            field,
             detail,
+        }
+    }
+}
+
+fn detail(code: ReasonCode, budget: &str, asked: Quantity, available: Quantity) -> String {
+    match code {
+        ReasonCode::RunTimeOver => {
+            format!("the run has gone on for {asked} s, and budget {budget} gives it {available} s")
+        }
+        ReasonCode::Paced => {
+            format!("{asked} asked, {available} left for now of what budget {budget} can spare from more urgent calls")
+        }
+        ReasonCode::LargerThanLimit => format!(
+            "{asked} asked, more than budget {budget} may ever grant this call ({available} free now): raise the limit or ask for less"
+        ),
+        ReasonCode::HoldTooLarge => format!(
+            "{asked} asked, and one reservation may hold {available} of budget {budget}: ask for less or for a shorter time, or raise its max_hold_share"
+        ),
+        ReasonCode::LimitReached => format!("{asked} asked, {available} left in budget {budget}"),
+        ReasonCode::PriorityFloor => format!(
+            "{asked} asked, {available} left in budget {budget} for this priority: the rest is kept for more urgent calls"
+        ),
+        ReasonCode::HeldByOthers => {
+            format!("{asked} asked, {available} left in budget {budget} until open reservations end")
+        }
+        ReasonCode::OutputCapped => {
+            format!("{asked} asked, {available} left in budget {budget}: the output was made smaller")
+        }
+        ReasonCode::OverSoftLimit => format!("budget {budget} is over its soft limit: {available} left"),
+        ReasonCode::NearLimit => format!("budget {budget} is past {available} of its limit"),
+        ReasonCode::RunStopped
+        | ReasonCode::FieldMissing
+        | ReasonCode::ClosedByProvider
+        | ReasonCode::Unpriced | ReasonCode::FactorFallback => {
+            detail_without_numbers(code, budget)
+        }
+    }
+}
+
+/// The same without the numbers of the budget.
+pub(super) fn detail_without_numbers(code: ReasonCode, budget: &str) -> String {
+    match code {
+        ReasonCode::RunStopped => "the run was stopped by somebody".to_owned(),
+        ReasonCode::RunTimeOver => format!("the run has gone on for as long as budget {budget} gives it"),
+        ReasonCode::ClosedByProvider => format!("the provider has said that quota {budget} is gone until it resets"),
+        ReasonCode::LargerThanLimit => {
+            format!("more is asked than budget {budget} may ever grant this call: ask for less")
+        }
+        ReasonCode::FieldMissing => format!("budget {budget} counts such calls by a field that this one has not"),
+        ReasonCode::HoldTooLarge => {
+            format!("budget {budget} lets no reservation hold so much: ask for less or for a shorter time")
+        }
+        ReasonCode::LimitReached => format!("budget {budget} has no room for what is asked"),
+        ReasonCode::PriorityFloor => {
+            format!("budget {budget} has no room for this priority: the rest is kept for more urgent calls")
+        }
+        ReasonCode::Paced => format!("budget {budget} cannot spare what is asked from more urgent calls for now"),
+        ReasonCode::HeldByOthers => format!("budget {budget} has no room until open reservations end"),
+        ReasonCode::OutputCapped => format!("budget {budget} has no room for the whole output: it was made smaller"),
+        ReasonCode::OverSoftLimit => format!("budget {budget} is over its soft limit"),
+        ReasonCode::NearLimit => format!("budget {budget} is past a threshold"),
+        ReasonCode::Unpriced => "no price is known for this model: the worst known price was used".to_owned(),
+        ReasonCode::FactorFallback => {
+            "no emission factor is known for this model or region: a declared fallback was used".to_owned()
         }
     }
 }
@@ -245,15 +267,23 @@ pub struct BudgetStateBody {
     /// What it counts.
     #[schema(example = "usd")]
     pub measure: String,
+    /// Whether it counts calls of several tenants; left out where it does not. Of such a budget a credential that is confined to
+    /// a tenant is not shown the volumes: `limit`, `posted`, `held`, `margin`, `headroom`, `overdrawn` and `exhausts_at` are left
+    /// out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// How much, in one period.
-    #[schema(value_type = String, format = "decimal", example = "500")]
-    pub limit: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "500")]
+    pub limit: Option<Decimal>,
     /// What the journal says.
-    #[schema(value_type = String, format = "decimal", example = "431.2")]
-    pub posted: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "431.2")]
+    pub posted: Option<Decimal>,
     /// What the open reservations say.
-    #[schema(value_type = String, format = "decimal", example = "1.9")]
-    pub held: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "1.9")]
+    pub held: Option<Decimal>,
     /// What its reservations hold, unless it is their whole estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserve: Option<ReserveName>,
@@ -262,10 +292,12 @@ pub struct BudgetStateBody {
     #[schema(value_type = Option<String>, format = "decimal", example = "2.4")]
     pub margin: Option<Decimal>,
     /// `limit − posted − held`, less the margin; below zero when overdrawn.
-    #[schema(value_type = String, format = "decimal", example = "66.9")]
-    pub headroom: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "66.9")]
+    pub headroom: Option<Decimal>,
     /// Whether more was spent than the limit.
-    pub overdrawn: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdrawn: Option<bool>,
     /// When its period began.
     pub period_start: DateTime<Utc>,
     /// When its period ends; none for a budget that counts once and for ever.
@@ -302,13 +334,14 @@ impl From<&BudgetState> for BudgetStateBody {
             budget: state.budget.to_string(),
             key: state.key.as_str().to_owned(),
             measure: state.measure.clone(),
-            limit: state.limit.decimal().normalize(),
-            posted: state.counter.posted.decimal().normalize(),
-            held: state.counter.held.decimal().normalize(),
+            shared: state.is_shared,
+            limit: Some(state.limit.decimal().normalize()),
+            posted: Some(state.counter.posted.decimal().normalize()),
+            held: Some(state.counter.held.decimal().normalize()),
             reserve: reserve_body(state),
             margin: margin_body(state),
-            headroom: state.headroom().decimal().normalize(),
-            overdrawn: state.counter.posted > state.limit,
+            headroom: Some(state.headroom().decimal().normalize()),
+            overdrawn: Some(state.counter.posted > state.limit),
             period_start: state.period.start,
             resets_at: state.period.end,
             resets_at_local: state.period.end.map(|end| state.zone.to_local_rfc3339(end)),
@@ -345,6 +378,11 @@ pub struct PreflightAnswer {
     /// The signed token that proves the reservation.
     #[serde(default)]
     pub grant: Option<String>,
+    /// Only in a repeated answer whose reservation has ended since: `settled`, `released` or `expired`. Then nothing is held for
+    /// the call any more, there is no grant, and a call that is still to be made is asked for under a new key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "expired")]
+    pub reservation_ended: Option<String>,
     /// When the reservation was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_at: Option<DateTime<Utc>>,
@@ -359,7 +397,8 @@ pub struct PreflightAnswer {
     /// How far the budgets have come, for calls of this priority.
     #[serde(default)]
     pub band: BandName,
-    /// What is left of the hard budget that binds first; none if no hard budget governs the call.
+    /// What is left of the hard budget that binds first; none if no hard budget governs the call, or if that one is shared and
+    /// the credential is confined to a tenant.
     #[serde(default)]
     pub pace: Option<PaceBody>,
     /// When the budget that binds has room again; only with `stop`, and none if waiting never helps.
@@ -399,6 +438,7 @@ impl From<&Ruled> for PreflightAnswer {
             verdict: ruling.verdict.into(),
             reservation: ruled.granted.map(|granted| granted.reservation.0),
             grant: None,
+            reservation_ended: None,
             granted_at: ruled.granted.map(|granted| granted.granted_at),
             expires_at: ruled.granted.map(|granted| granted.expires_at),
             estimate: AmountsBody::from(&ruling.priced),

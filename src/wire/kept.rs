@@ -24,7 +24,7 @@ use super::pace::{BandName, PaceBody};
 use crate::domain::amounts::{BadAmount, Quantity, Tokens};
 use crate::domain::budget::counter::Counter;
 use crate::domain::calendar::{UnknownZone, Zone};
-use crate::domain::ledger::outcome::{BudgetState, Outcome, Posted, Ruled};
+use crate::domain::ledger::outcome::{BudgetState, FirstAnswer, Outcome, Posted, Ruled};
 use crate::domain::pacing::advice::Advice;
 use crate::domain::tariff::{Flags, Priced};
 
@@ -40,6 +40,9 @@ pub enum BadKept {
     /// A number is beyond what the ledger keeps.
     #[error("a kept answer cannot be read: an amount {0}")]
     Amount(#[from] BadAmount),
+    /// It answers another question.
+    #[error("an answer is of another kind")]
+    Kind,
     /// An instant is outside the calendar.
     #[error("a kept answer cannot be read: {0} microseconds are no instant")]
     Instant(i64),
@@ -86,6 +89,8 @@ struct Standing {
     key: String,
     #[serde(rename = "m")]
     measure: String,
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    shared: bool,
     #[serde(rename = "l")]
     limit: Decimal,
     #[serde(rename = "p")]
@@ -116,6 +121,7 @@ impl From<&BudgetState> for Standing {
             budget: state.budget.to_string(),
             key: state.key.as_str().to_owned(),
             measure: state.measure.clone(),
+            shared: state.is_shared,
             limit: state.limit.decimal().normalize(),
             posted: state.counter.posted.decimal().normalize(),
             held: state.counter.held.decimal().normalize(),
@@ -144,13 +150,14 @@ impl TryFrom<Standing> for BudgetStateBody {
             budget: kept.budget,
             key: kept.key,
             measure: kept.measure,
-            limit: kept.limit,
-            posted: kept.posted,
-            held: kept.held,
+            shared: kept.shared,
+            limit: Some(kept.limit),
+            posted: Some(kept.posted),
+            held: Some(kept.held),
             reserve: kept.reserve,
             margin: kept.margin,
-            headroom: headroom.decimal().normalize(),
-            overdrawn: kept.posted > kept.limit,
+            headroom: Some(headroom.decimal().normalize()),
+            overdrawn: Some(kept.posted > kept.limit),
             period_start: instant(kept.start)?,
             resets_at,
             resets_at_local: resets_at.map(|end| zone.to_local_rfc3339(end)),
@@ -309,7 +316,8 @@ pub fn to_text(outcome: &Outcome) -> Result<String, serde_json::Error> {
         Outcome::Posted(posted) => serde_json::to_string(&Posting::from(&**posted)),
         Outcome::Released(released) => serde_json::to_string(&ReleasedAnswer::from(released)),
         Outcome::Extended(extended) => serde_json::to_string(&ExtendedAnswer::from(&**extended)),
-        Outcome::Repeated(text) => Ok(text.to_string()),
+        Outcome::Repeated(FirstAnswer::Kept(text)) => Ok(text.to_string()),
+        Outcome::Repeated(FirstAnswer::Fresh(first)) => to_text(first),
     }
 }
 
@@ -320,6 +328,23 @@ pub trait Kept: Sized {
     /// # Errors
     /// When the text is no kept answer of this kind.
     fn from_text(text: &str) -> Result<Self, BadKept>;
+
+    /// The answer in an outcome, if that is of this kind.
+    fn from_outcome(outcome: &Outcome) -> Option<Self>;
+}
+
+/// An answer, and whether it is the first one to its key.
+///
+/// # Errors
+/// When it is of another kind, or what was kept cannot be read.
+pub fn answer_of<T: Kept>(outcome: &Outcome) -> Result<(T, bool), BadKept> {
+    if let Outcome::Repeated(FirstAnswer::Kept(text)) = outcome {
+        return Ok((T::from_text(text)?, true));
+    }
+    if let Outcome::Repeated(FirstAnswer::Fresh(first)) = outcome {
+        return Ok((T::from_outcome(first).ok_or(BadKept::Kind)?, true));
+    }
+    Ok((T::from_outcome(outcome).ok_or(BadKept::Kind)?, false))
 }
 
 impl Kept for PreflightAnswer {
@@ -335,6 +360,7 @@ impl Kept for PreflightAnswer {
             verdict: kept.verdict,
             reservation,
             grant: None,
+            reservation_ended: None,
             granted_at,
             expires_at,
             estimate: kept.estimate.into(),
@@ -348,6 +374,10 @@ impl Kept for PreflightAnswer {
             not_counted: kept.not_counted,
             alternatives: Vec::new(),
         })
+    }
+
+    fn from_outcome(outcome: &Outcome) -> Option<Self> {
+        if let Outcome::Ruled(one) = outcome { Some(Self::from(&**one)) } else { None }
     }
 }
 
@@ -371,17 +401,29 @@ impl Kept for PostedAnswer {
             not_counted: kept.not_counted,
         })
     }
+
+    fn from_outcome(outcome: &Outcome) -> Option<Self> {
+        if let Outcome::Posted(one) = outcome { Some(Self::from(&**one)) } else { None }
+    }
 }
 
 impl Kept for ReleasedAnswer {
     fn from_text(text: &str) -> Result<Self, BadKept> {
         Ok(serde_json::from_str(text)?)
     }
+
+    fn from_outcome(outcome: &Outcome) -> Option<Self> {
+        if let Outcome::Released(one) = outcome { Some(Self::from(one)) } else { None }
+    }
 }
 
 impl Kept for ExtendedAnswer {
     fn from_text(text: &str) -> Result<Self, BadKept> {
         Ok(serde_json::from_str(text)?)
+    }
+
+    fn from_outcome(outcome: &Outcome) -> Option<Self> {
+        if let Outcome::Extended(one) = outcome { Some(Self::from(&**one)) } else { None }
     }
 }
 

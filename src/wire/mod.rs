@@ -69,6 +69,7 @@ pub mod scope;
 pub mod signal;
 pub mod usage;
 pub mod verdict;
+pub mod view;
 pub mod webhook;
 
 use std::fmt::Display;

@@ -5,14 +5,13 @@ use rust_decimal::Decimal;
 use super::asked::project_beside;
 use super::shown::fair_shares;
 use super::subject::Subject;
+use crate::app::given::{Given, keep};
 use crate::app::{App, AppError};
 use crate::domain::budget::catalogue::BudgetClock;
 use crate::domain::budget::scope::Each;
 use crate::domain::id::BudgetId;
 use crate::domain::ledger::command::Idempotency;
-use crate::domain::ledger::outcome::Refusal;
 use crate::store::catalogue::change;
-use crate::store::{StoreError, idempotency};
 use crate::wire::FieldError;
 use crate::wire::budget::{BudgetBody, KindName};
 use crate::wire::projection::answer::{AppliedBody, FairShareBody};
@@ -32,7 +31,7 @@ impl App {
         id: &BudgetId,
         body: &ApplyFairSplitBody,
         key: Option<&Idempotency>,
-    ) -> Result<AppliedBody, AppError> {
+    ) -> Result<Given<AppliedBody>, AppError> {
         let subject = self.subject(id, None, body.key.as_deref()).await?;
         let shared = self.budget(id, None).await?.definition;
         let asked = self.ask(vec![subject.clone()], None, self.clock.now()).await?;
@@ -41,18 +40,12 @@ impl App {
         // Who is not expected to use anything is left without a budget of its own: a limit of nothing would lock it out.
         let split: Vec<FairShareBody> = split.into_iter().filter(|share| share.demand > Decimal::ZERO).collect();
         if split.is_empty() {
-            return Ok(AppliedBody { budget: id.to_string(), written: 0, unchanged: 0, items: split });
+            return Ok(Given::new(AppliedBody { budget: id.to_string(), written: 0, unchanged: 0, items: split }));
         }
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;
-        if let Some(key) = key {
-            match idempotency::remembered(change.connection(), key).await? {
-                None => {}
-                Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
-                    return Ok(serde_json::from_str(&answer).map_err(StoreError::from)?);
-                }
-                Some(_) => return Err(Refusal::IdempotencyMismatch(key.key.clone()).into()),
-            }
+        if let Some(given) = self.given_before(change.connection(), key).await? {
+            return Ok(given);
         }
         let before = change.budget_bodies(&split.iter().map(|share| share.budget.as_str()).collect::<Vec<_>>()).await?;
         let mut changed = Vec::new();
@@ -76,13 +69,10 @@ impl App {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let unchanged = count(split.len().saturating_sub(written.len()));
         let answer = AppliedBody { budget: id.to_string(), written: count(written.len()), unchanged, items: split };
-        if let Some(key) = key {
-            let text = serde_json::to_string(&answer).map_err(StoreError::from)?;
-            idempotency::remember(change.connection(), key, &text, self.clock.now()).await?;
-        }
+        keep(change.connection(), key, &answer, self.clock.now()).await?;
         change.commit().await?;
         self.snapshots.refresh(&mut connection).await?;
-        Ok(answer)
+        Ok(Given::new(answer))
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::app::given::{Given, repeated};
 use crate::app::names::only;
 use crate::app::{App, AppError};
 use crate::domain::amounts::Tokens;
@@ -27,7 +28,7 @@ impl App {
         id: Uuid,
         body: &PlannedUsageBody,
         key: Option<&Idempotency>,
-    ) -> Result<PlannedUsageRow, AppError> {
+    ) -> Result<Given<PlannedUsageRow>, AppError> {
         let now = self.clock.now();
         let planned = body.check(now)?;
         self.know_tenant(&planned.tenant).await?;
@@ -50,17 +51,13 @@ impl App {
         let mut transaction = sql::begin(&mut connection).await?;
         if let Some(key) = key {
             let text = serde_json::to_string(&row).map_err(StoreError::from)?;
-            match idempotency::claim(&mut transaction, key, &text, now).await? {
-                None => {}
-                Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
-                    return Ok(serde_json::from_str(&answer).map_err(StoreError::from)?);
-                }
-                Some(_) => return Err(Refusal::IdempotencyMismatch(key.key.clone()).into()),
+            if let Some(answered) = idempotency::claim(&mut transaction, key, &text, now).await? {
+                return repeated(key, answered);
             }
         }
         sql::add(&mut transaction, &row).await?;
         transaction.commit().await?;
-        Ok(row)
+        Ok(Given::new(row))
     }
 
     /// A page of what is announced and not over, of one tenant or of all.

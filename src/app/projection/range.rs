@@ -17,7 +17,7 @@ use crate::domain::budget::scope::{ModelScope, Scope};
 use crate::domain::id::{FeatureId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::usage::Usage;
 use crate::store::usage::{SumsAsked, SumsFound, sums};
-use crate::wire::usage::{Dimension, UsageSource, UsageSums};
+use crate::wire::usage::{Basis, Dimension, UsageSource, UsageSums};
 
 /// Days of use that say which factors matter.
 const RECENT_DAYS: i64 = 28;
@@ -52,6 +52,7 @@ pub(super) async fn served(
         (Dimension::Region, scope.region.as_ref().map(RegionId::as_str)),
     ];
     let asked = SumsAsked {
+        basis: Basis::AsPosted,
         source: UsageSource::Rollup,
         from,
         to: now,

@@ -82,9 +82,9 @@ impl Subject {
             tenant,
             zone: Zone::parse(&state.timezone).ok()?,
             period: Period { start: state.period_start, end: state.resets_at },
-            limit: state.limit,
-            posted: state.posted,
-            held: state.held,
+            limit: state.limit?,
+            posted: state.posted?,
+            held: state.held?,
         })
     }
 

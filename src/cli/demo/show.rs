@@ -47,17 +47,15 @@ fn budgets(look: Look, summary: &Summary) -> String {
     for line in &summary.budgets {
         let state = &line.state;
         let number = |quantity| amount(&state.measure, quantity);
-        let taken = percent(state.posted.saturating_add(state.held), state.limit);
-        let share = format!(
-            "{} {taken}\n{} used, {} held",
-            look.bar(state.posted, state.held, state.limit),
-            number(state.posted),
-            number(state.held),
-        );
+        let [limit, posted, held, headroom] =
+            [state.limit, state.posted, state.held, state.headroom].map(Option::unwrap_or_default);
+        let taken = percent(posted.saturating_add(held), limit);
+        let share =
+            format!("{} {taken}\n{} used, {} held", look.bar(posted, held, limit), number(posted), number(held),);
         table.add_row([
             Cell::new(format!("{}\n  {}", state.budget, what(line))),
             look.toned(share, tone(line)),
-            Cell::new(format!("{}\nof {}", number(state.headroom), number(state.limit))),
+            Cell::new(format!("{}\nof {}", number(headroom), number(limit))),
             Cell::new(resets(line, summary)),
         ]);
     }
@@ -68,7 +66,9 @@ fn budgets(look: Look, summary: &Summary) -> String {
 fn tone(line: &BudgetLine) -> Tone {
     let state = &line.state;
     match state.enforcement {
-        _ if state.headroom.saturating_mul(Decimal::TEN) >= state.limit => Tone::Good,
+        _ if state.headroom.unwrap_or_default().saturating_mul(Decimal::TEN) >= state.limit.unwrap_or_default() => {
+            Tone::Good
+        }
         EnforcementName::Hard => Tone::Bad,
         EnforcementName::Soft => Tone::Warning,
     }

@@ -23,6 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::command::{Action, Command, Extend, Idempotency, KeySpace, Release, Reserve, Settle};
 use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
 use super::partial;
+pub use super::remembered::Remembered;
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Direction, Transfer, TransferKind};
 use crate::domain::amounts::{Amounts, BadAmount, Tokens};
@@ -40,29 +41,6 @@ use crate::domain::tariff::{Flags, Priced, RateBooks};
 use crate::domain::usage::Usage;
 use remarks::{ended, overruns, to_usage};
 
-/// An answer that was given before, with what was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
-    /// SHA-256 of what was asked.
-    pub fingerprint: [u8; 32],
-    /// What was answered.
-    pub outcome: Outcome,
-}
-
-impl Remembered {
-    /// The answer to whoever asks again under the same key.
-    ///
-    /// # Errors
-    /// [`Refusal::IdempotencyMismatch`] when something else was asked then.
-    pub fn answer_to(&self, idempotency: &Idempotency) -> Answer {
-        if self.fingerprint == idempotency.fingerprint {
-            Ok(self.outcome.clone())
-        } else {
-            Err(Refusal::IdempotencyMismatch(idempotency.key.clone()))
-        }
-    }
-}
-
 /// What a batch changed, to be written in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -74,7 +52,7 @@ pub struct Changes {
     pub transfers: Vec<Transfer>,
     /// Counters that changed.
     pub counters: BTreeSet<CounterId>,
-    /// Keys whose answer is new.
+    /// Keys whose answer is new, or takes the place of one that is not repeated any more.
     pub answers: BTreeSet<(KeySpace, IdempotencyKey)>,
     /// Verdicts that did not grant.
     pub refusals: Vec<RefusedCall>,
@@ -186,6 +164,7 @@ impl Books {
     pub fn apply(&mut self, command: &Command, now: DateTime<Utc>) -> Answer {
         if let Some(idempotency) = &command.idempotency
             && let Some(remembered) = self.answers.get(&(idempotency.space.clone(), idempotency.key.clone()))
+            && remembered.is_repeated(now)
         {
             return remembered.answer_to(idempotency);
         }
@@ -203,14 +182,16 @@ impl Books {
         }
         self.absorb(effects);
         if let Some(idempotency) = &command.idempotency {
-            self.remember(idempotency, &outcome);
+            self.remember(idempotency, &outcome, now);
         }
         Ok(outcome)
     }
 
-    fn remember(&mut self, idempotency: &Idempotency, outcome: &Outcome) {
+    /// Also what is not repeated is kept, because writing it is what says whether the key was answered before.
+    fn remember(&mut self, idempotency: &Idempotency, outcome: &Outcome, now: DateTime<Utc>) {
         let id = (idempotency.space.clone(), idempotency.key.clone());
-        let remembered = Remembered { fingerprint: idempotency.fingerprint, outcome: outcome.clone() };
+        let (fingerprint, until) = (idempotency.fingerprint, outcome.repeated_until(now));
+        let remembered = Remembered { fingerprint, outcome: outcome.clone(), until };
         self.answers.insert(id.clone(), remembered);
         self.changes.answers.insert(id);
     }

@@ -15,6 +15,7 @@ pub mod books;
 pub mod command;
 pub mod outcome;
 pub mod partial;
+pub mod remembered;
 pub mod reservation;
 pub mod restating;
 pub mod transfer;

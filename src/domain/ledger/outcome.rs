@@ -10,7 +10,7 @@ use crate::domain::budget::catalogue::{Enforcement, HoldRule, Priority};
 use crate::domain::budget::counter::{Counter, Standing};
 use crate::domain::budget::coverage::NotCounted;
 use crate::domain::budget::scope::{CounterKey, Dimensions};
-use crate::domain::budget::verdict::{Ruling, Undecided};
+use crate::domain::budget::verdict::{Ruling, Undecided, Verdict};
 use crate::domain::calendar::{CalendarError, Period, Zone};
 use crate::domain::id::{BudgetId, IdempotencyKey, ModelId, ProviderId, RegionId, ReservationId, TenantId, TransferId};
 use crate::domain::tariff::{Priced, TariffError};
@@ -23,6 +23,8 @@ pub struct BudgetState {
     pub budget: BudgetId,
     /// Which counter of it.
     pub key: CounterKey,
+    /// Whether the counter counts calls of several tenants.
+    pub is_shared: bool,
     /// The measure's name.
     pub measure: String,
     /// How much, in one period.
@@ -49,6 +51,7 @@ impl BudgetState {
         Self {
             budget: governing.budget.id.clone(),
             key: governing.key.clone(),
+            is_shared: !governing.budget.is_within_tenant(),
             measure: governing.budget.measure.name().to_owned(),
             limit: governing.budget.limit,
             counter,
@@ -236,8 +239,37 @@ pub enum Outcome {
     Released(Released),
     /// A reservation was extended, or not.
     Extended(Box<Extended>),
-    /// The first answer to this idempotency key, as the store keeps it.
-    Repeated(Arc<str>),
+    /// The first answer to this idempotency key.
+    Repeated(FirstAnswer),
+}
+
+/// An answer that was given before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FirstAnswer {
+    /// As the store keeps it.
+    Kept(Arc<str>),
+    /// Given a moment ago, in the same batch.
+    Fresh(Arc<Outcome>),
+}
+
+impl Outcome {
+    /// Until when this answer is repeated to whoever asks again under its key; none for as long as answers are kept.
+    ///
+    /// What changed the books happened once, and is repeated. A refusal changed nothing: `wait` says to ask again, so that the
+    /// same key is decided anew at once, and `stop` holds until the budget resets. A verdict that held nothing, because nothing
+    /// was to be held, is as old as its instant.
+    #[must_use]
+    pub fn repeated_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let refused = |ruling: &Ruling| match ruling.verdict {
+            Verdict::Stop => ruling.resets_at,
+            Verdict::Allow | Verdict::Cap | Verdict::Wait => Some(now),
+        };
+        match self {
+            Self::Ruled(ruled) if ruled.granted.is_none() => refused(&ruled.ruling),
+            Self::Extended(extended) if !extended.ruling.verdict.grants() => refused(&extended.ruling),
+            Self::Ruled(_) | Self::Extended(_) | Self::Posted(_) | Self::Released(_) | Self::Repeated(_) => None,
+        }
+    }
 }
 
 /// What the ledger answers, or why it did nothing.

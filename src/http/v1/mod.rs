@@ -54,15 +54,17 @@ mod usage_lines;
 pub mod verdicts;
 pub mod webhooks;
 
-use axum::http::HeaderMap;
+use axum::Json;
 use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::problem::{Problem, ProblemCode};
 use super::state::HttpState;
+use crate::app::given::Given;
 use crate::domain::access::Caller;
 use crate::domain::id::IdempotencyKey;
 use crate::domain::ledger::command::{Idempotency, KeySpace};
@@ -72,6 +74,9 @@ use crate::wire::answer::{RetryBody, VerdictName};
 #[derive(OpenApi)]
 #[openapi(info(title = "Counterfoil"))]
 struct Document;
+
+/// The header that says that an answer is the one that was given to the same `Idempotency-Key` before.
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// All routes, with their document.
 #[must_use]
@@ -120,18 +125,25 @@ fn idempotency<T: Serialize>(
     Some(Idempotency { space: KeySpace(caller.tenant.clone()), key, fingerprint: digest.finalize().into() })
 }
 
-/// The key of one item of many: `<key>/<index>`.
-fn item_key(key: Option<&IdempotencyKey>, index: usize) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(key) = key else { return Ok(None) };
-    let item = IdempotencyKey::parse(&format!("{key}/{index}"));
-    item.map(Some).map_err(|error| Problem::field(ProblemCode::InvalidRequest, "Idempotency-Key", error))
+/// Says that an answer is the one that was given to the same key before.
+fn mark_repeated(headers: &mut HeaderMap, is_repeated: bool) {
+    if is_repeated {
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
 }
 
-/// `Retry-After`, only with `wait`: a `stop` never sends one, because known SDKs sleep for as long as it says.
-fn wait_header(verdict: VerdictName, retry: Option<&RetryBody>) -> HeaderMap {
+/// An answer, with the header that says whether it was given before.
+fn told<T>(given: Given<T>) -> (HeaderMap, Json<T>) {
     let mut headers = HeaderMap::new();
-    if let (VerdictName::Wait, Some(after)) = (verdict, retry.and_then(|retry| retry.after_s)) {
+    mark_repeated(&mut headers, given.is_repeated);
+    (headers, Json(given.answer))
+}
+
+/// `Retry-After`, only with `wait`: a `stop` never sends one, because known SDKs sleep for as long as it says. None of an
+/// instant that has passed.
+fn wait_header(headers: &mut HeaderMap, verdict: VerdictName, retry: Option<&RetryBody>, now: DateTime<Utc>) {
+    let Some(retry) = retry.filter(|retry| retry.not_before.is_none_or(|at| at >= now)) else { return };
+    if let (VerdictName::Wait, Some(after)) = (verdict, retry.after_s) {
         headers.insert(RETRY_AFTER, after.into());
     }
-    headers
 }

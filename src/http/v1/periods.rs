@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -9,8 +10,9 @@ use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson};
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, may};
-use crate::wire::period::{CloseRequest, PeriodsBody};
+use crate::wire::period::{CloseAnswer, CloseRequest, PeriodsBody};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(list_periods)).routes(routes!(close_periods))
@@ -19,24 +21,27 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 /// Close periods
 ///
 /// Closes everything before an instant, or until the end of a month in a zone, for ever. What is posted for it later counts in
-/// the open period and is flagged `period_closed`; sums of what is closed never change. To close what is closed changes
-/// nothing.
+/// the open period and is flagged `period_closed`; sums of what is closed never change. The answer says what was still open: days
+/// that no approved reconciliation speaks of, calls that are unconfirmed, reservations that are held. With `dry_run` nothing is
+/// closed. What is closed already is `conflict`.
 #[utoipa::path(
     post,
     path = "/v1/periods/close",
     tag = "periods",
     request_body = CloseRequest,
-    responses((status = 200, description = "What is closed.", body = PeriodsBody))
+    responses((status = 200, description = "What is closed, and what was still open.", body = CloseAnswer))
 )]
 async fn close_periods(
     State(state): State<HttpState>,
     Permit { caller, .. }: Permit<permit::ManagePlatform>,
-    // Closing twice is closing once, whatever the key says.
-    _key: IdempotencyKeyHeader,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<CloseRequest>,
-) -> Result<Json<PeriodsBody>, Problem> {
+) -> Result<(HeaderMap, Json<CloseAnswer>), Problem> {
     may(&caller, Access::ManagePlatform, None)?;
-    Ok(Json(state.app.close_periods(body.to_instant()?, &caller.subject).await?))
+    // What closes nothing is not remembered: the same key closes afterwards.
+    let key = if body.dry_run { None } else { idempotency(&caller, key, "close-periods", &body) };
+    let until = body.to_instant()?;
+    Ok(told(state.app.close_periods(until, body.dry_run, &caller.subject, key.as_ref()).await?))
 }
 
 /// List closed periods

@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,7 +14,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
-use super::idempotency;
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, confine, may};
 use crate::domain::id::TenantId;
 use crate::wire::page::Page;
@@ -69,13 +70,13 @@ async fn announce_usage(
     Permit { caller, .. }: Permit<permit::PostUsage>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<PlannedUsageBody>,
-) -> Result<Json<PlannedUsageRow>, Problem> {
+) -> Result<(HeaderMap, Json<PlannedUsageRow>), Problem> {
     // The scope before anything else: a bad name must not tell whether the token could.
     confine(&caller, Access::PostUsage, None)?;
     let tenant: TenantId = required("tenant", &body.tenant)?;
     may(&caller, Access::PostUsage, Some(&tenant))?;
     let key = idempotency(&caller, key, "planned-usage", &body);
-    Ok(Json(state.app.announce(Uuid::now_v7(), &body, key.as_ref()).await?))
+    Ok(told(state.app.announce(Uuid::now_v7(), &body, key.as_ref()).await?))
 }
 
 /// List announced work

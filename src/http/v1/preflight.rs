@@ -14,7 +14,7 @@ use super::super::problem::{Problem, ProblemBody, ProblemCode};
 use super::super::rate_limit;
 use super::super::state::HttpState;
 use super::super::{IdempotencyKeyHeader, RequestId, ValidJson};
-use super::{idempotency, item_key, wait_header};
+use super::{idempotency, mark_repeated, wait_header};
 use crate::auth::GrantClaims;
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{IdempotencyKey, ReservationId};
@@ -22,7 +22,7 @@ use crate::domain::ledger::command::{Action, Command, Reserve};
 use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::PreflightAnswer;
 use crate::wire::call::PreflightBody;
-use crate::wire::kept::Kept as _;
+use crate::wire::kept::answer_of;
 
 /// Most calls of one batch.
 pub const PREFLIGHT_ITEMS_MAX: usize = 1000;
@@ -43,17 +43,31 @@ fn command(caller: &Caller, key: Option<IdempotencyKey>, body: &PreflightBody) -
     Ok((reserve, command))
 }
 
-/// The answer, with its grant: signed here, beside the lane, because a signature takes longer than a decision.
-fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<PreflightAnswer, Problem> {
-    let mut answer = match outcome {
-        Outcome::Ruled(ruled) => PreflightAnswer::from(&*ruled),
-        Outcome::Repeated(text) => PreflightAnswer::from_text(&text).map_err(Problem::internal)?,
-        Outcome::Posted(_) | Outcome::Released(_) | Outcome::Extended(_) => {
-            return Err(Problem::internal("the lane answered a pre-flight with something else"));
-        }
-    };
-    if let (Some(reservation), Some(granted_at), Some(expires_at)) =
-        (answer.reservation, answer.granted_at, answer.expires_at)
+/// The answer, with its grant: signed here, beside the lane, because a signature takes longer than a decision. And whether it
+/// was given before.
+async fn answer(
+    state: &HttpState,
+    caller: &Caller,
+    reserve: &Reserve,
+    outcome: Outcome,
+) -> Result<(PreflightAnswer, bool), Problem> {
+    let (mut answer, is_repeated): (PreflightAnswer, _) = answer_of(&outcome).map_err(Problem::internal)?;
+    if let (true, Some(reservation)) = (is_repeated, answer.reservation) {
+        let ended = state.app.how_ended(ReservationId(reservation)).await?;
+        answer.reservation_ended = ended.map(|ended| ended.name().to_owned());
+    }
+    sign(state, reserve, &mut answer)?;
+    state.app.projections.tell(&mut answer.budgets);
+    state.app.hear_stopped(reserve, &answer);
+    answer.alternatives = state.app.alternatives(reserve, &answer);
+    state.app.show(caller.tenant.as_ref(), &mut answer);
+    Ok((answer, is_repeated))
+}
+
+/// Signs what is granted and has not ended.
+fn sign(state: &HttpState, reserve: &Reserve, answer: &mut PreflightAnswer) -> Result<(), Problem> {
+    if let (Some(reservation), Some(granted_at), Some(expires_at), None) =
+        (answer.reservation, answer.granted_at, answer.expires_at, &answer.reservation_ended)
     {
         let call = &reserve.call;
         let claims = GrantClaims {
@@ -68,10 +82,7 @@ fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<Pref
         };
         answer.grant = Some(state.app.grants.sign(&claims).map_err(Problem::internal)?);
     }
-    state.app.projections.tell(&mut answer.budgets);
-    state.app.hear_stopped(reserve, &answer);
-    answer.alternatives = state.app.alternatives(reserve, &answer);
-    Ok(answer)
+    Ok(())
 }
 
 /// Ask before a call
@@ -93,8 +104,8 @@ fn answer(state: &HttpState, reserve: &Reserve, outcome: Outcome) -> Result<Pref
             ("Retry-After" = u32, description = "Only with `wait`: whole seconds, with jitter, at most 120."),
             (
                 "RateLimit-Policy" = String,
-                description = "The hard budgets that govern the call (draft-ietf-httpapi-ratelimit-headers-11): \
-                    `q` is the limit in the unit `qu` (none: requests), `w` the length of the period in seconds."
+                description = "The hard budgets that govern the call, at most ten, the one that binds first at the head \
+                    (draft-ietf-httpapi-ratelimit-headers-11): `q` is the limit in the unit `qu` (none: requests), `w` the length of the period in seconds."
             ),
             (
                 "RateLimit" = String,
@@ -113,9 +124,12 @@ async fn preflight(
     let (reserve, command) = command(&caller, key, &body)?;
     state.app.know_tenant(&reserve.call.tenant).await?;
     let outcome = state.app.submit(command.action, command.idempotency).await?;
-    let answer = answer(&state, &reserve, outcome)?;
-    let mut headers = wait_header(answer.verdict, answer.retry.as_ref());
-    rate_limit::add(&mut headers, &answer, state.app.clock.now());
+    let (answer, is_repeated) = answer(&state, &caller, &reserve, outcome).await?;
+    let now = state.app.clock.now();
+    let mut headers = HeaderMap::new();
+    mark_repeated(&mut headers, is_repeated);
+    wait_header(&mut headers, answer.verdict, answer.retry.as_ref(), now);
+    rate_limit::add(&mut headers, &answer, now);
     Ok((headers, Json(answer)))
 }
 
@@ -123,7 +137,8 @@ async fn preflight(
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PreflightBatchBody {
-    /// Up to 1,000; each is decided on its own, in order. With an `Idempotency-Key`, item `n` has the key `<key>/<n>`.
+    /// Up to 1,000; each is decided on its own, in order. With an `Idempotency-Key`, item `n` has a key of its own that is made of
+    /// it and `n`, and that no caller can give.
     items: Vec<PreflightBody>,
 }
 
@@ -135,6 +150,9 @@ struct PreflightItemAnswer {
     /// The verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<PreflightAnswer>,
+    /// Whether it is the answer that was given to the same key before; left out where it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
     /// Or why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemBody>,
@@ -164,7 +182,7 @@ async fn preflight_batch(
     Permit { caller, .. }: Permit<permit::AskVerdict>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<PreflightBatchBody>,
-) -> Result<Json<PreflightBatchAnswer>, Problem> {
+) -> Result<(HeaderMap, Json<PreflightBatchAnswer>), Problem> {
     // Who may ask for nothing at all learns it once, not a thousand times.
     confine(&caller, Access::AskVerdict, None)?;
     if body.items.is_empty() || body.items.len() > PREFLIGHT_ITEMS_MAX {
@@ -173,7 +191,7 @@ async fn preflight_batch(
     }
     let mut prepared = Vec::with_capacity(body.items.len());
     for (index, item) in body.items.iter().enumerate() {
-        let key = item_key(key.as_ref(), index)?;
+        let key = key.as_ref().map(|key| key.item(index));
         let one = match command(&caller, key, item) {
             Ok((reserve, command)) => {
                 state.app.know_tenant(&reserve.call.tenant).await.map(|()| (reserve, command)).map_err(Problem::from)
@@ -186,14 +204,25 @@ async fn preflight_batch(
     let mut outcomes = state.app.submit_all(commands).await?.into_iter();
     let mut items = Vec::with_capacity(prepared.len());
     for (index, one) in prepared.into_iter().enumerate() {
-        let answered = one.and_then(|(reserve, _)| {
-            let outcome = outcomes.next().ok_or_else(|| Problem::internal("the lane lost an answer"))?;
-            answer(&state, &reserve, outcome?)
-        });
+        let answered = match one {
+            Ok((reserve, _)) => {
+                let outcome = outcomes.next().ok_or_else(|| Problem::internal("the lane lost an answer"))?;
+                match outcome {
+                    Ok(outcome) => answer(&state, &caller, &reserve, outcome).await,
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Err(problem) => Err(problem),
+        };
         items.push(match answered {
-            Ok(answer) => PreflightItemAnswer { index, answer: Some(answer), problem: None },
-            Err(problem) => PreflightItemAnswer { index, answer: None, problem: Some(problem.body(instance.as_str())) },
+            Ok((answer, replayed)) => PreflightItemAnswer { index, answer: Some(answer), replayed, problem: None },
+            Err(problem) => {
+                let problem = Some(problem.body(instance.as_str()));
+                PreflightItemAnswer { index, answer: None, replayed: false, problem }
+            }
         });
     }
-    Ok(Json(PreflightBatchAnswer { items }))
+    let mut headers = HeaderMap::new();
+    mark_repeated(&mut headers, items.iter().all(|item| item.replayed));
+    Ok((headers, Json(PreflightBatchAnswer { items })))
 }

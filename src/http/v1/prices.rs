@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +15,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
-use super::idempotency;
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, may};
 use crate::wire::page::Page;
 use crate::wire::price::PriceRowDoc;
@@ -71,10 +72,10 @@ async fn add_prices(
     Permit { caller, .. }: Permit<permit::ManagePlatform>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<OneOrMany<PriceRowDoc>>,
-) -> Result<Json<AddedBody>, Problem> {
+) -> Result<(HeaderMap, Json<AddedBody>), Problem> {
     may(&caller, Access::ManagePlatform, None)?;
     let key = idempotency(&caller, key, "prices", &body);
-    Ok(Json(state.app.add_prices(&body, key.as_ref()).await?))
+    Ok(told(state.app.add_prices(&body, key.as_ref()).await?))
 }
 
 /// List prices

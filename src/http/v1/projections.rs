@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -13,7 +14,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
-use super::idempotency;
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, confine, may};
 use crate::domain::id::BudgetId;
 use crate::wire::page::Page;
@@ -148,11 +149,11 @@ async fn apply_fair_split(
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<ApplyFairSplitBody>,
-) -> Result<Json<AppliedBody>, Problem> {
+) -> Result<(HeaderMap, Json<AppliedBody>), Problem> {
     may(&caller, Access::Manage, None)?;
     let id: BudgetId = required("id", &id)?;
     let key = idempotency(&caller, key, &format!("apply-fair-split {id}"), &body);
-    Ok(Json(state.app.apply_fair_split(&id, &body, key.as_ref()).await?))
+    Ok(told(state.app.apply_fair_split(&id, &body, key.as_ref()).await?))
 }
 
 /// Which projections.

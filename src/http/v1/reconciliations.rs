@@ -2,22 +2,25 @@
 #![expect(unused_qualifications, reason = "the macro of the document qualifies the names of parameters")]
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::super::extract::parse_json;
 use super::super::limits::BULK_BODY_BYTES_MAX;
 use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
-use super::idempotency;
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, may};
 use crate::wire::page::Page;
-use crate::wire::reconciliation::{ReconciliationBody, ReconciliationItemBody, ReconciliationRequest};
+use crate::wire::reconciliation::{ApprovalRequest, ReconciliationBody, ReconciliationItemBody, ReconciliationRequest};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
@@ -65,22 +68,24 @@ async fn propose_reconciliation(
     Permit { caller, .. }: Permit<permit::ManagePlatform>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<ReconciliationRequest>,
-) -> Result<Json<ReconciliationBody>, Problem> {
+) -> Result<(HeaderMap, Json<ReconciliationBody>), Problem> {
     may(&caller, Access::ManagePlatform, None)?;
     let key = idempotency(&caller, key, "reconciliations", &body);
-    Ok(Json(state.app.propose_reconciliation(&body, &caller.subject, key.as_ref()).await?))
+    Ok(told(state.app.propose_reconciliation(body, &caller.subject, key.as_ref()).await?))
 }
 
 /// Approve a reconciliation
 ///
 /// Compares again, posts the true-ups, and answers when the supply side of the books says what the report says, to the last
-/// digit. To approve again changes nothing: an approved reconciliation never changes. While another one is being approved, or
+/// digit. True-ups that move more than a fifth of the dollars are refused unless the amount is named in `usd`, because an approval
+/// cannot be undone. To approve again changes nothing: an approved reconciliation never changes. While another one is being approved, or
 /// calls of its days are still being posted, the answer is `conflict`: approve again.
 #[utoipa::path(
     post,
     path = "/v1/reconciliations/{id}/approve",
     tag = "reconciliations",
     params(("id" = Uuid, Path, description = "The id of the reconciliation.")),
+    request_body = Option<ApprovalRequest>,
     responses((status = 200, description = "What was posted.", body = ReconciliationBody))
 )]
 async fn approve_reconciliation(
@@ -89,9 +94,11 @@ async fn approve_reconciliation(
     // Approving twice is approving once, whatever the key says.
     _key: IdempotencyKeyHeader,
     ValidPath(id): ValidPath<Uuid>,
+    body: Bytes,
 ) -> Result<Json<ReconciliationBody>, Problem> {
     may(&caller, Access::ManagePlatform, None)?;
-    Ok(Json(state.app.approve_reconciliation(id, &caller.subject).await?))
+    let request: ApprovalRequest = if body.is_empty() { ApprovalRequest::default() } else { parse_json(&body)? };
+    Ok(Json(state.app.approve_reconciliation(id, &caller.subject, request.usd).await?))
 }
 
 /// Get a reconciliation

@@ -14,7 +14,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
-use super::{idempotency, wait_header};
+use super::{idempotency, mark_repeated, wait_header};
 use crate::app::AppError;
 use crate::app::calls::Listed;
 use crate::domain::access::{Action as Access, Caller, confine};
@@ -23,7 +23,7 @@ use crate::domain::ledger::command::{Action, Release};
 use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::{ExtendedAnswer, PostedAnswer, ReleasedAnswer};
 use crate::wire::call::{ExtendBody, SettleBody};
-use crate::wire::kept::Kept;
+use crate::wire::kept::{Kept, answer_of};
 use crate::wire::optional;
 use crate::wire::page::Page;
 use crate::wire::reservation::ReservationBody;
@@ -42,12 +42,12 @@ fn own_tenant(caller: &Caller, access: Access) -> Result<Option<TenantId>, Probl
     Ok(confine(caller, access, None)?)
 }
 
-/// A first answer, or the one that was kept.
-fn told<T: Kept>(outcome: Outcome, fresh: impl FnOnce(Outcome) -> Option<T>) -> Result<T, Problem> {
-    if let Outcome::Repeated(text) = outcome {
-        return T::from_text(&text).map_err(Problem::internal);
-    }
-    fresh(outcome).ok_or_else(|| Problem::internal("the lane answered with something else"))
+/// An answer with its headers: whether it was given before, and when to come back.
+fn answered<T: Kept>(outcome: &Outcome) -> Result<(HeaderMap, T), Problem> {
+    let (answer, is_repeated) = answer_of(outcome).map_err(Problem::internal)?;
+    let mut headers = HeaderMap::new();
+    mark_repeated(&mut headers, is_repeated);
+    Ok((headers, answer))
 }
 
 fn operation(verb: &str, id: Uuid) -> String {
@@ -73,13 +73,14 @@ async fn settle_reservation(
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<Uuid>,
     ValidJson(body): ValidJson<SettleBody>,
-) -> Result<Json<PostedAnswer>, Problem> {
+) -> Result<(HeaderMap, Json<PostedAnswer>), Problem> {
     let tenant = own_tenant(&caller, Access::Settle)?;
     let settle = body.to_settle(ReservationId(id), tenant, TransferId(Uuid::now_v7()))?;
     let idempotency = idempotency(&caller, key, &operation("settle", id), &body);
     let outcome = state.app.submit(Action::Settle(Box::new(settle)), idempotency).await?;
-    let fresh = |outcome| if let Outcome::Posted(posted) = outcome { Some(PostedAnswer::from(&*posted)) } else { None };
-    Ok(Json(told(outcome, fresh)?))
+    let (headers, mut answer): (_, PostedAnswer) = answered(&outcome)?;
+    state.app.show(caller.tenant.as_ref(), &mut answer);
+    Ok((headers, Json(answer)))
 }
 
 /// Extend a reservation
@@ -105,9 +106,10 @@ async fn extend_reservation(
     let extend = body.to_extend(ReservationId(id), tenant)?;
     let idempotency = idempotency(&caller, key, &operation("extend", id), &body);
     let outcome = state.app.submit(Action::Extend(extend), idempotency).await?;
-    let fresh = |outcome| if let Outcome::Extended(one) = outcome { Some(ExtendedAnswer::from(&*one)) } else { None };
-    let answer: ExtendedAnswer = told(outcome, fresh)?;
-    Ok((wait_header(answer.verdict, answer.retry.as_ref()), Json(answer)))
+    let (mut headers, mut answer): (_, ExtendedAnswer) = answered(&outcome)?;
+    state.app.show(caller.tenant.as_ref(), &mut answer);
+    wait_header(&mut headers, answer.verdict, answer.retry.as_ref(), state.app.clock.now());
+    Ok((headers, Json(answer)))
 }
 
 /// Release a reservation
@@ -125,13 +127,13 @@ async fn release_reservation(
     Auth(caller): Auth,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<Uuid>,
-) -> Result<Json<ReleasedAnswer>, Problem> {
+) -> Result<(HeaderMap, Json<ReleasedAnswer>), Problem> {
     let tenant = own_tenant(&caller, Access::HoldReservation)?;
     let idempotency = idempotency(&caller, key, &operation("release", id), &EmptyBody {});
     let release = Release { reservation: ReservationId(id), tenant };
     let outcome = state.app.submit(Action::Release(release), idempotency).await?;
-    let fresh = |outcome| if let Outcome::Released(one) = outcome { Some(ReleasedAnswer::from(&one)) } else { None };
-    Ok(Json(told(outcome, fresh)?))
+    let (headers, answer) = answered(&outcome)?;
+    Ok((headers, Json(answer)))
 }
 
 /// What a request without a body asks.

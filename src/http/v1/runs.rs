@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,7 +13,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
-use super::idempotency;
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{RunId, TenantId};
 use crate::wire::required;
@@ -82,11 +83,11 @@ async fn stop_run(
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<StopRunBody>,
-) -> Result<Json<RunBody>, Problem> {
+) -> Result<(HeaderMap, Json<RunBody>), Problem> {
     whose(&caller, Access::Manage, &body.tenant)?;
     let run: RunId = required("id", &id)?;
     let key = idempotency(&caller, key, &format!("stop-run {run}"), &body);
-    Ok(Json(state.app.stop_run(&run, &body, &caller.subject, key.as_ref()).await?))
+    Ok(told(state.app.stop_run(&run, &body, &caller.subject, key.as_ref()).await?))
 }
 
 /// Resume a run
@@ -106,9 +107,9 @@ async fn resume_run(
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<String>,
     ValidJson(body): ValidJson<ResumeRunBody>,
-) -> Result<Json<RunBody>, Problem> {
+) -> Result<(HeaderMap, Json<RunBody>), Problem> {
     let tenant = whose(&caller, Access::Manage, &body.tenant)?;
     let run: RunId = required("id", &id)?;
     let key = idempotency(&caller, key, &format!("resume-run {run}"), &body);
-    Ok(Json(state.app.resume_run(&tenant, &run, key.as_ref()).await?))
+    Ok(told(state.app.resume_run(&tenant, &run, key.as_ref()).await?))
 }

@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,7 +13,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidQuery};
-use super::idempotency;
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, confine};
 use crate::domain::id::TenantId;
 use crate::wire::optional;
@@ -65,10 +66,10 @@ async fn take_signal(
     Permit { caller, .. }: Permit<permit::PostUsage>,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<SignalBody>,
-) -> Result<Json<SignalAnswer>, Problem> {
+) -> Result<(HeaderMap, Json<SignalAnswer>), Problem> {
     confine(&caller, Access::PostUsage, optional::<TenantId>("tenant", body.tenant.as_deref())?)?;
     let key = idempotency(&caller, key, "signals", &body);
-    Ok(Json(state.app.take_signal(&caller, &body, key.as_ref()).await?))
+    Ok(told(state.app.take_signal(&caller, &body, key.as_ref()).await?))
 }
 
 /// List signals

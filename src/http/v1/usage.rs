@@ -21,7 +21,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemBody, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, IdempotencyKeyHeader, RequestId, ValidQuery};
-use super::{idempotency, item_key, usage_lines};
+use super::{idempotency, mark_repeated, usage_lines};
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{IdempotencyKey, TransferId};
 use crate::domain::ledger::command::{Action, Command};
@@ -29,9 +29,9 @@ use crate::domain::ledger::outcome::Outcome;
 use crate::wire::answer::PostedAnswer;
 use crate::wire::call::UsageBody;
 use crate::wire::event::UsageEventBody;
-use crate::wire::kept::Kept as _;
+use crate::wire::kept::answer_of;
 use crate::wire::optional;
-use crate::wire::usage::{UsageQuery, UsageTotalsBody};
+use crate::wire::usage::{Basis, UsageQuery, UsageTotalsBody};
 
 /// Most items of one request.
 pub const USAGE_ITEMS_MAX: usize = 10_000;
@@ -65,6 +65,9 @@ pub(super) struct UsageItemAnswer {
     /// The transfer that was posted.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<PostedAnswer>,
+    /// Whether it is the answer that was given to the same key before; left out where it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
     /// Or why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemBody>,
@@ -169,25 +172,23 @@ fn read_items(caller: &Caller, key: Option<IdempotencyKey>, format: Format, body
     }
     let mut commands = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let key = item_key(key.as_ref(), index)?;
+        let key = key.as_ref().map(|key| key.item(index));
         commands.push(read_item(format, item.get().as_bytes()).and_then(|body| command(caller, key, &body)));
     }
     Ok(Posting::Many(commands))
 }
 
-fn answer(outcome: Outcome) -> Result<PostedAnswer, Problem> {
-    match outcome {
-        Outcome::Posted(posted) => Ok(PostedAnswer::from(&*posted)),
-        Outcome::Repeated(text) => PostedAnswer::from_text(&text).map_err(Problem::internal),
-        Outcome::Ruled(_) | Outcome::Released(_) | Outcome::Extended(_) => {
-            Err(Problem::internal("the lane answered with something else"))
-        }
-    }
+/// The answer as its caller sees it, and whether it was given before.
+fn answer(state: &HttpState, caller: &Caller, outcome: &Outcome) -> Result<(PostedAnswer, bool), Problem> {
+    let (mut answer, is_repeated) = answer_of(outcome).map_err(Problem::internal)?;
+    state.app.show(caller.tenant.as_ref(), &mut answer);
+    Ok((answer, is_repeated))
 }
 
 /// Posts many: a command or a problem for each item, and an answer for each, in order. `first` is the index of the first.
 pub(super) async fn post_items(
     state: &HttpState,
+    caller: &Caller,
     instance: &RequestId,
     first: usize,
     items: Vec<Result<Command, Problem>>,
@@ -198,8 +199,8 @@ pub(super) async fn post_items(
     let lost = || Problem::internal("the lane lost an answer");
     let answers = prepared.into_iter().enumerate().map(|(place, one)| {
         let index = first.saturating_add(place);
-        match one.and_then(|()| answer(outcomes.next().ok_or_else(lost)??)) {
-            Ok(answer) => UsageItemAnswer { index, answer: Some(answer), problem: None },
+        match one.and_then(|()| answer(state, caller, &outcomes.next().ok_or_else(lost)??)) {
+            Ok((answer, replayed)) => UsageItemAnswer { index, answer: Some(answer), replayed, problem: None },
             Err(problem) => UsageItemAnswer::refused(index, &problem, instance),
         }
     });
@@ -214,7 +215,7 @@ impl UsageItemAnswer {
 
     /// An item that was not posted.
     pub(super) fn refused(index: usize, problem: &Problem, instance: &RequestId) -> Self {
-        Self { index, answer: None, problem: Some(problem.body(instance.as_str())) }
+        Self { index, answer: None, replayed: false, problem: Some(problem.body(instance.as_str())) }
     }
 }
 
@@ -223,8 +224,8 @@ impl UsageItemAnswer {
 /// One call, or up to 10,000: as JSON, as `CloudEvents` 1.0 (structured, or a batch), or a call on each line, of which there may
 /// be a million. What was used is recorded, also when no budget has room for it: truth first. Each item of many has its own
 /// answer or problem, and one that is wrong never harms the others. An item is posted once for each `idempotency_key`; without
-/// one, an event is known by its `source` and `id`, and any other item `n` has the key `<Idempotency-Key>/<n>` if the request has
-/// a key. Lines are answered by lines; beyond 10,000 read while you write.
+/// one, an event is known by its `source` and `id`, and any other item `n` by the request's `Idempotency-Key` and its place, if
+/// there is one. Lines are answered by lines; beyond 10,000 read while you write.
 #[utoipa::path(
     post,
     path = "/v1/usage",
@@ -254,14 +255,20 @@ async fn post_usage(
         return Ok(usage_lines::respond(state, instance, (caller, token), key, request.into_body()));
     }
     let body = read_body(request, &state).await?;
-    match parse_aside(body.len(), move || read_items(&caller, key, format, &body)).await? {
+    let of = caller.clone();
+    match parse_aside(body.len(), move || read_items(&of, key, format, &body)).await? {
         Posting::One(command) => {
             let outcome = state.app.submit(command.action, command.idempotency).await?;
-            Ok(Json(UsageAnswer::One(Box::new(answer(outcome)?))).into_response())
+            let (answer, is_repeated) = answer(&state, &caller, &outcome)?;
+            let mut headers = HeaderMap::new();
+            mark_repeated(&mut headers, is_repeated);
+            Ok((headers, Json(UsageAnswer::One(Box::new(answer)))).into_response())
         }
         Posting::Many(commands) => {
-            let items = post_items(&state, &instance, 0, commands).await?;
-            Ok(Json(UsageAnswer::Many(UsageItemsAnswer { items })).into_response())
+            let items = post_items(&state, &caller, &instance, 0, commands).await?;
+            let mut headers = HeaderMap::new();
+            mark_repeated(&mut headers, items.iter().all(|item| item.replayed));
+            Ok((headers, Json(UsageAnswer::Many(UsageItemsAnswer { items }))).into_response())
         }
     }
 }
@@ -281,6 +288,7 @@ async fn post_usage(
         ("to" = Option<String>, Query, description = "The first instant no longer counted, or the local day that starts with it. The end of the current month if not given.", example = "2026-07-01"),
         ("zone" = Option<String>, Query, description = "The IANA zone of days and months. The tenant's own if one is named, else UTC.", example = "Asia/Tokyo"),
         ("bucket" = Option<String>, Query, description = "`hour`, `day`, `week`, `month`, `quarter` or `year`. The whole span if not given.", example = "day"),
+        ("basis" = Option<Basis>, Query, description = "In which period what came late is counted (corrections, true-ups, usage of a closed period): `as_posted`, where it was posted, so that a closed period never changes; `as_restated`, where it belongs. `as_posted` if not given.", example = "as_restated"),
         ("group_by" = Option<String>, Query, description = "What is told apart, separated by commas: `tenant`, `feature`, `provider`, `model`, `region`, `run`, `agent`, `label:KEY`.", example = "tenant,feature"),
         ("tenant" = Option<String>, Query, description = "Only this tenant's calls."),
         ("feature" = Option<String>, Query, description = "Only calls for this feature."),

@@ -24,7 +24,6 @@ use super::super::extract::parse_json;
 use super::super::limits::{BODY_SILENCE_MAX, LINES_BYTES_MAX, LINES_MAX, LINES_REFUSED_IN_A_ROW_MAX, LINES_TIME_MAX};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
-use super::item_key;
 use super::usage::{USAGE_ITEMS_MAX, UsageItemAnswer, command, post_items};
 use crate::domain::access::{Action as Access, Caller, may};
 use crate::domain::id::IdempotencyKey;
@@ -180,7 +179,7 @@ impl Intake {
             .map(|(place, line)| self.command(first.saturating_add(place), line))
             .collect();
         let count = commands.len();
-        match post_items(&self.state, &self.instance, first, commands).await {
+        match post_items(&self.state, &self.caller, &self.instance, first, commands).await {
             Ok(answers) => answers,
             // None of them was answered: whether they had an effect is not known. Sent again with their keys they are one.
             Err(problem) => {
@@ -192,7 +191,10 @@ impl Intake {
 
     fn command(&self, index: usize, line: Line) -> Result<Command, Problem> {
         match line {
-            Line::Text(text) => command(&self.caller, item_key(self.key.as_ref(), index)?, &parse_json(&text)?),
+            Line::Text(text) => {
+                let key = self.key.as_ref().map(|key| key.item(index));
+                command(&self.caller, key, &parse_json(&text)?)
+            }
             Line::TooLong => {
                 let detail = format!("the line is longer than {LINE_BYTES_MAX} bytes");
                 Err(Problem::with_detail(ProblemCode::PayloadTooLarge, detail))

@@ -60,7 +60,9 @@ async fn list_verdicts(
     let (found, next_cursor) = page.cut(found, |listed| {
         format!("{}\n{}", listed.refusal.first_at.to_rfc3339_opts(SecondsFormat::Micros, true), listed.place)
     });
-    Ok(Json(VerdictsPage { items: found.into_iter().map(|listed| listed.refusal).collect(), next_cursor }))
+    let mut items: Vec<RefusalBody> = found.into_iter().map(|listed| listed.refusal).collect();
+    items.iter_mut().for_each(|refusal| state.app.show(caller.tenant.as_ref(), &mut refusal.answer));
+    Ok(Json(VerdictsPage { items, next_cursor }))
 }
 
 /// Look at a verdict that did not grant
@@ -84,5 +86,7 @@ async fn get_verdict(
         Some(id) => state.app.refusal(tenant.as_ref(), &id).await?,
         None => None,
     };
-    Ok(Json(found.ok_or_else(unknown)?))
+    let mut refusal = found.ok_or_else(unknown)?;
+    state.app.show(caller.tenant.as_ref(), &mut refusal.answer);
+    Ok(Json(refusal))
 }

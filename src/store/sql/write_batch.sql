@@ -2,7 +2,7 @@
 --
 -- The parts touch different tables, so that they may share one snapshot. Rows that replicas share (rollup, refusal
 -- counts) arrive sorted by key, so that two replicas take their locks in one order.
--- The answer says how many idempotency keys were new (fewer than were sent: another replica was faster), and how many
+-- The answer says how many idempotency keys were free (fewer than were sent: one was answered before), and how many
 -- counters and reservations were changed (fewer than were sent: a row is missing). Then the batch is rolled back and
 -- decided again.
 with granted as (
@@ -179,17 +179,40 @@ came_this_far as (
         recorded_at = excluded.recorded_at
 ),
 remembered as (
-    insert into idempotency_keys (
-        space, key, fingerprint, answer, recorded_at
+    insert into idempotency_keys as known (
+        space, key, fingerprint, answer, recorded_at, replay_until
     )
     select
-        new.space, new.key, new.fingerprint, new.answer, new.recorded_at
+        new.space, new.key, new.fingerprint, new.answer, new.recorded_at, coalesce(new.replay_until, 'infinity')
     from unnest(
-        $142::text[], $143::text[], $144::bytea[], $145::text[], $146::timestamptz[]
+        $142::text[], $143::text[], $144::bytea[], $145::text[], $146::timestamptz[], $153::timestamptz[]
     ) as new (
-        space, key, fingerprint, answer, recorded_at
+        space, key, fingerprint, answer, recorded_at, replay_until
     )
-    on conflict (space, key) do nothing
+    -- An item of many that the release before has answered, under the key that it gave to items.
+    where not exists (
+        select from idempotency_keys as older
+        where
+            older.space = new.space
+            and older.key = case when position(' ' in new.key) > 0 then replace(new.key, ' ', '/') end
+            and older.fingerprint = new.fingerprint
+            and older.replay_until is null
+            and not starts_with(older.answer, '{"v":"wait"')
+    )
+    -- A refusal whose time has passed makes room for what is decided now. Nothing else does: also when two replicas race,
+    -- because whoever comes second looks at the row that the first one left.
+    on conflict (space, key) do update
+    set
+        fingerprint = excluded.fingerprint,
+        answer = excluded.answer,
+        recorded_at = excluded.recorded_at,
+        replay_until = excluded.replay_until
+    where
+        known.replay_until <= excluded.recorded_at
+        or (
+            known.replay_until is null
+            and (starts_with(known.answer, '{"v":"wait"') or starts_with(known.answer, '{"verdict":"wait"'))
+        )
     returning 1
 )
 select (select count(*) from remembered), (select count(*) from counted), (select count(*) from changed)

@@ -6,6 +6,7 @@ mod confinement;
 mod ledger;
 mod post_usage;
 mod query_usage;
+mod shared_budgets;
 mod verdicts;
 mod verify;
 

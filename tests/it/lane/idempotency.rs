@@ -26,8 +26,10 @@ async fn count(service: &TestService, table: &str) -> i64 {
 fn the_one(replies: Vec<Reply>) -> Value {
     let mut bodies: Vec<Value> = replies.into_iter().map(Reply::ok).collect();
     for body in &mut bodies {
-        // Signed anew for each answer, over the same claims.
-        body.as_object_mut().unwrap().remove("grant");
+        // Signed anew for each answer, over the same claims; and not signed once what was granted has ended.
+        for field in ["grant", "reservation_ended"] {
+            body.as_object_mut().unwrap().remove(field);
+        }
     }
     let first = bodies.remove(0);
     for body in bodies {
@@ -46,8 +48,8 @@ async fn one_key_on_two_replicas_at_once_is_one_effect_and_one_answer() {
     assert_eq!(granted["verdict"], "allow");
     assert_eq!((count(&service, "reservations").await, count(&service, "idempotency_keys").await), (1, 1));
 
-    let refused = the_one(sent_to_both(&service, "k-refuse", "/v1/preflight", ask(59, 1, json!({}))).await);
-    assert_eq!(refused["verdict"], "wait");
+    let refused = the_one(sent_to_both(&service, "k-refuse", "/v1/preflight", ask(150, 1, json!({}))).await);
+    assert_eq!(refused["verdict"], "stop");
     assert_eq!(count(&service, "refusals").await, 1);
 
     let path = on(granted["reservation"].as_str().unwrap(), "settle");
@@ -151,6 +153,182 @@ async fn a_remembered_refusal_stays_one_when_the_budget_is_raised() {
     assert_eq!(other.call_keyed("k", "POST", "/v1/preflight", ask(20, 1, json!({}))).await.ok(), refused);
     let fresh = other.call_keyed("k2", "POST", "/v1/preflight", ask(20, 1, json!({}))).await.ok();
     assert_eq!(fresh["verdict"], "allow");
+}
+
+fn is_replayed(reply: &Reply) -> bool {
+    reply.headers.get("idempotency-replayed").is_some_and(|value| value == "true")
+}
+
+/// The case C2-wait-same-key: told `wait, ask again`; the hold is back; asked again under the key of the call.
+#[tokio::test]
+async fn a_wait_is_decided_anew_under_its_key_and_what_is_granted_then_is_remembered() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "small", "tokens", "100", json!({})).await;
+    let other = service.replica().await;
+    let held = service.call("POST", "/v1/preflight", ask(89, 1, json!({}))).await.ok();
+    for replica in [&service.one, &other, &service.one] {
+        let waits = replica.call_keyed("call-7", "POST", "/v1/preflight", ask(59, 1, json!({}))).await;
+        assert!(!is_replayed(&waits) && waits.headers.contains_key("retry-after"), "{:?}", waits.headers);
+        assert_eq!(waits.ok()["verdict"], "wait");
+    }
+    let path = on(held["reservation"].as_str().unwrap(), "settle");
+    service.call("POST", &path, json!({"usage": {"input": 10}})).await.ok();
+
+    let granted = the_one(sent_to_both(&service, "call-7", "/v1/preflight", ask(59, 1, json!({}))).await);
+    assert_eq!(granted["verdict"], "allow");
+    assert_eq!(count(&service, "reservations").await, 2, "both replicas raced on the key: one hold");
+    // Now the first hold of the key itself is in the way of a second one: that must not show.
+    let again = other.call_keyed("call-7", "POST", "/v1/preflight", ask(59, 1, json!({}))).await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.ok()["reservation"], granted["reservation"]);
+    let mismatch = other.call_keyed("call-7", "POST", "/v1/preflight", ask(58, 1, json!({}))).await;
+    assert_eq!(mismatch.problem(), (409, "idempotency_mismatch"));
+    assert_none(&findings(service.db.pool()).await);
+}
+
+#[tokio::test]
+async fn a_stop_is_repeated_until_the_budget_resets_and_no_longer() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "daily", "tokens", "100", json!({"period": {"kind": "day"}})).await;
+    let usage = json!({
+        "tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o", "usage": {"input": 95}
+    });
+    service.call("POST", "/v1/usage", usage).await.ok();
+    let stopped = service.call_keyed("k", "POST", "/v1/preflight", ask(9, 1, json!({}))).await.ok();
+    assert_eq!(stopped["verdict"], "stop");
+    let again = service.call_keyed("k", "POST", "/v1/preflight", ask(9, 1, json!({}))).await;
+    assert!(is_replayed(&again) && !again.headers.contains_key("retry-after"));
+    assert_eq!(again.ok(), stopped);
+    let resets_at: chrono::DateTime<chrono::Utc> = stopped["resets_at"].as_str().unwrap().parse().unwrap();
+    service.advance(resets_at - service.now());
+    let granted = the_one(sent_to_both(&service, "k", "/v1/preflight", ask(9, 1, json!({}))).await);
+    assert_eq!(granted["verdict"], "allow");
+    assert_eq!(count(&service, "reservations").await, 1);
+    assert_none(&findings(service.db.pool()).await);
+}
+
+/// Every POST that takes a key, twice under one: the second answer is the first, and says so.
+#[tokio::test]
+async fn every_post_says_that_its_answer_is_a_replay() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "shared", "tokens", "100000", json!({"scope": {}})).await;
+    let held = |key: &'static str| service.call_keyed(key, "POST", "/v1/preflight", ask(9, 1, json!({})));
+    let (one, two, three) = (held("h1").await.ok(), held("h2").await.ok(), held("h3").await.ok());
+    let path = |held: &Value, verb: &str| on(held["reservation"].as_str().unwrap(), verb);
+    let usage = json!({
+        "tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o", "usage": {"input": 7}
+    });
+    let price = json!({
+        "provider": "openai", "model": "mine", "effective_from": "2026-01-01T00:00:00Z", "source": "us",
+        "source_date": "2026-01-01", "licence": "private", "tiers": [{"from": 0, "input": "1", "output": "2"}]
+    });
+    let planned = json!({
+        "tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o",
+        "start": "2026-06-11T00:00:00Z", "end": "2026-06-12T00:00:00Z", "amounts": {"usd": "5"}
+    });
+    let posts = [
+        ("/v1/preflight".to_owned(), ask(9, 1, json!({}))),
+        ("/v1/preflight/batch".to_owned(), json!({"items": [ask(9, 1, json!({})), ask(9, 1, json!({}))]})),
+        (path(&one, "extend"), json!({"ttl_seconds": 300})),
+        (path(&one, "settle"), json!({"usage": {"input": 3}})),
+        (path(&two, "release"), Value::Null),
+        (path(&three, "settle"), json!({"usage": {"input": 3}})),
+        ("/v1/usage".to_owned(), usage.clone()),
+        ("/v1/usage".to_owned(), json!([usage, usage])),
+        ("/v1/signals".to_owned(), json!({"provider": "openai", "status": 429, "body": {}})),
+        ("/v1/runs/r-1/stop".to_owned(), json!({"tenant": "acme"})),
+        ("/v1/runs/r-1/resume".to_owned(), json!({"tenant": "acme"})),
+        ("/v1/prices".to_owned(), price),
+        ("/v1/planned-usage".to_owned(), planned),
+    ];
+    for (number, (path, body)) in posts.into_iter().enumerate() {
+        let key = format!("again-{number}");
+        let first = service.call_keyed(&key, "POST", &path, body.clone()).await;
+        assert!(!is_replayed(&first), "{path}");
+        let first = first.ok();
+        let again = service.call_keyed(&key, "POST", &path, body).await;
+        assert!(is_replayed(&again), "{path}: {:?}", again.headers);
+        let mut bodies = [first, again.ok()];
+        bodies.iter_mut().for_each(without_what_is_made_anew);
+        assert_eq!(bodies[0], bodies[1], "{path}");
+    }
+    assert_none(&findings(service.db.pool()).await);
+}
+
+/// An answer without its signatures, and without the word that it is a replay.
+fn without_what_is_made_anew(body: &mut Value) {
+    match body {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !["grant", "replayed"].contains(&name.as_str()));
+            fields.values_mut().for_each(without_what_is_made_anew);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_what_is_made_anew),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_grant_says_how_its_reservation_has_ended() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    let ask =
+        |key: &'static str| service.call_keyed(key, "POST", "/v1/preflight", ask(9, 1, json!({"ttl_seconds": 60})));
+    let [settled, released, expired, extended] = ["settled", "released", "expired", "extended"];
+    let mut held = std::collections::BTreeMap::new();
+    for key in [settled, released, expired, extended] {
+        held.insert(key, ask(key).await.ok()["reservation"].as_str().unwrap().to_owned());
+    }
+    service.call("POST", &on(&held[settled], "settle"), json!({"usage": {"input": 3}})).await.ok();
+    service.call("POST", &on(&held[released], "release"), Value::Null).await.ok();
+    service.call("POST", &on(&held[extended], "extend"), json!({"ttl_seconds": 600})).await.ok();
+    service.advance(chrono::TimeDelta::seconds(61));
+    for key in [settled, released, expired] {
+        let again = ask(key).await.ok();
+        assert_eq!((&again["verdict"], &again["reservation_ended"]), (&json!("allow"), &json!(key)));
+        assert_eq!(again["grant"], Value::Null, "nothing is granted any more");
+    }
+    let again = ask(extended).await.ok();
+    assert_eq!(again.get("reservation_ended"), None, "it is still held");
+    assert!(again["grant"].is_string());
+}
+
+#[tokio::test]
+async fn an_item_of_a_batch_never_meets_a_key_that_was_used_alone() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    let alone = service.call_keyed("a/1", "POST", "/v1/preflight", ask(9, 1, json!({}))).await.ok();
+    let items = json!({"items": [ask(9, 1, json!({})), ask(9, 1, json!({}))]});
+    let batch = service.call_keyed("a", "POST", "/v1/preflight/batch", items).await.ok();
+    for item in 0..2 {
+        assert_ne!(batch["items"][item]["answer"]["reservation"], alone["reservation"]);
+    }
+    assert_eq!(count(&service, "reservations").await, 3);
+}
+
+/// Replicas are replaced one by one: what the release before has answered stays answered.
+#[tokio::test]
+async fn what_the_release_before_has_answered_is_not_done_twice() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "small", "tokens", "100", json!({})).await;
+    let usage = |tokens: u64| json!({"tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o", "usage": {"input": tokens}});
+    let items = json!([usage(3), usage(4)]);
+    service.call_keyed("many", "POST", "/v1/usage", items.clone()).await.ok();
+    service.call("POST", "/v1/preflight", ask(80, 1, json!({}))).await.ok();
+    service.call_keyed("w", "POST", "/v1/preflight", ask(50, 1, json!({}))).await.ok();
+    sqlx::query("update idempotency_keys set key = replace(key, ' ', '/'), replay_until = null")
+        .execute(service.db.pool())
+        .await
+        .unwrap();
+    let again = service.call_keyed("many", "POST", "/v1/usage", items).await;
+    assert!(is_replayed(&again));
+    assert_eq!(count(&service, "transfers").await, 2);
+    let waits = service.call_keyed("w", "POST", "/v1/preflight", ask(50, 1, json!({}))).await;
+    assert!(!is_replayed(&waits), "what it told to wait is decided anew");
+    assert_eq!(waits.ok()["verdict"], "wait");
 }
 
 #[tokio::test]

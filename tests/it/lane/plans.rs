@@ -34,7 +34,7 @@ async fn plans(service: &TestService) -> Vec<String> {
 fn statements(now: chrono::DateTime<chrono::Utc>, id: uuid::Uuid) -> Vec<(String, String)> {
     // 500 of each, as a full batch has.
     let array = |one: &str, kind: &str| format!("array_fill({one}::{kind}, array[500])");
-    let keys = format!("{}, {}", array("''", "text"), array("'k'", "text"));
+    let keys = [array("''", "text"), array("'k'", "text"), array("'\\x00'", "bytea"), format!("'{now}'")].join(", ");
     let counters =
         format!("{}, {}, {}", array("1", "integer"), array("''", "text"), array(&format!("'{now}'"), "timestamptz"));
     let lock_reservations = include_str!("../../../src/store/sql/lock_reservations.sql");
@@ -47,7 +47,7 @@ fn statements(now: chrono::DateTime<chrono::Utc>, id: uuid::Uuid) -> Vec<(String
     let write = include_str!("../../../src/store/sql/write_batch.sql");
     vec![
         (lock_reservations.to_owned(), format!("{}, '{now}', 256", array(&format!("'{id}'"), "uuid"))),
-        (quoted("select known.space"), keys),
+        (include_str!("../../../src/store/sql/read_answers.sql").to_owned(), keys),
         (quoted("select counter.budget"), counters),
         (write.to_owned(), empty_arguments(write)),
     ]

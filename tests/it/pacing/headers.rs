@@ -100,15 +100,38 @@ async fn each_hard_budget_is_an_item_in_whole_units_of_its_measure() {
     assert_eq!(
         header(&reply, "ratelimit-policy"),
         Some(
-            "\"a-usd\";q=500000;qu=\"micro-usd\";w=2592000, \"b-requests\";q=10;w=3600, \"c-grams\";q=100000000;qu=\"mg-co2e\""
+            "\"b-requests\";q=10;w=3600, \"a-usd\";q=500000;qu=\"micro-usd\";w=2592000, \"c-grams\";q=100000000;qu=\"mg-co2e\""
         )
     );
     let limit = header(&reply, "ratelimit").unwrap().to_owned();
     // 999 tokens at $3 and one at $15 a million: $0.003012 of 0.5.
-    assert!(limit.starts_with("\"a-usd\";r=496988;t=1771200, \"b-requests\";r=9;t=3600, \"c-grams\";r=9"), "{limit}");
+    assert!(limit.starts_with("\"b-requests\";r=9;t=3600, \"a-usd\";r=496988;t=1771200, \"c-grams\";r=9"), "{limit}");
     assert!(!limit.contains("d-soft"), "{limit}");
     assert_eq!(reply.body["pace"]["budget"], "b-requests", "nine more such calls: the fewest");
     assert_eq!(reply.body["band"], "amber", "the soft limit is passed");
+}
+
+/// Twenty budgets are older and roomier than the one that says no: the headers tell that one, and the tightest of the others.
+#[tokio::test]
+async fn the_budgets_that_bind_first_are_told_however_many_there_are() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    for number in 0..20 {
+        budget(&service, &format!("b-{number:02}"), "tokens", &(1_000_000 - number).to_string(), json!({})).await;
+    }
+    budget(&service, "z-tight", "requests", "1", json!({})).await;
+    let names = |reply: &Reply, header_name: &str| -> Vec<String> {
+        let items = header(reply, header_name).unwrap().split(", ");
+        items.map(|item| item.split('"').nth(1).unwrap().to_owned()).collect()
+    };
+    let first = asked(&service, 10, "standard").await;
+    let second = asked(&service, 10, "standard").await;
+    assert_ne!(second.body["verdict"], "allow");
+    for reply in [&first, &second] {
+        let told = names(reply, "ratelimit");
+        assert_eq!((told.len(), told[0].as_str(), told[1].as_str()), (10, "z-tight", "b-19"), "{told:?}");
+        assert_eq!(told, names(reply, "ratelimit-policy"));
+    }
 }
 
 #[tokio::test]
@@ -126,7 +149,8 @@ async fn a_retry_with_the_same_key_gets_the_same_pace() {
     let service = TestService::start().await;
     paced_budget(&service, json!({})).await;
     store_pace(&service, 200, 100).await;
-    for (key, input, priority) in [("a", 60, "batch"), ("b", 60, "batch"), ("c", 2000, "interactive")] {
+    // A `wait` is decided anew.
+    for (key, input, priority) in [("a", 60, "batch"), ("c", 2000, "interactive")] {
         let body = ask(input - 1, 1, json!({"priority": priority}));
         let mut first = service.call_keyed(key, "POST", "/v1/preflight", body.clone()).await.ok();
         let mut again = service.call_keyed(key, "POST", "/v1/preflight", body).await.ok();

@@ -24,7 +24,7 @@ use super::command::{
     Action, Adjust, Adjustment, Command, Extend, Idempotency, KeySpace, PostUsage, Release, ReportedUsage, Reserve,
     Settle,
 };
-use super::outcome::{Answer, Extended, Outcome, Posted, Refusal, Ruled};
+use super::outcome::{Answer, Extended, FirstAnswer, Outcome, Posted, Refusal, Ruled};
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, CallReport, Direction, Transfer};
 use crate::domain::amounts::{Amounts, Grams, Tokens, Usd};
@@ -215,6 +215,26 @@ fn ruled(answer: Answer) -> Ruled {
     match answer {
         Ok(Outcome::Ruled(ruled)) => *ruled,
         other => panic!("not a verdict: {other:?}"),
+    }
+}
+
+/// Until when something is said again: what was done for ever, `stop` until its reset, the rest never.
+fn said_again_until(action: &Action, said: &str) -> i64 {
+    let mut words = said.trim_start_matches("extended ").split(' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some("stop"), Some("until"), Some(reset)) => reset.parse().unwrap(),
+        (Some("wait"), ..) => i64::MIN,
+        (Some("allow" | "cap"), ..) if matches!(action, Action::Reserve(reserve) if !reserve.hold) => i64::MIN,
+        _ => i64::MAX,
+    }
+}
+
+/// The answer that is repeated.
+#[track_caller]
+fn first(answer: &Answer) -> &Outcome {
+    match answer {
+        Ok(Outcome::Repeated(FirstAnswer::Fresh(first))) => first,
+        other => panic!("not repeated: {other:?}"),
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) struct Model {
     rates: Arc<RateBooks>,
     holds: Vec<Hold>,
     spent: Vec<Spent>,
-    answers: BTreeMap<String, ([u8; 32], String)>,
+    answers: BTreeMap<String, ([u8; 32], String, i64)>,
 }
 
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers of the model are small")]
@@ -160,7 +160,8 @@ impl Model {
             }
         }
         if let Some(idempotency) = &command.idempotency
-            && let Some((fingerprint, said)) = self.answers.get(idempotency.key.as_str())
+            && let Some((fingerprint, said, until)) = self.answers.get(idempotency.key.as_str())
+            && at < *until
         {
             return if *fingerprint == idempotency.fingerprint { said.clone() } else { "mismatch".to_owned() };
         }
@@ -176,7 +177,8 @@ impl Model {
         match said {
             Ok(said) => {
                 if let Some(idempotency) = &command.idempotency {
-                    self.answers.insert(idempotency.key.to_string(), (idempotency.fingerprint, said.clone()));
+                    let kept = (idempotency.fingerprint, said.clone(), super::said_again_until(&command.action, &said));
+                    self.answers.insert(idempotency.key.to_string(), kept);
                 }
                 said
             }

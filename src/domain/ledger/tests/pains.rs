@@ -181,9 +181,12 @@ fn pains_n_a_retry_is_billed_once() {
     let mut world = World::with("budget b tokens 1000 day\nbudget r requests 10 day");
     let usage = |number| keyed("call-1", 7, Action::PostUsage(Box::new(post(number, CALL, 10, 10))));
     let answers = world.batch(&[usage(1), usage(2), usage(3)]);
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "one batch, one effect, one answer");
+    assert!(
+        answers[1..].iter().all(|answer| Ok(first(answer)) == answers[0].as_ref()),
+        "one batch, one effect, one answer"
+    );
     world.advance(3_600);
-    assert_eq!(world.answer(usage(4)), answers[0], "an hour later");
+    assert_eq!(Ok(first(&world.answer(usage(4)))), answers[0].as_ref(), "an hour later");
     assert_eq!((world.counters("b"), world.counters("r")), ("20+0".to_owned(), "1+0".to_owned()));
     assert_eq!(world.store.transfers.len(), 1);
 }

@@ -155,7 +155,7 @@ fn the_same_key_twice_in_one_batch_is_one_effect() {
     let ask = |number| keyed("k", 1, Action::Reserve(Box::new(reserve(number, CALL, 5, 5))));
     let other = keyed("k", 2, Action::Reserve(Box::new(reserve(3, CALL, 1, 1))));
     let answers = world.batch(&[ask(1), ask(2), other]);
-    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].as_ref(), Ok(first(&answers[1])));
     assert_eq!(answers[2], Err(Refusal::IdempotencyMismatch("k".parse().unwrap())));
     assert_eq!(world.store.reservations.len(), 1);
     assert_eq!(world.counters("t"), "0+10");
@@ -184,6 +184,65 @@ fn a_command_that_is_refused_changes_nothing_and_is_not_remembered() {
         ruled(world.answer(ask())).granted.is_some(),
         "an error is not an answer: it may be mended and asked again"
     );
+}
+
+/// Each row: the limit, what is used and held of it before, what asks, and its answer; then whether the same key is answered
+/// anew a second later, in a minute's time, and after the reset.
+#[test]
+fn a_refusal_is_repeated_until_its_time_has_passed_and_what_changed_the_books_for_good() {
+    for (what, used, held, hold, verdict, anew) in [
+        ("granted", 0, 0, true, Verdict::Allow, [false, false, false]),
+        ("a question that was allowed", 0, 0, false, Verdict::Allow, [true, true, true]),
+        ("in the way of holds", 0, 95, true, Verdict::Wait, [true, true, true]),
+        ("used up", 95, 0, true, Verdict::Stop, [false, false, true]),
+        ("a question that was stopped", 95, 0, false, Verdict::Stop, [false, false, true]),
+    ] {
+        let mut world = World::with("budget t tokens 100 day");
+        if used > 0 {
+            world.answer(plain(Action::PostUsage(Box::new(post(90, CALL, used, 0))))).unwrap();
+        }
+        if held > 0 {
+            world.grant(91, CALL, held, 0);
+        }
+        let mut number = 0;
+        let mut ask = |world: &mut World| {
+            number += 1;
+            let reserve = Reserve { hold, ..reserve(number, CALL, 5, 5) };
+            world.answer(keyed("k", 1, Action::Reserve(Box::new(reserve))))
+        };
+        assert_eq!(ruled(ask(&mut world)).ruling.verdict, verdict, "{what}");
+        for (seconds, is_anew) in [1, 60, 86_400].into_iter().zip(anew) {
+            world.advance(seconds);
+            let answer = ask(&mut world).unwrap();
+            assert_eq!(!matches!(answer, Outcome::Repeated(_)), is_anew, "{what}, {seconds} s later: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn what_stops_for_good_is_repeated_for_as_long_as_answers_are_kept() {
+    let mut world = World::with("budget t tokens 100 day");
+    let ask = |number| keyed("k", 1, Action::Reserve(Box::new(reserve(number, CALL, 500, 5))));
+    let stopped = world.answer(ask(1));
+    assert_eq!(ruled(stopped.clone()).ruling.resets_at, None, "larger than the limit");
+    world.advance(3 * 86_400);
+    assert_eq!(Ok(first(&world.answer(ask(2)))), stopped.as_ref());
+}
+
+#[test]
+fn a_key_that_was_told_to_wait_is_granted_once_and_then_for_good() {
+    let mut world = World::with("budget t tokens 100 day");
+    world.grant(9, CALL, 95, 0);
+    let ask = |number| keyed("k", 1, Action::Reserve(Box::new(reserve(number, CALL, 5, 5))));
+    assert_eq!(ruled(world.answer(ask(1))).ruling.verdict, Verdict::Wait);
+    world.answer(plain(Action::Release(release(9)))).unwrap();
+    let granted = world.answer(ask(2));
+    assert!(ruled(granted.clone()).granted.is_some());
+    world.advance(86_400);
+    assert_eq!(Ok(first(&world.answer(ask(3)))), granted.as_ref());
+    let other = keyed("k", 2, Action::Reserve(Box::new(reserve(4, CALL, 1, 1))));
+    assert_eq!(world.answer(other), Err(Refusal::IdempotencyMismatch("k".parse().unwrap())));
+    assert_eq!(world.store.refusals.len(), 1);
 }
 
 #[test]
