@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::beside::Beside;
 use super::table::Look;
 use crate::app::App;
-use crate::config::{AuthArgs, Environment, StoreArgs};
+use crate::config::{Environment, StoreArgs};
 use crate::wire::reconciliation::{ReconciliationBody, ReconciliationRequest, ReconciliationState};
 
 /// Who sends reports from the command line.
@@ -30,8 +31,6 @@ const SUBJECT: &str = "command line";
 pub struct ReconcileArgs {
     #[command(flatten)]
     store: StoreArgs,
-    #[command(flatten)]
-    auth: AuthArgs,
     /// The report: its pages, or an invoice
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -48,6 +47,9 @@ pub struct ReconcileArgs {
     /// Post the true-ups
     #[arg(long)]
     approve: bool,
+    /// The dollars that the true-ups move, to the cent: asked for where they are more than a fifth of the books
+    #[arg(long, value_name = "AMOUNT", requires = "approve")]
+    usd: Option<Decimal>,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -86,8 +88,8 @@ fn request(args: &ReconcileArgs) -> anyhow::Result<ReconciliationRequest> {
 
 pub(super) async fn run(args: &ReconcileArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     let request = request(args)?;
-    let beside = Beside::start(&args.store, &args.auth, environment).await?;
-    let answer = reconcile(&beside.app, &request, args.approve).await;
+    let beside = Beside::start(&args.store, environment).await?;
+    let answer = reconcile(&beside.app, request, args).await;
     beside.stop().await?;
     let answer = answer?;
     let mut out = std::io::stdout().lock();
@@ -101,9 +103,13 @@ pub(super) async fn run(args: &ReconcileArgs, environment: &Environment) -> anyh
     Ok(if settled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn reconcile(app: &App, request: &ReconciliationRequest, approve: bool) -> anyhow::Result<ReconciliationBody> {
-    let proposed = app.propose_reconciliation(request, SUBJECT, None).await?;
-    if approve { Ok(app.approve_reconciliation(proposed.id, SUBJECT).await?) } else { Ok(proposed) }
+async fn reconcile(
+    app: &App,
+    request: ReconciliationRequest,
+    args: &ReconcileArgs,
+) -> anyhow::Result<ReconciliationBody> {
+    let proposed = app.propose_reconciliation(request, SUBJECT, None).await?.answer;
+    if args.approve { Ok(app.approve_reconciliation(proposed.id, SUBJECT, args.usd).await?) } else { Ok(proposed) }
 }
 
 fn to_text(look: Look, answer: &ReconciliationBody) -> String {
@@ -155,7 +161,18 @@ fn to_text(look: Look, answer: &ReconciliationBody) -> String {
             "Approved: the supply side of the books says what the report says.\n".to_owned()
         }
         ReconciliationState::Proposed | ReconciliationState::Approving if answer.differing > 0 => {
-            format!("Nothing is posted. Approve with --approve, or POST /v1/reconciliations/{id}/approve\n")
+            let named = answer.moves.filter(|moves| moves.must_be_named);
+            let amount = named.map(|moves| format!(" --usd {}", moves.usd.round_dp(2))).unwrap_or_default();
+            let warning = named.map(|moves| {
+                format!(
+                    "The true-ups move {} dollars, and the books have {}: see that it is the right report.\n",
+                    moves.usd, moves.books_usd
+                )
+            });
+            format!(
+                "{}Nothing is posted. Approve with --approve{amount}, or POST /v1/reconciliations/{id}/approve\n",
+                warning.unwrap_or_default()
+            )
         }
         ReconciliationState::Proposed | ReconciliationState::Approving => {
             "The books agree with the report.\n".to_owned()

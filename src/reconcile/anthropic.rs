@@ -8,6 +8,7 @@
 use rust_decimal::{Decimal, dec};
 use serde_json::Value;
 
+use super::decimal;
 use super::pages::{Fields, line_name, model};
 use super::report::{BadReport, ReportKind, RowKey, RowSums};
 use crate::domain::id::ModelId;
@@ -74,15 +75,15 @@ pub fn usage_row(result: &Fields<'_>, day: NaiveDate) -> Result<(RowKey, RowSums
 /// Names the field.
 pub fn cost_row(result: &Fields<'_>, day: NaiveDate) -> Result<(RowKey, RowSums), BadReport> {
     result.only(&[&["amount"][..], &NAMES[..]].concat())?;
-    let currency = result.text("currency")?.unwrap_or("USD");
+    let currency = result.text("currency")?.ok_or_else(|| result.wrong("currency", "is required: `USD`"))?;
     if currency != "USD" {
         return Err(result.wrong("currency", format!("`{currency}` is not USD")));
     }
     let Some(amount) = result.get("amount").and_then(Value::as_str) else {
         return Err(result.wrong("amount", "must be a decimal text in cents, such as \"123.45\""));
     };
-    let cents = Decimal::from_str_exact(amount)
-        .map_err(|_| result.wrong("amount", format!("`{amount}` is not a decimal number")))?;
+    let cents =
+        decimal::parse(amount).ok_or_else(|| result.wrong("amount", format!("`{amount}` is not a decimal number")))?;
     let usd = cents.checked_div(CENTS).ok_or_else(|| result.wrong("amount", "is too large"))?;
     let sums = RowSums { usd, cost_rows: 1, ..RowSums::default() };
     Ok((RowKey { day, model: cost_model(result)?, workspace: workspace(result)? }, sums))

@@ -233,6 +233,7 @@ pub fn compare(
         draft.reported.insert(key.model.clone());
         draft.theirs.tokens.add_all(&sums.tokens).ok_or(TooLarge)?;
         draft.theirs.requests = draft.theirs.requests.checked_add(sums.requests).ok_or(TooLarge)?;
+        draft.theirs.tells_requests |= sums.tells_requests;
         draft.theirs.usd = draft.theirs.usd.checked_add(sums.usd).ok_or(TooLarge)?;
         draft.theirs.cost_rows = draft.theirs.cost_rows.saturating_add(sums.cost_rows);
     }
@@ -300,7 +301,7 @@ fn line(
         holders,
         region,
         tokens: tells_tokens.then_some(theirs.tokens),
-        requests: (tells_tokens && report.counts_requests).then_some(theirs.requests),
+        requests: (tells_tokens && (report.counts_requests || theirs.tells_requests)).then_some(theirs.requests),
         usd: tells_costs.then_some(rounded),
         cost_rows: theirs.cost_rows,
         unconfirmed,

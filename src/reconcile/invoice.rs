@@ -9,12 +9,13 @@
 //! | `usd` | dollars, a plain decimal; empty where the line has none |
 //! | `workspace` | the workspace or project; the column may be missing |
 //!
-//! A day that has any quantity of tokens is a day whose tokens the invoice tells, all of them; the same with dollars.
+//! A day that has any quantity of tokens is a day whose tokens the invoice tells, all of them; the same with dollars. A line of
+//! `requests` speaks for its own day and model alone: of the others nobody said how many calls there were.
 
 use chrono::NaiveDate;
 use csv::StringRecord;
-use rust_decimal::Decimal;
 
+use super::decimal;
 use super::pages::{line_name, model};
 use super::report::{BadReport, Report, ReportKind, RowKey};
 use crate::domain::usage::Bucket;
@@ -110,9 +111,7 @@ fn read_line(report: &mut Report, columns: &Columns, record: &StringRecord, plac
     };
     let usd = match cell(columns.usd) {
         "" => None,
-        text => {
-            Some(Decimal::from_str_exact(text).map_err(|_| wrong("usd", format!("`{text}` is no decimal number")))?)
-        }
+        text => Some(decimal::parse(text).ok_or_else(|| wrong("usd", format!("`{text}` is no decimal number")))?),
     };
     let workspace = columns.workspace.map(&cell).filter(|text| !text.is_empty()).map(str::to_owned);
     let row = report.row(RowKey { day, model, workspace }, place)?;
@@ -129,7 +128,7 @@ fn read_line(report: &mut Report, columns: &Columns, record: &StringRecord, plac
         }
         (Item::Requests, Some(count)) => {
             row.requests = row.requests.checked_add(count).ok_or_else(too_large)?;
-            report.counts_requests = true;
+            row.tells_requests = true;
         }
         (Item::Tokens(_) | Item::Requests | Item::Cost, _) => {}
     }

@@ -9,6 +9,9 @@
 //! | [`anthropic`], [`openai`] | the shapes of their usage and cost reports, with their traps |
 //! | [`invoice`] | a plain CSV invoice |
 //! | [`compare`] | ours and theirs by day and model, and what likely makes the difference |
+//! | [`decimal`] | decimal numbers as providers write them |
+//! | [`provider`] | whose report it is |
+//! | [`moved`] | how much of the dollars an approval moves |
 //! | [`propose`] | the true-ups after which the supply side of the books is what the report says |
 //!
 //! Invariants: pure, like the domain: no clock, no I/O, no SQL; no float touches an amount (a report's float dollars are
@@ -26,10 +29,13 @@
 
 pub mod anthropic;
 pub mod compare;
+pub mod decimal;
 pub mod invoice;
+pub mod moved;
 pub mod openai;
 pub mod pages;
 pub mod propose;
+pub mod provider;
 pub mod read;
 pub mod report;
 #[cfg(test)]

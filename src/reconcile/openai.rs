@@ -10,6 +10,7 @@ use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
+use super::decimal;
 use super::pages::{Fields, line_name, model};
 use super::report::{BadReport, ReportKind, RowKey, RowSums};
 use crate::domain::usage::Bucket;
@@ -115,7 +116,7 @@ pub fn cost_row(result: &Fields<'_>, day: NaiveDate) -> Result<(RowKey, RowSums)
     let amount = result.get("amount").ok_or_else(|| result.wrong("amount", "is required"))?;
     let amount = Fields::of(amount, &place)?;
     amount.only(&["value", "currency"])?;
-    let currency = amount.text("currency")?.unwrap_or("usd");
+    let currency = amount.text("currency")?.ok_or_else(|| amount.wrong("currency", "is required: `usd`"))?;
     if !currency.eq_ignore_ascii_case("usd") {
         return Err(amount.wrong("currency", format!("`{currency}` is not usd")));
     }
@@ -140,8 +141,7 @@ fn dollars(value: &Value) -> Option<Decimal> {
         Value::String(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    // Beyond 28 digits a float says nothing that could be kept.
-    text.parse().ok().or_else(|| Decimal::from_scientific(&text).ok())
+    decimal::parse(&text)
 }
 
 fn project(result: &Fields<'_>) -> Result<Option<String>, BadReport> {

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
+use super::decimal;
 use super::report::BadReport;
 use crate::domain::id::ModelId;
 
@@ -124,7 +124,7 @@ fn may_count(name: &str, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(_) => false,
         Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => speaks && Decimal::from_str_exact(text).is_ok_and(|value| !value.is_zero()),
+        Value::String(text) => speaks && decimal::parse(text).is_some_and(|value| !value.is_zero()),
         Value::Array(items) => items.iter().any(|item| may_count(name, item)),
         Value::Object(fields) => fields.iter().any(|(inner, value)| may_count(inner, value)),
     }
@@ -167,7 +167,9 @@ impl Span {
             return Err(BadReport::new(place, format!("ends at {end}, which is not after its start {start}")));
         }
         if next.is_none_or(|next| end > next) {
-            return Err(BadReport::new(place, "is longer than one UTC day: ask the provider for `bucket_width` 1d"));
+            let detail =
+                "reaches from one UTC day into the next: ask the provider for `bucket_width` 1d, from midnight UTC";
+            return Err(BadReport::new(place, detail));
         }
         Ok(Self { start, end })
     }
@@ -182,6 +184,7 @@ impl Span {
 /// The spans one kind of report tells, to see that none is told twice and that days are whole.
 #[derive(Debug, Clone, Default)]
 pub struct Coverage {
+    /// No two of them overlap, so that only the neighbours of another can.
     spans: BTreeMap<Span, String>,
 }
 
@@ -191,8 +194,9 @@ impl Coverage {
     /// # Errors
     /// When it was told before: its tokens would count twice.
     pub fn note(&mut self, span: Span, place: &str) -> Result<(), BadReport> {
-        let overlaps = |known: &Span| known.start < span.end && span.start < known.end;
-        if let Some((_, before)) = self.spans.iter().find(|(known, _)| overlaps(known)) {
+        let overlaps = |(known, _): &(&Span, &String)| known.start < span.end && span.start < known.end;
+        let (before, after) = (self.spans.range(..=span).next_back(), self.spans.range(span..).next());
+        if let Some((_, before)) = [before, after].into_iter().flatten().find(overlaps) {
             return Err(BadReport::new(place, format!("tells the same time as {before}: give each page once")));
         }
         self.spans.insert(span, place.to_owned());

@@ -63,6 +63,16 @@ impl ReportKind {
         }
     }
 
+    /// The provider whose shape it has; none for an invoice, which anybody may write.
+    #[must_use]
+    pub const fn maker(self) -> Option<&'static str> {
+        match self {
+            Self::AnthropicUsage | Self::AnthropicCosts => Some("anthropic"),
+            Self::OpenAiUsage | Self::OpenAiCosts => Some("openai"),
+            Self::Invoice => None,
+        }
+    }
+
     /// Whether it counts tokens.
     #[must_use]
     pub const fn counts_tokens(self) -> bool {
@@ -170,6 +180,8 @@ pub struct RowSums {
     pub tokens: Counts,
     /// Calls, where the report counts them.
     pub requests: i64,
+    /// Whether it says how many calls there were.
+    pub tells_requests: bool,
     /// Dollars, exact.
     pub usd: Decimal,
     /// How many rows of cost were added up: each may be rounded.
@@ -187,7 +199,7 @@ pub struct Report {
     pub token_days: BTreeSet<NaiveDate>,
     /// Days whose dollars it tells, also those with none.
     pub cost_days: BTreeSet<NaiveDate>,
-    /// Whether it counts calls.
+    /// Whether it counts the calls of every day and model whose tokens it tells.
     pub counts_requests: bool,
     /// What it does not tell apart.
     pub fold: Fold,

@@ -333,3 +333,25 @@ proptest! {
         let _ = read(&page_of(&json!([{"amount": {"value": number, "currency": "usd"}, "line_item": text}])), None);
     }
 }
+
+/// Spans come in any order, and only neighbours can overlap: a day in minutes is read as fast as it is long.
+#[test]
+fn spans_that_overlap_are_found_wherever_they_stand_and_the_others_are_not_compared() {
+    use super::pages::{Coverage, Span};
+    let midnight: chrono::DateTime<chrono::Utc> = "2026-06-09T00:00:00Z".parse().unwrap();
+    let span = |from: i64, to: i64| {
+        let at = |minute| midnight + chrono::TimeDelta::minutes(minute);
+        Span::new(at(from), at(to), "here").unwrap()
+    };
+    let mut coverage = Coverage::default();
+    for minute in (0..1440).rev().filter(|minute| minute % 7 != 3) {
+        coverage.note(span(minute, minute + 1), "first").unwrap();
+    }
+    for (from, to) in [(0, 1), (1439, 1440), (2, 4), (3, 5), (0, 1440), (3, 1440), (100, 101)] {
+        assert!(coverage.note(span(from, to), "again").is_err(), "{from} {to}");
+    }
+    for minute in (0..1440).filter(|minute| minute % 7 == 3) {
+        coverage.note(span(minute, minute + 1), "rest").unwrap();
+    }
+    assert_eq!(coverage.days().unwrap().len(), 1);
+}

@@ -23,6 +23,18 @@ use crate::reconcile::report::Counts;
 use crate::wire::page::Page;
 use crate::wire::reconciliation::{ReconciliationItemBody, ReconciliationState};
 
+/// Whether the journal has anything of a provider. Reads all of it where there is nothing.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn has_provider(connection: &mut PgConnection, provider: &ProviderId) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar("select exists (select from usage_rollup where provider = $1)")
+        .bind(provider.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(found)
+}
+
 /// Reads the journal of a provider: of the days that begin at these instants, in ascending order; the last is the end.
 ///
 /// # Errors

@@ -287,6 +287,30 @@ impl FactorRowsBody {
     }
 }
 
+/// How much of the dollars an approval moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MovesBody {
+    /// Dollars that the true-ups add or take away, by day, model and tenant, all of them counted as positive.
+    #[schema(value_type = String, format = "decimal", example = "0.5")]
+    pub usd: Decimal,
+    /// Dollars that the books have for the days and models of the report.
+    #[schema(value_type = String, format = "decimal", example = "12.5")]
+    pub books_usd: Decimal,
+    /// Whether that is more than a fifth of the books, so that the approval must name `usd`.
+    pub must_be_named: bool,
+}
+
+/// What is approved. The body of `POST /v1/reconciliations/{id}/approve`; it may be left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalRequest {
+    /// The dollars that the true-ups move, to the cent: `moves.usd` of the reconciliation. Must be named where they are more than a
+    /// fifth of the books; where it is named and the books have changed since, nothing is posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "0.5")]
+    pub usd: Option<Decimal>,
+}
+
 /// A reconciliation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReconciliationBody {
@@ -310,6 +334,9 @@ pub struct ReconciliationBody {
     pub unmatched: Vec<String>,
     /// What is posted on approval, or was. An approval compares again: calls posted meanwhile change what is needed.
     pub true_ups: Vec<TrueUpBody>,
+    /// How much of the dollars the true-ups move; not there in reconciliations of releases that did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moves: Option<MovesBody>,
     /// Who sent the report.
     pub requested_by: String,
     /// When.

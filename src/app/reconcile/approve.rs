@@ -12,31 +12,61 @@
 //!
 //! Each transfer is known by its id before it is posted, so that a repeat finds it and posts nothing twice.
 
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::super::{App, AppError};
-use super::{Compared, Question, body, document, sql};
+use super::{Compared, Question, body, document, sql, understood};
 use crate::domain::ledger::command::{Action, Command};
+use crate::reconcile::moved::Moved;
 use crate::store::StoreError;
 use crate::store::locks::{Lock, try_take};
+use crate::wire::FieldError;
 use crate::wire::reconciliation::{ReconciliationBody, ReconciliationRequest, ReconciliationState, TrueUpBody};
 
 /// How often the books are compared and trued up before an approval gives way to calls that are still being posted.
 const ROUNDS: usize = 4;
 
+/// Refuses to move an amount that was not named, or is not what was named.
+fn check_amount(compared: &Compared, named: Option<Decimal>) -> Result<(), FieldError> {
+    let Moved { usd, books_usd } = compared.moved;
+    match named {
+        Some(named) if !compared.moved.is_named_by(named) => {
+            Err(FieldError::new("usd", format!("is {named}, and the true-ups move {usd} dollars as the books are now")))
+        }
+        None if compared.moved.must_be_named() => Err(FieldError::new(
+            "usd",
+            format!(
+                "the true-ups move {usd} dollars, and the books have {books_usd} for what the report is about: see that it is the \
+                 report of the right organisation, provider and days, and name the amount in `usd`"
+            ),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
 impl App {
-    /// Posts the true-ups of a reconciliation. One that is approved is answered as it is.
+    /// Posts the true-ups of a reconciliation. One that is approved is answered as it is. `named` is the amount of dollars that the
+    /// caller expects to be moved.
     ///
     /// # Errors
-    /// [`AppError::UnknownReconciliation`]; [`AppError::Busy`] when another one is being approved, or calls of those days are
+    /// [`AppError::UnknownReconciliation`]; names `usd` when more is moved than may be without being named, or another amount
+    /// than was named; [`AppError::Busy`] when another one is being approved, or calls of those days are
     /// still being posted: approve again.
-    pub async fn approve_reconciliation(&self, id: Uuid, subject: &str) -> Result<ReconciliationBody, AppError> {
+    pub async fn approve_reconciliation(
+        &self,
+        id: Uuid,
+        subject: &str,
+        named: Option<Decimal>,
+    ) -> Result<ReconciliationBody, AppError> {
         let mut alone = self.pool.begin().await?;
         if !try_take(&mut alone, Lock::Adjustments).await? {
             return Err(AppError::Busy("another reconciliation is being approved: try again"));
         }
-        let answer = self.approve_alone(&mut alone, id, subject).await;
+        let answer = self.approve_alone(&mut alone, id, subject, named).await;
         alone.rollback().await?;
         answer
     }
@@ -46,6 +76,7 @@ impl App {
         connection: &mut PgConnection,
         id: Uuid,
         subject: &str,
+        named: Option<Decimal>,
     ) -> Result<ReconciliationBody, AppError> {
         let kept = sql::get(connection, id).await?.ok_or(AppError::UnknownReconciliation(id))?;
         let before = document(&kept)?;
@@ -53,7 +84,8 @@ impl App {
             return Ok(before);
         }
         let request: ReconciliationRequest = serde_json::from_str(&kept.request).map_err(StoreError::from)?;
-        let question = Question::read(&request, &self.snapshots.latest().rates.prices, self.clock.now())?;
+        let (question, _) = understood(request, self.snapshots.latest().rates, self.clock.now()).await?;
+        let question = Arc::new(question);
         let mut true_ups: Vec<TrueUpBody> = match &kept.true_ups {
             None => Vec::new(),
             Some(text) => serde_json::from_str(text).map_err(StoreError::from)?,
@@ -66,6 +98,10 @@ impl App {
             if compared.lines.iter().all(|line| line.agrees(question.report.fold)) {
                 let first = first.as_ref().unwrap_or(&compared);
                 return self.finish(&question, (first, goes_on), before, (subject, true_ups)).await;
+            }
+            // What was written down was approved; and a later round posts what came in meanwhile.
+            if first.is_none() && !goes_on {
+                check_amount(&compared, named)?;
             }
             let made = compared.true_ups.iter().map(|true_up| TrueUpBody::of(true_up, Some(Uuid::now_v7())));
             let made: Vec<TrueUpBody> = made.collect();

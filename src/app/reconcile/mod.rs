@@ -10,26 +10,32 @@ pub mod approve;
 pub mod periods;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use uuid::Uuid;
 
+use super::given::{Given, keep};
 use super::{App, AppError};
 use crate::domain::amounts::BadAmount;
 use crate::domain::id::ProviderId;
 use crate::domain::ledger::command::Idempotency;
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::price::book::PriceBook;
+use crate::domain::tariff::RateBooks;
+use crate::lane::LaneError;
 use crate::reconcile::compare::{Line, Mapping, TooLarge, compare};
+use crate::reconcile::moved::Moved;
 use crate::reconcile::propose::{CannotPropose, TrueUp, propose};
+use crate::reconcile::provider::{check_shape, likely};
 use crate::reconcile::read::read;
 use crate::reconcile::report::Report;
 use crate::store::StoreError;
-use crate::store::idempotency::{remember, remembered};
 use crate::store::reconciliations as sql;
 use crate::wire::page::Page;
 use crate::wire::reconciliation::{
-    LineBody, ReconciliationBody, ReconciliationItemBody, ReconciliationRequest, ReconciliationState, TrueUpBody,
+    LineBody, MovesBody, ReconciliationBody, ReconciliationItemBody, ReconciliationRequest, ReconciliationState,
+    TrueUpBody,
 };
 use crate::wire::{FieldError, required};
 
@@ -64,6 +70,7 @@ impl Question {
         let provider = book.provider_name(&required("provider", &request.provider)?);
         let mapping = request.to_mapping()?;
         let report = read(&request.report, request.kind.map(Into::into))?;
+        check_shape(&report, provider.as_str())?;
         let told: BTreeSet<NaiveDate> = report.days();
         let wrong = |detail: String| FieldError::new("report", detail);
         let (Some(first), Some(last)) = (told.first(), told.last()) else {
@@ -89,10 +96,35 @@ impl Question {
     }
 }
 
+/// A request, understood, with its text as it is kept: beside the threads that serve verdicts, because a report may be large.
+async fn understood(
+    request: ReconciliationRequest,
+    rates: Arc<RateBooks>,
+    now: DateTime<Utc>,
+) -> Result<(Question, String), AppError> {
+    let work = move || -> Result<_, AppError> {
+        let text = serde_json::to_string(&request).map_err(StoreError::from)?;
+        Ok((Question::read(&request, &rates.prices, now)?, text))
+    };
+    beside(work).await?
+}
+
+/// Runs what takes long beside the threads that serve verdicts.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(LaneError::Stopping.into()),
+        },
+    }
+}
+
 /// A comparison, and what it asks for.
 struct Compared {
     lines: Vec<Line>,
     true_ups: Vec<TrueUp>,
+    moved: Moved,
 }
 
 impl App {
@@ -102,45 +134,33 @@ impl App {
     /// Names the place of the report that is not understood; the refusal of a key that was used for something else.
     pub async fn propose_reconciliation(
         &self,
-        request: &ReconciliationRequest,
+        request: ReconciliationRequest,
         subject: &str,
         key: Option<&Idempotency>,
-    ) -> Result<ReconciliationBody, AppError> {
+    ) -> Result<Given<ReconciliationBody>, AppError> {
         let now = self.clock.now();
-        let question = Question::read(request, &self.snapshots.latest().rates.prices, now)?;
+        let (question, request) = understood(request, self.snapshots.latest().rates, now).await?;
+        self.know_provider(&question.provider).await?;
         for owner in question.mapping.values() {
             self.know_tenant(&owner.tenant).await?;
         }
-        if let Some(answer) = self.repeated_reconciliation(key).await? {
-            return Ok(answer);
+        if let Some(given) = self.given_before(&mut *self.pool.acquire().await?, key).await? {
+            return Ok(given);
         }
+        let question = Arc::new(question);
         let compared = self.compare(&question).await?;
         let document = body(&question, &compared, subject, now);
-        let request = serde_json::to_string(request).map_err(StoreError::from)?;
         let text = serde_json::to_string(&document).map_err(StoreError::from)?;
         let mut transaction = self.pool.begin().await?;
-        if let Some(key) = key
-            && let Err(error) = remember(&mut transaction, key, &text, now).await
-        {
+        if let Err(error) = keep(&mut transaction, key, &document, now).await {
             transaction.rollback().await?;
             // Another one with the same key came first.
-            let first = self.repeated_reconciliation(Some(key)).await?;
-            return first.ok_or_else(|| error.into());
+            let first = self.given_before(&mut *self.pool.acquire().await?, key).await?;
+            return first.ok_or(error);
         }
         sql::insert(&mut transaction, &item(&document), &request, &text).await?;
         transaction.commit().await?;
-        Ok(document)
-    }
-
-    async fn repeated_reconciliation(&self, key: Option<&Idempotency>) -> Result<Option<ReconciliationBody>, AppError> {
-        let Some(key) = key else { return Ok(None) };
-        match remembered(&mut *self.pool.acquire().await?, key).await? {
-            None => Ok(None),
-            Some((fingerprint, answer)) if fingerprint == key.fingerprint => {
-                Ok(Some(serde_json::from_str(&answer).map_err(StoreError::from)?))
-            }
-            Some(_) => Err(Refusal::IdempotencyMismatch(key.key.clone()).into()),
-        }
+        Ok(Given::new(document))
     }
 
     /// One, as it was compared or approved.
@@ -168,14 +188,33 @@ impl App {
         Ok(page.cut(items, |item| item.id.to_string()))
     }
 
-    async fn compare(&self, question: &Question) -> Result<Compared, AppError> {
+    async fn compare(&self, question: &Arc<Question>) -> Result<Compared, AppError> {
         self.catch_up().await?;
-        let Question { provider, report, mapping, days, end } = question;
+        let Question { provider, days, end, .. } = &**question;
         let journal = sql::journal(&mut *self.pool.acquire().await?, provider, days, *end).await?;
-        let snapshot = self.snapshots.latest();
-        let lines = compare(provider, report, mapping, journal, &snapshot.rates)?;
-        let true_ups = propose(provider, &lines, report.fold, mapping, &snapshot.rates)?;
-        Ok(Compared { lines, true_ups })
+        let (snapshot, question) = (self.snapshots.latest(), Arc::clone(question));
+        let work = move || -> Result<_, AppError> {
+            let Question { provider, report, mapping, .. } = &*question;
+            let lines = compare(provider, report, mapping, journal, &snapshot.rates)?;
+            let true_ups = propose(provider, &lines, report.fold, mapping, &snapshot.rates)?;
+            let moved = Moved::of(&lines, &true_ups)?;
+            Ok(Compared { lines, true_ups, moved })
+        };
+        beside(work).await?
+    }
+
+    /// Refuses a provider that neither the books nor the price book have ever seen: its report would be posted as a whole, beside
+    /// what the books have under the right name.
+    async fn know_provider(&self, provider: &ProviderId) -> Result<(), AppError> {
+        let rates = self.snapshots.latest().rates;
+        let priced: BTreeSet<&str> = rates.prices.rows().iter().map(|row| row.provider.as_str()).collect();
+        if priced.contains(provider.as_str()) || sql::has_provider(&mut *self.pool.acquire().await?, provider).await? {
+            return Ok(());
+        }
+        let lower = provider.as_str().to_ascii_lowercase();
+        let meant = self.otlp.providers.provider_of(&lower).or_else(|| likely(&lower, priced));
+        let hint = meant.map_or_else(|| "name it as calls do".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        Err(FieldError::new("provider", format!("the books have never seen a call of `{provider}`: {hint}")).into())
     }
 }
 
@@ -206,6 +245,11 @@ fn body(question: &Question, compared: &Compared, subject: &str, now: DateTime<U
         true_ups: compared.true_ups.iter().map(|true_up| TrueUpBody::of(true_up, None)).collect(),
         requested_by: subject.to_owned(),
         requested_at: now,
+        moves: Some(MovesBody {
+            usd: compared.moved.usd,
+            books_usd: compared.moved.books_usd,
+            must_be_named: compared.moved.must_be_named(),
+        }),
         approved_by: None,
         approved_at: None,
     }

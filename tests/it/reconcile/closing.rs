@@ -40,7 +40,7 @@ async fn close(service: &TestService, body: Value) -> Value {
 async fn a_closed_month_does_not_change_by_a_byte_whatever_comes_later() {
     let service = world().await;
     post(&service, "acme", "2026-05-31T10:00:00Z", SONNET, json!({"input": 1000, "output": 500})).await;
-    let closed = close(&service, json!({"until": "2026-05"})).await;
+    let closed = close(&service, json!({"until": "2026-05", "zone": "Etc/UTC"})).await;
     assert_eq!(closed["closed_until"], "2026-06-01T00:00:00Z");
     let before = may(&service).await;
     assert!(before.contains("supply:anthropic/claude-sonnet-4-5"), "{before}");
@@ -65,17 +65,32 @@ async fn closing_is_for_ever_past_only_and_the_platform_s() {
     let service = world().await;
     let nothing = service.call("GET", "/v1/periods", Value::Null).await.ok();
     assert_eq!(nothing, json!({"closed_until": null, "closings": []}));
-    for until in ["2026-06-10T12:00:01Z", "2026-06", "2027-01", "yesterday"] {
-        let refused = service.call("POST", "/v1/periods/close", json!({"until": until})).await;
-        assert_eq!(refused.problem(), (422, "invalid_request"), "{until}");
+    for (until, zone, field) in [
+        ("2026-06-10T12:00:01Z", None, "until"),
+        ("2026-06", Some("Etc/UTC"), "until"),
+        ("2027-01", Some("Etc/UTC"), "until"),
+        ("yesterday", None, "until"),
+        ("2026-05", None, "zone"),
+        ("2026-05", Some("Mars/Olympus"), "zone"),
+    ] {
+        let refused = service.call("POST", "/v1/periods/close", json!({"until": until, "zone": zone})).await;
+        assert_eq!(refused.status, 422, "{until}");
+        assert_eq!(refused.body["errors"][0]["field"], field, "{until}");
     }
     let closed = close(&service, json!({"until": "2026-05", "zone": "Asia/Tokyo"})).await;
     assert_eq!(closed["closed_until"], "2026-05-31T15:00:00Z");
-    assert_eq!(close(&service, json!({"until": "2026-04"})).await, closed, "what is closed stays closed");
-    assert_eq!(close(&service, json!({"until": "2026-05", "zone": "Asia/Tokyo"})).await, closed);
+    for (until, zone) in [("2026-04", "Etc/UTC"), ("2026-05", "Asia/Tokyo")] {
+        for dry_run in [true, false] {
+            let body = json!({"until": until, "zone": zone, "dry_run": dry_run});
+            let again = service.call("POST", "/v1/periods/close", body).await;
+            assert_eq!(again.problem(), (409, "conflict"), "{until}: what is closed stays closed");
+            assert!(again.body["detail"].as_str().unwrap().contains("by test at 2026-06-10"), "{:#}", again.body);
+        }
+    }
     let later = close(&service, json!({"until": "2026-06-10T12:00:00Z"})).await;
     assert_eq!(later["closings"].as_array().unwrap().len(), 2);
-    assert_eq!(service.call("GET", "/v1/periods", Value::Null).await.ok(), later);
+    let periods = service.call("GET", "/v1/periods", Value::Null).await.ok();
+    assert_eq!((&periods["closed_until"], &periods["closings"]), (&later["closed_until"], &later["closings"]));
     assert_eq!(later["closings"][0]["closed_by"], "test");
     for statement in ["update closings set closed_by = ''", "delete from closings", "truncate closings"] {
         sqlx::query(statement).execute(service.db.pool()).await.unwrap_err();
@@ -83,4 +98,95 @@ async fn closing_is_for_ever_past_only_and_the_platform_s() {
     let confined = service.token(&[counterfoil::auth::Scope::Admin], Some("acme"));
     let refused = service.call_as(&confined, "POST", "/v1/periods/close", &[], json!({"until": "2026-05"})).await;
     assert_eq!(refused.problem(), (403, "forbidden_tenant"));
+}
+
+#[tokio::test]
+async fn a_closing_that_is_tried_says_what_is_open_and_closes_nothing() {
+    let service = world().await;
+    let may = json!({"until": "2026-05", "zone": "Etc/UTC"});
+    let mut tried = may.clone();
+    tried["dry_run"] = json!(true);
+    for day in ["2026-05-30", "2026-05-31"] {
+        post(&service, "acme", &format!("{day}T10:00:00Z"), SONNET, json!({"input": 100_000})).await;
+    }
+    let cut = json!({
+        "tenant": "acme", "feature": "chat", "provider": "anthropic", "model": SONNET, "usage": {"input": 1000},
+        "occurred_at": "2026-05-31T11:00:00Z", "outcome": "timed_out"
+    });
+    service.call("POST", "/v1/usage", cut).await.ok();
+    let check = close(&service, tried.clone()).await;
+    assert_eq!((&check["dry_run"], &check["closed_until"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        check["check"]["unreconciled"],
+        json!([{"provider": "anthropic", "count": 2, "days": ["2026-05-30", "2026-05-31"], "usd": "0.603"}])
+    );
+    assert_eq!(check["check"]["is_clean"], false);
+    let report = page(&[
+        bucket("2026-05-30", &[row(SONNET, [100_000, 0, 0, 0])]),
+        bucket("2026-05-31", &[row(SONNET, [101_000, 0, 0, 0])]),
+    ]);
+    approve(&service, &propose(&service, report).await).await;
+    let check = close(&service, tried).await;
+    assert_eq!(check["check"]["unreconciled"], json!([]), "{check:#}");
+    assert_eq!(service.call("GET", "/v1/periods", Value::Null).await.ok()["closed_until"], Value::Null);
+
+    let key = [("idempotency-key", "close-may")];
+    let token = service.token(&[counterfoil::auth::Scope::Admin], None);
+    let first = service.call_as(&token, "POST", "/v1/periods/close", &key, may.clone()).await.ok();
+    assert_eq!(first["closed_until"], "2026-06-01T00:00:00Z");
+    let again = service.call_as(&token, "POST", "/v1/periods/close", &key, may).await;
+    assert_eq!(again.headers.get("idempotency-replayed").unwrap(), "true", "a lost answer is answered again");
+    assert_eq!(again.ok(), first);
+}
+
+/// Reservations that are held, and calls without an answer, are on the list.
+#[tokio::test]
+async fn what_is_held_and_what_is_unconfirmed_is_on_the_list() {
+    let service = TestService::start_at("2026-05-31T23:50:00Z").await;
+    service.call("PUT", "/v1/tenants/acme", json!({"timezone": "Etc/UTC"})).await.ok();
+    let ask = || crate::support::story::ask(100_000, 1, json!({"ttl_seconds": 3600}));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let answer = service.call("POST", "/v1/preflight", ask()).await.ok();
+        held.push(answer["reservation"].as_str().unwrap().to_owned());
+    }
+    let path = crate::support::story::on(&held[0], "settle");
+    service.call("POST", &path, json!({"outcome": "timed_out"})).await.ok();
+    service.advance(chrono::TimeDelta::minutes(15));
+    let body = json!({"until": "2026-05", "zone": "Etc/UTC", "dry_run": true});
+    let check = close(&service, body).await["check"].clone();
+    assert_eq!(check["unconfirmed_calls"], json!({"count": 1, "usd": "0.300015"}));
+    assert_eq!(check["open_reservations"], json!({"count": 1, "usd": "0.300015"}));
+    assert_eq!(check["unreconciled"][0]["count"], 1);
+}
+
+/// The same calls, by where they were posted and by where they belong: late usage and true-ups of May, which is closed.
+#[tokio::test]
+async fn usage_is_told_as_posted_and_as_restated() {
+    let service = world().await;
+    post(&service, "acme", "2026-05-31T10:00:00Z", SONNET, json!({"input": 1000, "output": 500})).await;
+    close(&service, json!({"until": "2026-05", "zone": "Etc/UTC"})).await;
+    post(&service, "acme", "2026-05-31T11:00:00Z", SONNET, json!({"output": 7})).await;
+    let report = page(&[bucket("2026-05-31", &[row(SONNET, [1000, 0, 0, 600])])]);
+    approve(&service, &propose(&service, report).await).await;
+    let output = async |basis: &str, grouping: &str, [from, to]: [&str; 2]| {
+        let path = format!("/v1/usage?from={from}&to={to}{basis}{grouping}");
+        let told = service.call("GET", &path, Value::Null).await.ok();
+        (told["totals"]["usage"]["output"].as_i64().unwrap(), told["basis"].as_str().unwrap().to_owned())
+    };
+    let (may, june, both) = (["2026-05-01", "2026-06-01"], ["2026-06-01", "2026-07-01"], ["2026-05-01", "2026-07-01"]);
+    for grouping in ["", "&group_by=run", "&bucket=day&group_by=tenant,model"] {
+        for (basis, name, sums) in [
+            ("", "as_posted", [500, 100, 600]),
+            ("&basis=as_posted", "as_posted", [500, 100, 600]),
+            ("&basis=as_restated", "as_restated", [600, 0, 600]),
+        ] {
+            for (span, sum) in [may, june, both].into_iter().zip(sums) {
+                assert_eq!(output(basis, grouping, span).await, (sum, name.to_owned()), "{basis} {grouping} {span:?}");
+            }
+        }
+    }
+    let wrong = service.call("GET", "/v1/usage?basis=as_is", Value::Null).await;
+    assert_eq!(wrong.problem(), (422, "invalid_request"));
+    assert_eq!(wrong.body["errors"][0]["field"], "basis");
 }

@@ -11,7 +11,7 @@ async fn run(service: &TestService, folder: &std::path::Path, arguments: &[&str]
     let url = service.db.connect_options().to_url_lossy().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
     command.current_dir(folder).env_remove("DATABASE_URL").arg("reconcile").args(arguments);
-    command.args(["--provider", "anthropic", "--database-url", &url, "--keys-dir", "keys"]);
+    command.args(["--provider", "anthropic", "--database-url", &url]);
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
@@ -35,7 +35,10 @@ async fn the_command_compares_then_approves_and_says_what_it_did() {
     }
     let count = "select count(*) from transfers";
     assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(service.db.pool()).await.unwrap(), 0);
-    let approved = run(&service, folder.path(), &["usage.json", "costs.json", "--approve"]).await;
+    let unnamed = run(&service, folder.path(), &["usage.json", "costs.json", "--approve"]).await;
+    assert!(!unnamed.status.success() && told(&unnamed).contains("0.00045"), "{}", told(&unnamed));
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(service.db.pool()).await.unwrap(), 0);
+    let approved = run(&service, folder.path(), &["usage.json", "costs.json", "--approve", "--usd", "0.00"]).await;
     assert!(approved.status.success() && told(&approved).contains("Approved"), "{}", told(&approved));
     // By the journal itself: the command writes by the machine's clock, and the service of this test lives in June.
     let posted: Vec<(String, i64, String)> =

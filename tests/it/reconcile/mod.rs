@@ -70,7 +70,7 @@ pub(crate) async fn propose(service: &TestService, report: Value) -> Value {
 
 pub(crate) async fn approve(service: &TestService, proposed: &Value) -> Value {
     let path = format!("/v1/reconciliations/{}/approve", proposed["id"].as_str().unwrap());
-    service.call("POST", &path, Value::Null).await.ok()
+    service.call("POST", &path, json!({"usd": proposed["moves"]["usd"]})).await.ok()
 }
 
 /// What stands on an account: tokens and dollars.

@@ -264,7 +264,8 @@ async fn only_the_platform_reconciles_and_a_key_is_one_effect() {
 
     let first = service.call_keyed("k", "POST", "/v1/reconciliations", body.clone()).await.ok();
     assert_eq!(service.call_keyed("k", "POST", "/v1/reconciliations", body.clone()).await.ok(), first);
-    let other = json!({"provider": "openai", "report": body["report"]});
+    let mut other = body.clone();
+    other["report"]["data"][0]["results"][0]["output_tokens"] = json!(2);
     let mismatch = service.call_keyed("k", "POST", "/v1/reconciliations", other).await;
     assert_eq!(mismatch.problem(), (409, "idempotency_mismatch"));
     let all = service.call("GET", "/v1/reconciliations", Value::Null).await.ok();
@@ -309,9 +310,9 @@ async fn two_reports_of_the_same_days_approved_at_once_true_up_once() {
     let (one, two) = (propose(&service, report.clone()).await, propose(&service, report.clone()).await);
     let path = |body: &Value| format!("/v1/reconciliations/{}/approve", body["id"].as_str().unwrap());
     let replica = service.replica().await;
-    let (paths, null) = ((path(&one), path(&two)), Value::Null);
+    let (paths, amount) = ((path(&one), path(&two)), json!({"usd": one["moves"]["usd"]}));
     let answers =
-        tokio::join!(service.call("POST", &paths.0, null.clone()), replica.call("POST", &paths.1, null.clone()));
+        tokio::join!(service.call("POST", &paths.0, amount.clone()), replica.call("POST", &paths.1, amount.clone()));
     for reply in [answers.0, answers.1] {
         assert!(reply.status == 200 || reply.problem() == (409, "conflict"), "{:#}", reply.body);
     }
@@ -334,4 +335,126 @@ async fn a_true_up_of_nobody_does_not_keep_a_quota_from_being_projected() {
     let projected = service.call("GET", "/v1/budgets/quota/projection", Value::Null).await.ok();
     let shares = projected["fair_split"].to_string();
     assert!(!shares.contains("quota.-"), "nobody has no budget: {shares}");
+}
+
+#[tokio::test]
+async fn an_approval_that_moves_more_than_a_fifth_of_the_dollars_must_name_them() {
+    let service = world().await;
+    let at = format!("{DAY}T10:00:00Z");
+    for _ in 0..10 {
+        post(&service, "acme", &at, SONNET, json!({"input": 100_000, "output": 0})).await;
+    }
+    let transfers = async || -> i64 {
+        sqlx::query_scalar("select count(*) from transfers").fetch_one(service.db.pool()).await.unwrap()
+    };
+    // $3 a million: the books have $3.
+    for (input, moves, must_be_named) in
+        [(1_000_000, "0", false), (1_190_000, "0.57", false), (1_210_000, "0.63", true), (0, "3", true)]
+    {
+        let report = page(&[bucket(DAY, &[row(SONNET, [input, 0, 0, 0])])]);
+        let proposed = propose(&service, report).await;
+        assert_eq!(
+            proposed["moves"],
+            json!({"usd": moves, "books_usd": "3", "must_be_named": must_be_named}),
+            "{input}"
+        );
+        if !must_be_named {
+            continue;
+        }
+        let path = format!("/v1/reconciliations/{}/approve", proposed["id"].as_str().unwrap());
+        for body in [Value::Null, json!({}), json!({"usd": "0.6"}), json!({"usd": "-30"})] {
+            let refused = service.call("POST", &path, body.clone()).await;
+            assert_eq!(refused.problem(), (422, "invalid_request"), "{body}");
+            assert_eq!(refused.body["errors"][0]["field"], "usd");
+            assert!(refused.body["errors"][0]["detail"].as_str().unwrap().contains(moves), "{:#}", refused.body);
+        }
+    }
+    assert_eq!(transfers().await, 10, "nothing was posted");
+    let proposed = propose(&service, page(&[bucket(DAY, &[row(SONNET, [1_210_000, 0, 0, 0])])])).await;
+    let path = format!("/v1/reconciliations/{}/approve", proposed["id"].as_str().unwrap());
+    let approved = service.call("POST", &path, json!({"usd": "0.630"})).await.ok();
+    assert_eq!(approved["state"], "approved");
+    let report = page(&[bucket(DAY, &[row(SONNET, [1_250_000, 0, 0, 0])])]);
+    let small = propose(&service, report).await;
+    let path = format!("/v1/reconciliations/{}/approve", small["id"].as_str().unwrap());
+    assert_eq!(service.call("POST", &path, Value::Null).await.ok()["state"], "approved", "a small one needs no word");
+}
+
+#[tokio::test]
+async fn a_report_under_another_providers_name_or_one_that_nobody_knows_is_refused() {
+    let service = world().await;
+    let anthropic = page(&[bucket(DAY, &[row(SONNET, [1, 0, 0, 1])])]);
+    let invoice = json!(format!("day,model,bucket,quantity,usd\n{DAY},m,input,1,0.1\n"));
+    for (provider, report, words) in [
+        ("openai", &anthropic, "anthropic's"),
+        ("aws", &anthropic, "anthropic's"),
+        ("antropic", &invoice, "did you mean `anthropic`?"),
+        ("opena1", &invoice, "did you mean `openai`?"),
+        ("nobody-knows-it", &invoice, "name it as calls do"),
+    ] {
+        let refused = send(&service, provider, report.clone()).await;
+        assert_eq!(refused.problem(), (422, "invalid_request"), "{provider}");
+        let error = &refused.body["errors"][0];
+        assert_eq!(error["field"], "provider", "{error}");
+        assert!(error["detail"].as_str().unwrap().contains(words), "{provider}: {error}");
+    }
+    let own = json!({
+        "tenant": "acme", "feature": "chat", "provider": "in-house", "model": "m", "usage": {"input": 1},
+        "occurred_at": format!("{DAY}T10:00:00Z")
+    });
+    service.call("POST", "/v1/usage", own).await.ok();
+    assert_eq!(send(&service, "in-house", invoice).await.status, 200, "one that calls were made of is known");
+}
+
+/// The case A8: tokens of two models are right, and `requests` is said of one of them.
+#[tokio::test]
+async fn a_line_of_requests_takes_back_no_call_of_another_model() {
+    let service = world().await;
+    let at = format!("{DAY}T10:00:00Z");
+    for _ in 0..4 {
+        post(&service, "acme", &at, SONNET, json!({"input": 10})).await;
+        post(&service, "acme", &at, "claude-haiku-4-5", json!({"input": 10})).await;
+    }
+    let invoice = format!(
+        "day,model,bucket,quantity,usd\n{DAY},{SONNET},input,40,\n{DAY},claude-haiku-4-5,input,40,\n\
+         {DAY},{SONNET},requests,4,\n"
+    );
+    let proposed = send(&service, "anthropic", json!(invoice)).await.ok();
+    assert_eq!(proposed["differing"], 0, "{proposed:#}");
+    assert_eq!(told(&proposed), Vec::<String>::new());
+    let fewer = invoice.replace("requests,4", "requests,3");
+    let proposed = send(&service, "anthropic", json!(fewer)).await.ok();
+    assert_eq!(proposed["differing"], 1, "of the model that it speaks of");
+    assert_eq!(proposed["true_ups"][0]["requests"], 1);
+}
+
+/// What `openai-java#769` got: zeros with an exponent. And floats with more digits than anything keeps.
+#[tokio::test]
+async fn a_zero_with_an_exponent_is_zero_and_a_currency_that_is_missing_is_asked_for() {
+    let service = world().await;
+    let costs = |amount: Value| {
+        let start = format!("{DAY}T00:00:00Z").parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp();
+        let results = json!([{"amount": amount, "line_item": "gpt-4o, cached input"}]);
+        json!({"data": [{"start_time": start, "end_time": start + 86_400, "results": results}], "has_more": false})
+    };
+    for (value, usd) in [
+        ("0E-6176", "0"),
+        ("0.00362750000000000000000000000000000000", "0.0036275"),
+        ("1e-30", "0"),
+        ("2.5e-03", "0.0025"),
+    ] {
+        let read = send(&service, "openai", costs(json!({"value": value, "currency": "usd"}))).await.ok();
+        assert_eq!(read["lines"][0]["usd"]["theirs"], usd, "{value}");
+    }
+    for amount in
+        [json!({"value": 1.0}), json!({"value": 1.0, "currency": null}), json!({"value": 1.0, "currency": "eur"})]
+    {
+        let refused = send(&service, "openai", costs(amount)).await;
+        assert_eq!(refused.problem(), (422, "invalid_request"));
+        assert!(
+            refused.body["errors"][0]["field"].as_str().unwrap().ends_with("amount.currency"),
+            "{:#}",
+            refused.body
+        );
+    }
 }

@@ -1,0 +1,65 @@
+//! How much of the dollars an approval moves, and whether that is so much that it must be named.
+//!
+//! An approval cannot be undone. What a provider's report and the books differ by is small in the usual month; a report of the
+//! wrong organisation, provider or month differs by nearly all.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use rust_decimal::{Decimal, dec};
+
+use super::compare::{Line, TooLarge};
+use super::propose::TrueUp;
+use crate::domain::id::{ModelId, TenantId};
+use crate::domain::ledger::transfer::Direction;
+
+/// The share of the dollars in the books beyond which the amount must be named.
+pub const SHARE_MAX: Decimal = dec!(0.2);
+/// Half a cent: amounts are named to the cent.
+const HALF_CENT: Decimal = dec!(0.005);
+
+/// What true-ups move, against what the books have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Dollars that are added or taken away, by day, model and tenant, all of them counted as positive.
+    pub usd: Decimal,
+    /// Dollars that the books have for the days and models of the report.
+    pub books_usd: Decimal,
+}
+
+impl Moved {
+    /// Of a comparison.
+    ///
+    /// # Errors
+    /// When a sum is beyond what can be counted.
+    pub fn of(lines: &[Line], true_ups: &[TrueUp]) -> Result<Self, TooLarge> {
+        let mut net: BTreeMap<(NaiveDate, &ModelId, &TenantId), Decimal> = BTreeMap::new();
+        for true_up in true_ups {
+            let key = (true_up.occurred_at.date_naive(), &true_up.call.model, &true_up.call.tenant);
+            let usd = true_up.consumption.amounts.usd.decimal();
+            let sum = net.entry(key).or_default();
+            *sum = match true_up.direction {
+                Direction::Forward => sum.checked_add(usd),
+                Direction::Reverse => sum.checked_sub(usd),
+            }
+            .ok_or(TooLarge)?;
+        }
+        let add = |sum: Decimal, usd: Decimal| sum.checked_add(usd).ok_or(TooLarge);
+        Ok(Self {
+            usd: net.into_values().try_fold(Decimal::ZERO, |sum, usd| add(sum, usd.abs()))?.normalize(),
+            books_usd: lines.iter().try_fold(Decimal::ZERO, |sum, line| add(sum, line.ours.usd))?.normalize(),
+        })
+    }
+
+    /// Whether it is more than [`SHARE_MAX`] of the books.
+    #[must_use]
+    pub fn must_be_named(&self) -> bool {
+        self.usd > self.books_usd.abs().saturating_mul(SHARE_MAX)
+    }
+
+    /// Whether an amount is this one, to the cent.
+    #[must_use]
+    pub fn is_named_by(&self, usd: Decimal) -> bool {
+        usd.saturating_sub(self.usd).abs() <= HALF_CENT
+    }
+}
