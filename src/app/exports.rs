@@ -39,6 +39,7 @@ use crate::store::yielding::lower_this_thread;
 use crate::wire::export::{
     ExportCursor, ExportIdentity, FocusExportQuery, Grain, SpanAsked, TableFormat, TransfersExportQuery,
 };
+use crate::wire::usage::Basis;
 use crate::wire::usage::Bound;
 use crate::wire::{FieldError, in_calendar};
 
@@ -88,6 +89,8 @@ pub(super) struct Question<'a> {
     pub(super) span: SpanAsked,
     /// Whether it needs a first and a last instant: then the current month if none is named.
     pub(super) bounded: bool,
+    /// In which period what came late counts.
+    pub(super) basis: Basis,
     /// Everything else that changes the file, but the zone.
     pub(super) shape: String,
     pub(super) cursor: Option<&'a str>,
@@ -138,6 +141,7 @@ impl Exports {
             export: "transfers",
             tenant,
             span: SpanAsked::parse(period, from, to, zone)?,
+            basis: Basis::AsPosted,
             bounded: false,
             shape: query.format.name().to_owned(),
             cursor: query.cursor.as_deref(),
@@ -171,6 +175,7 @@ impl Exports {
             export: "focus",
             tenant,
             span: SpanAsked::parse(period, from, to, zone)?,
+            basis: Basis::AsPosted,
             bounded: true,
             shape: format!("{} {version} {grain}", query.format.name()),
             cursor: None,
@@ -230,7 +235,8 @@ impl Exports {
             shape: format!("{} {} {ORDER}", question.shape, zone.name()),
         };
         let until = reader.mark().clone();
-        let mut slice = Slice { tenant: question.tenant.cloned(), from, to, since: None, until, until_now: true };
+        let (tenant, basis) = (question.tenant.cloned(), question.basis);
+        let mut slice = Slice { tenant, from, to, basis, since: None, until, until_now: true };
         let cursor = go_on(question, of, &mut slice)?;
         let balance = reader.balance(&slice).await?;
         Ok(Plan { reader, slice, balance, cursor, zone, permit })

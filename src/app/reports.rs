@@ -27,6 +27,7 @@ use crate::wire::export::SpanAsked;
 use crate::wire::export_report::{
     BasisWord, CategoryWord, CutWord, GhgExportQuery, GroupWord, JournalExportQuery, SciExportQuery, SciFormatWord,
 };
+use crate::wire::usage::Basis;
 
 /// The media type of a journal.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -80,8 +81,9 @@ impl Exports {
 
     async fn begin_ghg(&self, tenant: Option<&TenantId>, query: &GhgExportQuery) -> Result<(Begun, Writing), AppError> {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
-        let words = [query.cut.name(), query.scope3_category.name(), query.reporting_basis.name()];
-        let mut plan = self.plan(&question("ghg", tenant, span, words.join(" "))).await?;
+        let words = [query.cut.name(), query.scope3_category.name(), query.reporting_basis.name(), query.basis.name()];
+        let asked = question("ghg", tenant, span, words.join(" "));
+        let mut plan = self.plan(&Question { basis: query.basis, ..asked }).await?;
         let book = Arc::new(FactorBook::new(plan.reader.factors().await?));
         let options = ghg_options(query, &plan.slice, plan.zone);
         let (begun, sender) = plan.begin_as("csv", CSV);
@@ -99,7 +101,8 @@ impl Exports {
 
     async fn begin_sci(&self, tenant: Option<&TenantId>, query: &SciExportQuery) -> Result<(Begun, Writing), AppError> {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
-        let mut plan = self.plan(&question("sci", tenant, span, query.format.name().to_owned())).await?;
+        let asked = question("sci", tenant, span, format!("{} {}", query.format.name(), query.basis.name()));
+        let mut plan = self.plan(&Question { basis: query.basis, ..asked }).await?;
         let book = Arc::new(FactorBook::new(plan.reader.factors().await?));
         let (format, extension, media_type) = match query.format {
             SciFormatWord::Csv => (SciFormat::Csv, "csv", CSV),
@@ -121,7 +124,7 @@ fn span(
 }
 
 fn question<'a>(export: &'static str, tenant: Option<&'a TenantId>, span: SpanAsked, shape: String) -> Question<'a> {
-    Question { export, tenant, span, shape, bounded: false, cursor: None, resume: None }
+    Question { export, tenant, span, basis: Basis::AsPosted, shape, bounded: false, cursor: None, resume: None }
 }
 
 /// What a journal says before its first transaction.
@@ -152,6 +155,7 @@ fn ghg_options(query: &GhgExportQuery, slice: &Slice, zone: Zone) -> GhgOptions 
     GhgOptions {
         start: slice.from,
         end: slice.to,
+        restated: slice.basis == Basis::AsRestated,
         zone,
         cut: match query.cut {
             CutWord::Month => Cut::Month,

@@ -15,7 +15,7 @@ use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
 use crate::domain::id::TenantId;
 use crate::store::StoreError;
 use crate::store::usage::{SumsAsked, SumsFound, sums};
-use crate::wire::usage::{Bound, Dimension, SumsBody, UsageQuery, UsageRowBody, UsageSource, UsageTotalsBody};
+use crate::wire::usage::{Basis, Bound, Dimension, SumsBody, UsageQuery, UsageRowBody, UsageSource, UsageTotalsBody};
 use crate::wire::{FieldError, in_calendar};
 
 /// Most rows of one answer.
@@ -141,9 +141,12 @@ impl App {
         let span = Span::plan(query, zone, self.clock.now())?;
         let dimensions = query.group_by.iter().chain(query.filters.keys());
         let rolled_up = dimensions.into_iter().all(Dimension::is_rolled_up);
+        // The roll-up counts by period alone.
+        let rolled_up = rolled_up && query.basis == Basis::AsPosted;
         let source = if rolled_up && span.falls_on_quarters() { UsageSource::Rollup } else { UsageSource::Journal };
         let asked = SumsAsked {
             source,
+            basis: query.basis,
             from: span.from,
             to: span.to,
             starts: span.starts.clone(),
@@ -165,7 +168,15 @@ impl App {
             found.iter().try_fold(SumsBody::zero(), |sum, row| sum.checked_add(&row.sums)).ok_or_else(beyond)?;
         let names: Vec<String> = query.group_by.iter().map(Dimension::name).collect();
         let rows = found.into_iter().map(|one| row(&span, zone, &names, one)).collect();
-        Ok(UsageTotalsBody { from: span.from, to: span.to, zone: zone.name().to_owned(), source, rows, totals })
+        Ok(UsageTotalsBody {
+            from: span.from,
+            to: span.to,
+            zone: zone.name().to_owned(),
+            basis: query.basis,
+            source,
+            rows,
+            totals,
+        })
     }
 }
 

@@ -110,8 +110,10 @@ impl TrustedKeys {
     /// Trusts tokens minted here.
     #[must_use]
     pub fn with_local(mut self, local: &LocalKey) -> Self {
-        let key = TrustedKey { algorithm: Algorithm::HS256, key: DecodingKey::from_secret(local.secret()) };
-        self.0.insert(LOCAL_KEY_ID.to_owned(), key);
+        for id in [local.id(), LOCAL_KEY_ID.to_owned()] {
+            let key = TrustedKey { algorithm: Algorithm::HS256, key: DecodingKey::from_secret(local.secret()) };
+            self.0.insert(id, key);
+        }
         self
     }
 

@@ -18,12 +18,18 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::LOCAL_KEY_ID_PREFIX;
+
 /// File name of the local key.
 pub const LOCAL_KEY_FILE: &str = "local.key";
 /// File name of the grant key.
 pub const GRANT_KEY_FILE: &str = "grant-ed25519.pem";
 /// Fewest bytes of a local key: the output of SHA-256, as RFC 7518 section 3.2 asks of HS256.
 pub const LOCAL_KEY_BYTES_MIN: usize = 32;
+/// What the digest in the local key's id is of, beside the key.
+const LOCAL_KEY_ID_CONTEXT: &[u8] = b"counterfoil local key id";
+/// Bytes of that digest: enough to tell installations apart.
+const LOCAL_KEY_ID_BYTES: usize = 6;
 /// Most bytes of a key file. A PEM of an Ed25519 key has about 170.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 /// Owner reads and writes, nobody else anything.
@@ -48,6 +54,14 @@ pub enum KeyFileError {
         /// What the file system said.
         #[source]
         source: io::Error,
+    },
+    /// Not there, and not to be made.
+    #[error(
+        "there is no key {path}: `counterfoil serve` makes it; name the folder that it uses with --data-dir or --keys-dir"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
     },
     /// Somebody else can read it.
     #[error("key file {path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`", mode = mode & 0o7777)]
@@ -106,6 +120,20 @@ impl LocalKey {
         Self::from_bytes(bytes).ok_or(KeyFileError::NotAKey { path, why: "is shorter than 32 bytes" })
     }
 
+    /// Reads the local key of that folder, and makes none.
+    ///
+    /// # Errors
+    /// If there is none, or the file cannot be read, is open to others, or is too short.
+    pub fn load(folder: &Path) -> Result<Self, KeyFileError> {
+        let path = folder.join(LOCAL_KEY_FILE);
+        let bytes = match File::open(&path) {
+            Ok(file) => read_private(file, &path)?,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Err(KeyFileError::Missing { path }),
+            Err(source) => return Err(KeyFileError::Io { act: "open", path, source }),
+        };
+        Self::from_bytes(bytes).ok_or(KeyFileError::NotAKey { path, why: "is shorter than 32 bytes" })
+    }
+
     /// A key of these bytes, if they are enough.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
@@ -120,6 +148,14 @@ impl LocalKey {
 
     pub(super) fn secret(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The `kid` of tokens that it signs: which installation's key it is. A digest of a random secret tells nothing of it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let digest = Sha256::new().chain_update(LOCAL_KEY_ID_CONTEXT).chain_update(&self.0).finalize();
+        let short: Vec<u8> = digest.iter().take(LOCAL_KEY_ID_BYTES).copied().collect();
+        format!("{LOCAL_KEY_ID_PREFIX}{}", URL_SAFE_NO_PAD.encode(short))
     }
 }
 

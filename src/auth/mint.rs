@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
 use super::claims::MintedClaims;
-use super::{Caller, LOCAL_KEY_ID, LocalKey, TokenRules};
+use super::{Caller, LocalKey, TokenRules};
 
 /// Why no token was made.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,6 @@ pub fn mint(
         tenant: caller.tenant.as_ref().map(crate::domain::id::TenantId::as_str),
     };
     let mut header = Header::new(Algorithm::HS256);
-    header.kid = Some(LOCAL_KEY_ID.to_owned());
+    header.kid = Some(local.id());
     Ok(jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(local.secret()))?)
 }

@@ -41,8 +41,10 @@ pub const KEY_ID_BYTES_MAX: usize = 128;
 pub const VERIFIED_TOKENS_MAX: usize = 4096;
 /// Furthest that `exp` may be ahead, in days. A token that lives for decades is a mistake that cannot be taken back.
 pub const TOKEN_EXPIRY_DAYS_MAX: i64 = 400;
-/// The `kid` of the local key. No other key may carry it.
+/// The `kid` that tokens of earlier releases name the local key by. No other key may carry it.
 pub const LOCAL_KEY_ID: &str = "local";
+/// What the `kid` of a local key begins with; the rest says which installation's it is.
+pub const LOCAL_KEY_ID_PREFIX: &str = "local:";
 /// The `aud` of a grant: never an audience of the API, so that a grant is no bearer token.
 pub const GRANT_AUDIENCE: &str = "counterfoil-grant";
 

@@ -77,6 +77,14 @@ impl SealKey {
         Self::from_bytes(&bytes).ok_or(KeyFileError::NotAKey { path, why: "does not hold 32 bytes" })
     }
 
+    /// A fresh key that is kept nowhere.
+    ///
+    /// # Errors
+    /// If the system has no random bytes.
+    pub fn generate() -> Result<Self, KeyFileError> {
+        Self::from_bytes(&random_bytes(SEAL_KEY_BYTES)?).ok_or(KeyFileError::NoRandomness)
+    }
+
     /// A key of these bytes, if they are 32.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -23,7 +23,8 @@ use sha2::{Digest as _, Sha256};
 use super::claims::BearerClaims;
 use super::jwks::{TrustedKey, TrustedKeys};
 use super::{
-    Caller, KEY_ID_BYTES_MAX, Scope, ScopeSet, TOKEN_BYTES_MAX, TOKEN_EXPIRY_DAYS_MAX, TokenRules, VERIFIED_TOKENS_MAX,
+    Caller, KEY_ID_BYTES_MAX, LOCAL_KEY_ID_PREFIX, Scope, ScopeSet, TOKEN_BYTES_MAX, TOKEN_EXPIRY_DAYS_MAX, TokenRules,
+    VERIFIED_TOKENS_MAX,
 };
 use crate::domain::id::{NAME_LENGTH_MAX, TenantId};
 
@@ -45,6 +46,12 @@ pub enum AuthError {
     /// Nobody we trust.
     #[error("the token is signed with a key that is not trusted here: check its kid against the configured key set")]
     KeyUnknown,
+    /// Minted by `counterfoil token` with the key of another installation.
+    #[error(
+        "the token was signed with another installation's local key: mint it with the keys folder of this service \
+         (`counterfoil token --data-dir` or `--keys-dir`)"
+    )]
+    OtherInstallation,
     /// Not the algorithm of that key.
     #[error("the token's algorithm is not that of its key: EdDSA for Ed25519, RS256 for RSA, HS256 for the local key")]
     AlgorithmMismatch,
@@ -232,7 +239,9 @@ fn trusted_key<'k>(token: &str, keys: &'k TrustedKeys) -> Result<&'k TrustedKey,
     if id.len() > KEY_ID_BYTES_MAX {
         return Err(AuthError::KeyUnknown);
     }
-    let key = keys.find(&id).ok_or(AuthError::KeyUnknown)?;
+    let unknown =
+        || if id.starts_with(LOCAL_KEY_ID_PREFIX) { AuthError::OtherInstallation } else { AuthError::KeyUnknown };
+    let key = keys.find(&id).ok_or_else(unknown)?;
     if key.algorithm == header.alg { Ok(key) } else { Err(AuthError::AlgorithmMismatch) }
 }
 

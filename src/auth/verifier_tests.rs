@@ -178,6 +178,8 @@ fn headers_that_name_no_trusted_key_are_refused() {
     assert_eq!(of(json!({ "alg": "HS256", "kid": "../local" })), AuthError::KeyUnknown);
     assert_eq!(of(json!({ "alg": "HS256", "kid": "k".repeat(129) })), AuthError::KeyUnknown);
     assert_eq!(of(json!({ "alg": "HS256", "kid": "local", "crit": ["b64"], "b64": false })), AuthError::CriticalHeader);
+    assert_eq!(of(json!({ "alg": "HS256", "kid": "local:AAAAAAAA" })), AuthError::OtherInstallation);
+    assert_eq!(of(json!({ "alg": "EdDSA", "kid": "local:" })), AuthError::OtherInstallation);
     // A key that travels in the token is not looked at.
     let x = URL_SAFE_NO_PAD.encode(issuer().ed25519.public_key().as_ref());
     let own = json!({ "alg": "EdDSA", "kid": "mine", "jwk": { "kty": "OKP", "crv": "Ed25519", "x": x } });
@@ -390,4 +392,30 @@ proptest! {
         prop_assume!(changed != good);
         prop_assert!(verifier().verify(&changed, at(NOW)).is_err());
     }
+}
+
+/// Two installations, and a token of one at the other: it says so, and no more than that it is not ours.
+#[test]
+fn a_token_of_another_installation_is_told_from_a_forged_one() {
+    let [ours, theirs] = [7, 8].map(|byte| LocalKey::from_bytes(vec![byte; 32]).expect("32 bytes"));
+    assert_ne!(ours.id(), theirs.id());
+    let verifier = Verifier::new(TokenRules::local(), TrustedKeys::none().with_local(&ours));
+    let caller = Caller { subject: Arc::from("s"), scopes: ScopeSet::of(&[Scope::Read]), tenant: None };
+    let minted =
+        |key: &LocalKey| mint(key, &TokenRules::local(), &caller, at(NOW), TimeDelta::hours(1)).expect("a token");
+    assert_eq!(verifier.verify(&minted(&ours), at(NOW)).map(|caller| caller.subject), Ok(Arc::from("s")));
+    let refused = verifier.verify(&minted(&theirs), at(NOW)).expect_err("not ours");
+    assert_eq!(refused, AuthError::OtherInstallation);
+    for id in [ours.id(), theirs.id()] {
+        assert!(!refused.to_string().contains(id.trim_start_matches("local:")), "names no key: {refused}");
+    }
+    // Tokens of earlier releases name the key `local`: they are believed, and another installation's are not.
+    let earlier = |key: &LocalKey| {
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+        header.kid = Some(LOCAL_KEY_ID.to_owned());
+        let secret = jsonwebtoken::EncodingKey::from_secret(key.secret());
+        jsonwebtoken::encode(&header, &claims(), &secret).expect("a token")
+    };
+    assert!(verifier.verify(&earlier(&ours), at(NOW)).is_ok());
+    assert_eq!(verifier.verify(&earlier(&theirs), at(NOW)), Err(AuthError::BadSignature));
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use super::books::open_books;
 use crate::app::{App, start};
-use crate::auth::{GrantKey, GrantSigner, LocalKey, SealKey, TokenRules, TrustedKeys, Verifier};
+use crate::auth::{GrantKey, GrantSigner, SealKey, TokenRules, TrustedKeys, Verifier};
 use crate::clock::Clock;
-use crate::config::{AuthArgs, Environment, StoreArgs, StoreChoice};
-use crate::store::embedded::Ownership;
-use crate::store::open::{Opened, open_store};
+use crate::config::{Environment, StoreArgs};
+use crate::store::open::Opened;
 
 /// The replica, and what ends with it.
 pub(super) struct Beside {
@@ -20,21 +20,15 @@ pub(super) struct Beside {
 
 impl Beside {
     /// Starts it on the books that the options name.
-    pub(super) async fn start(store: &StoreArgs, auth: &AuthArgs, environment: &Environment) -> anyhow::Result<Self> {
-        if let StoreChoice::Private { data_dir } = store.choose(environment)? {
-            let there = data_dir.is_dir();
-            anyhow::ensure!(there, "there is no folder {}: name the one that `serve` uses", data_dir.display());
-        }
-        let opened = open_store(store, environment, Ownership::Beside, Arc::new(|_: &str| {})).await?;
+    pub(super) async fn start(store: &StoreArgs, environment: &Environment) -> anyhow::Result<Self> {
+        let opened = open_books(store, environment, Arc::new(|_: &str| {})).await?;
         let clock = Clock::system();
         let options = opened.connect_options();
         start::prepare(&options, &clock).await?;
-        // Nobody asks for tokens or grants here; the keys are those of the service.
-        let keys_dir = auth.keys_dir(store, environment)?;
-        let keys = TrustedKeys::none().with_local(&LocalKey::load_or_create(&keys_dir)?);
-        let verifier = Arc::new(Verifier::new(TokenRules::local(), keys));
-        let grants = Arc::new(GrantSigner::new(GrantKey::load_or_create(&keys_dir)?));
-        let seals = Arc::new(SealKey::load_or_create(&keys_dir)?);
+        // Nobody asks for tokens or grants here, and nothing is sent to an endpoint: no key of the service is needed, or made.
+        let verifier = Arc::new(Verifier::new(TokenRules::local(), TrustedKeys::none()));
+        let grants = Arc::new(GrantSigner::new(GrantKey::generate()?));
+        let seals = Arc::new(SealKey::generate()?);
         let tasks = TaskTracker::new();
         let app = start::start(&options, clock, verifier, grants, seals, &tasks).await?;
         Ok(Self { app, tasks, opened })

@@ -12,14 +12,13 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use super::table::Look;
+use crate::cli::books::open_books;
 use crate::clock::Clock;
 use crate::config::{Environment, StoreArgs};
 use crate::domain::price::NewPriceRow;
 use crate::ingest::factors::{self, FactorStanding};
 use crate::ingest::prices::compare::{Standing, compare};
 use crate::ingest::prices::{self, Origin, PriceFormat, ReadPrices};
-use crate::store::embedded::Ownership;
-use crate::store::open::open_store;
 use crate::store::rates;
 use crate::wire::factor::FactorDoc;
 use crate::wire::price::bundled_provider_names;
@@ -134,7 +133,7 @@ pub(super) async fn run(args: &ImportArgs, environment: &Environment) -> anyhow:
         What::Factors(factors) => (&factors.file, &factors.common),
     };
     let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let opened = open_store(&common.store, environment, Ownership::Beside, Arc::new(|_: &str| {})).await?;
+    let opened = open_books(&common.store, environment, Arc::new(|_: &str| {})).await?;
     let report = async {
         let mut connection = PgConnection::connect_with(&opened.connect_options()).await?;
         let report = match &args.what {

@@ -11,6 +11,7 @@
 //! | [`import`] | adds prices and factors from files |
 //! | [`verify`] | recomputes the books and compares |
 //! | [`mod@reconcile`] | compares a provider's report with the books, and trues them up |
+//! | [`close`] | closes the books until the end of a month |
 //! | [`mod@restate`] | says recorded grams anew by the factor book as it is now |
 //! | [`migrate`] | brings the tables up to date |
 //! | [`openapi`] | prints the document |
@@ -18,8 +19,10 @@
 pub mod backtest;
 pub mod bench;
 mod beside;
+mod books;
 pub mod boot;
 pub mod client;
+pub mod close;
 pub mod demo;
 pub mod export;
 pub mod import;
@@ -63,6 +66,7 @@ enum Command {
     // These are described by their arguments' own docs, which `--help` shows whole.
     Export(export::ExportArgs),
     Reconcile(reconcile::ReconcileArgs),
+    Close(close::CloseArgs),
     Restate(restate::RestateArgs),
     Verify(verify::VerifyArgs),
     Import(import::ImportArgs),
@@ -85,6 +89,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(&args, &environment).await,
         Command::Verify(args) => verify::run(&args, &environment).await,
         Command::Reconcile(args) => reconcile::run(&args, &environment).await,
+        Command::Close(args) => close::run(&args, &environment).await,
         Command::Restate(args) => restate::run(&args, &environment).await,
         Command::Import(args) => import::run(&args, &environment).await,
         Command::Migrate(args) => migrate::run(&args, &environment).await,

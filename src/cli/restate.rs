@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::beside::Beside;
 use super::table::Look;
 use crate::app::App;
-use crate::config::{AuthArgs, Environment, StoreArgs};
+use crate::config::{Environment, StoreArgs};
 use crate::domain::ledger::restating::{Change, Sets};
 use crate::wire::restatement::{Restated, RestatementBody, RestatementRequest};
 
@@ -28,8 +28,6 @@ const SUBJECT: &str = "command line";
 pub struct RestateArgs {
     #[command(flatten)]
     store: StoreArgs,
-    #[command(flatten)]
-    auth: AuthArgs,
     /// A year, month or day of the zone: 2026, 2026-11 or 2026-11-21
     #[arg(long, value_name = "PERIOD", required_unless_present_all = ["from", "to"], conflicts_with_all = ["from", "to"])]
     period: Option<String>,
@@ -75,7 +73,7 @@ pub(super) async fn run(args: &RestateArgs, environment: &Environment) -> anyhow
         apply: args.apply,
         cursor: None,
     };
-    let beside = Beside::start(&args.store, &args.auth, environment).await?;
+    let beside = Beside::start(&args.store, environment).await?;
     let answer = restate(&beside.app, request).await;
     beside.stop().await?;
     let answer = answer?;

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{AuthArgs, Environment, StoreArgs};
 use crate::domain::id::TenantId;
 
-/// Mint a token with the local key, and print it bare.
+/// Mint a token with the local key, and print it bare. The key is the one that `serve` has made; none is made here.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  TOKEN=$(counterfoil token --scope preflight --scope usage:write --tenant acme --ttl 3600)"
@@ -43,7 +43,10 @@ pub(super) fn run(args: &TokenArgs, environment: &Environment) -> anyhow::Result
             .with_context(|| format!("scope `{name}` is not preflight, usage:write, read, export or admin"))
     };
     let scopes = args.scope.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
-    let key = LocalKey::load_or_create(&args.auth.keys_dir(&args.store, environment)?)?;
+    let keys_dir = args.auth.keys_dir(&args.store, environment)?;
+    let key = LocalKey::load(&keys_dir)?;
+    // Nobody reads stderr: then there is nobody to tell.
+    let _unread = writeln!(std::io::stderr(), "signed with the key of {}", keys_dir.display());
     let caller = Caller {
         subject: Arc::from(args.subject.as_str()),
         scopes: ScopeSet::of(&scopes),

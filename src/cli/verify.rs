@@ -8,12 +8,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::books::open_books;
 use crate::app::verify::{Difference, Progress, VerifyReport, verify};
 use crate::clock::Clock;
-use crate::config::{Environment, StoreArgs, StoreChoice};
+use crate::config::{Environment, StoreArgs};
 use crate::domain::calendar::tzdb_version;
-use crate::store::embedded::Ownership;
-use crate::store::open::open_store;
 
 /// Recompute the books from nothing and compare
 ///
@@ -33,14 +32,10 @@ pub struct VerifyArgs {
 }
 
 pub(super) async fn run(args: &VerifyArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    if let StoreChoice::Private { data_dir } = args.store.choose(environment)? {
-        // A folder that was misspelt must not become an empty ledger that is found to be right.
-        anyhow::ensure!(data_dir.is_dir(), "there is no folder {}: name the one that `serve` uses", data_dir.display());
-    }
     let bar = if std::io::stderr().is_terminal() { progress_bar()? } else { ProgressBar::hidden() };
     let told = bar.clone();
     let report = Arc::new(move |line: &str| told.set_message(line.to_owned()));
-    let opened = open_store(&args.store, environment, Ownership::Beside, report).await?;
+    let opened = open_books(&args.store, environment, report).await?;
     let place = opened.place();
     let mut watch = |progress: Progress| {
         bar.set_message(progress.check.name());

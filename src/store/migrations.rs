@@ -38,3 +38,13 @@ pub async fn run(options: &PgConnectOptions) -> Result<Vec<Step>, StoreError> {
     });
     Ok(steps.collect())
 }
+
+/// Whether the tables of the books are there. Makes nothing.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn has_books(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let there =
+        sqlx::query_scalar("select to_regclass('catalogue_head') is not null and to_regclass('transfers') is not null");
+    Ok(there.fetch_one(connection).await?)
+}

@@ -11,13 +11,15 @@ use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::StoreError;
 use crate::domain::budget::spellings::{Served, Spellings};
-use crate::wire::usage::{Dimension, SumsBody, UsageSource};
+use crate::wire::usage::{Basis, Dimension, SumsBody, UsageSource};
 
 /// What is added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SumsAsked {
     /// Where from.
     pub source: UsageSource,
+    /// In which period what came late is counted. The roll-up knows only where it was posted.
+    pub basis: Basis,
     /// The first instant.
     pub from: DateTime<Utc>,
     /// The first instant no longer counted.
@@ -78,9 +80,10 @@ fn push_spellings(statement: &mut QueryBuilder<Postgres>, spellings: &Spellings)
 /// # Errors
 /// When the database does not answer, or a sum is beyond what can be told.
 pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Vec<SumsFound>, StoreError> {
-    let (table, at) = match asked.source {
-        UsageSource::Rollup => ("usage_rollup", "quarter"),
-        UsageSource::Journal => ("transfers", "period_at"),
+    let (table, at) = match (asked.source, asked.basis) {
+        (UsageSource::Rollup, _) => ("usage_rollup", "quarter"),
+        (UsageSource::Journal, Basis::AsPosted) => ("transfers", "period_at"),
+        (UsageSource::Journal, Basis::AsRestated) => ("transfers", "occurred_at"),
     };
     let mut statement: QueryBuilder<Postgres> = QueryBuilder::new("select width_bucket(");
     statement.push(at).push(", ").push_bind(asked.starts.clone()).push("::timestamptz[]) as span");
@@ -106,6 +109,10 @@ pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Ve
     }
     statement.push(" where ").push(at).push(" >= ").push_bind(asked.from);
     statement.push(" and ").push(at).push(" < ").push_bind(asked.to);
+    if asked.basis == Basis::AsRestated {
+        // Nothing counts before it happened, so that the index by period finds the first of them.
+        statement.push(" and period_at >= ").push_bind(asked.from);
+    }
     for (dimension, value) in &asked.filters {
         statement.push(" and ");
         push_dimension(&mut statement, asked.source, dimension);

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::usage::Basis;
+
 /// How transfers become transactions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +139,10 @@ pub struct GhgExportQuery {
     /// What `reported_kgco2e` is: `location` or `market`.
     #[param(inline)]
     pub reporting_basis: BasisWord,
+    /// In which period what came late counts (corrections, true-ups, usage of a closed period): `as_posted`, where it was posted,
+    /// so that a closed period never changes; `as_restated`, where it belongs.
+    #[param(inline)]
+    pub basis: Basis,
     /// A year, month or day of the zone: `2026`, `2026-11`, `2026-11-21`. Instead of `from` and `to`.
     #[param(example = "2026-11")]
     pub period: Option<String>,
@@ -183,6 +189,10 @@ pub struct SciExportQuery {
     /// `csv`, or a `manifest` of the Impact Framework.
     #[param(inline)]
     pub format: SciFormatWord,
+    /// In which period what came late counts (corrections, true-ups, usage of a closed period): `as_posted`, where it was posted,
+    /// so that a closed period never changes; `as_restated`, where it belongs.
+    #[param(inline)]
+    pub basis: Basis,
     /// A year, month or day of the zone: `2026`, `2026-11`, `2026-11-21`. Instead of `from` and `to`.
     #[param(example = "2026-11")]
     pub period: Option<String>,

@@ -141,6 +141,36 @@ impl Bound {
     }
 }
 
+/// In which period what came late is counted: corrections, true-ups, and usage of a period that was closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// Where it was posted: sums of a closed period never change, and tie to invoices and budgets.
+    #[default]
+    AsPosted,
+    /// Where it belongs: with the call that it corrects, by when that happened. Sums of a period become what is known of it now.
+    AsRestated,
+}
+
+impl Basis {
+    /// The word in a query.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AsPosted => "as_posted",
+            Self::AsRestated => "as_restated",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, FieldError> {
+        match text {
+            "as_posted" => Ok(Self::AsPosted),
+            "as_restated" => Ok(Self::AsRestated),
+            other => Err(FieldError::new("basis", format!("`{other}` is not as_posted or as_restated"))),
+        }
+    }
+}
+
 /// The query of `GET /v1/usage`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsageQuery {
@@ -152,6 +182,8 @@ pub struct UsageQuery {
     pub to: Option<Bound>,
     /// The spans that are told apart. One if not given.
     pub bucket: Option<PeriodSpec>,
+    /// In which period what came late is counted.
+    pub basis: Basis,
     /// What is told apart.
     pub group_by: Vec<Dimension>,
     /// Only calls with these values.
@@ -176,6 +208,7 @@ impl UsageQuery {
                 "from" => query.from = Some(Bound::parse("from", value)?),
                 "to" => query.to = Some(Bound::parse("to", value)?),
                 "bucket" => query.bucket = Some(bucket(value)?),
+                "basis" => query.basis = Basis::parse(value)?,
                 "group_by" => query.group_by = group_by(value)?,
                 other => {
                     let dimension = match other.strip_prefix(LABEL_FILTER) {
@@ -200,7 +233,8 @@ impl UsageQuery {
 }
 
 fn unknown(name: &str) -> FieldError {
-    let known = "from, to, zone, bucket, group_by, tenant, feature, provider, model, region, run, agent, label.KEY";
+    let known =
+        "from, to, zone, bucket, basis, group_by, tenant, feature, provider, model, region, run, agent, label.KEY";
     FieldError::new(name, format!("is no parameter here: use {known}"))
 }
 
@@ -400,6 +434,8 @@ pub struct UsageTotalsBody {
     /// The zone of days and months.
     #[schema(example = "Asia/Tokyo")]
     pub zone: String,
+    /// In which period what came late is counted.
+    pub basis: Basis,
     /// Where the sums were read from: both say the same.
     pub source: UsageSource,
     /// By span, then by group. Where nothing was used there is no row.

@@ -13,15 +13,14 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::app::projection::past::pasts;
+use crate::cli::books::open_books;
 use crate::clock::Clock;
-use crate::config::{Environment, StoreArgs, StoreChoice};
+use crate::config::{Environment, StoreArgs};
 use crate::domain::calendar::Zone;
 use crate::domain::forecast::backtest::{Case, Kind, Report, errors_of, generate, run as play, summarise};
 use crate::domain::forecast::errors::{ErrorBook, ErrorClass, HORIZONS, PastError, distribution};
 use crate::domain::forecast::{Question, project};
 use crate::domain::id::BudgetId;
-use crate::store::embedded::Ownership;
-use crate::store::open::open_store;
 
 /// Tenants in the measurement of speed.
 const SPEED_TENANTS: usize = 1_000;
@@ -105,13 +104,9 @@ pub(super) async fn run(args: &BacktestArgs, environment: &Environment) -> anyho
 
 /// What the budgets of an installation have used: each a pool, with its tenants where only one budget is asked for.
 async fn recorded(args: &BacktestArgs, environment: &Environment) -> anyhow::Result<Vec<Case>> {
-    if let StoreChoice::Private { data_dir } = args.store.choose(environment)? {
-        // A folder that was misspelt must not become an empty ledger that has no past.
-        anyhow::ensure!(data_dir.is_dir(), "there is no folder {}: name the one that `serve` uses", data_dir.display());
-    }
     let only = args.budget.as_deref().map(BudgetId::parse).transpose().context("--budget")?;
     let quiet = Arc::new(|_: &str| {});
-    let opened = open_store(&args.store, environment, Ownership::Beside, quiet).await?;
+    let opened = open_books(&args.store, environment, quiet).await?;
     let found = pasts(&opened.connect_options(), Clock::system().now(), only.as_ref()).await;
     let place = opened.place();
     opened.stop().await?;

@@ -22,11 +22,10 @@ use self::partial::Partial;
 use self::reports::{Report, ReportArgs, Span};
 use crate::app::exports::{Begun, Exports};
 use crate::app::reports::Dialect;
+use crate::cli::books::open_books;
 use crate::clock::Clock;
-use crate::config::{Environment, StoreArgs, StoreChoice};
+use crate::config::{Environment, StoreArgs};
 use crate::domain::id::TenantId;
-use crate::store::embedded::Ownership;
-use crate::store::open::open_store;
 use crate::wire::export::{FocusExportQuery, FocusVersion, Grain, TableFormat, TransfersExportQuery};
 use crate::wire::export_report::SciFormatWord;
 
@@ -206,13 +205,10 @@ impl ExportArgs {
 
 pub(super) async fn run(args: &ExportArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
     let format = args.format()?;
-    if let StoreChoice::Private { data_dir } = args.store.choose(environment)? {
-        anyhow::ensure!(data_dir.is_dir(), "there is no folder {}: name the one that `serve` uses", data_dir.display());
-    }
     let bar = if std::io::stderr().is_terminal() { progress_bar()? } else { ProgressBar::hidden() };
     let told = bar.clone();
     let report = Arc::new(move |line: &str| told.set_message(line.to_owned()));
-    let opened = open_store(&args.store, environment, Ownership::Beside, report).await?;
+    let opened = open_books(&args.store, environment, report).await?;
     let place = opened.place();
     let exported = match Exports::connect(&opened.connect_options(), Clock::system()).await {
         Ok(Some(exports)) => {

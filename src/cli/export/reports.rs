@@ -9,6 +9,7 @@ use crate::domain::id::TenantId;
 use crate::wire::export_report::{
     BasisWord, CategoryWord, CutWord, GhgExportQuery, GroupWord, JournalExportQuery, SciExportQuery, SciFormatWord,
 };
+use crate::wire::usage::Basis;
 
 /// What only these exports ask.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,9 @@ pub(super) struct ReportArgs {
     /// Of ghg: which view goes into the one figure that is reported
     #[arg(long, default_value = "location")]
     reporting_basis: BasisArg,
+    /// Of ghg and sci: where what came late stands, where it was posted (as-posted) or where it belongs (as-restated)
+    #[arg(long, default_value = "as-posted")]
+    basis: PostedArg,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,6 +48,12 @@ enum CutArg {
 enum BasisArg {
     Location,
     Market,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PostedArg {
+    AsPosted,
+    AsRestated,
 }
 
 /// Which of them.
@@ -76,6 +86,10 @@ impl ReportArgs {
     ) -> Result<Begun, AppError> {
         let Span { period, from, to, zone } = span;
         let tenant = of.map(ToString::to_string);
+        let basis = match self.basis {
+            PostedArg::AsPosted => Basis::AsPosted,
+            PostedArg::AsRestated => Basis::AsRestated,
+        };
         match report {
             Report::Journal(dialect) => {
                 let group = match self.group {
@@ -100,11 +114,12 @@ impl ReportArgs {
                     "3.13" => CategoryWord::DownstreamLeased,
                     _ => CategoryWord::PurchasedServices,
                 };
-                let query = GhgExportQuery { cut, scope3_category, reporting_basis, period, from, to, zone, tenant };
+                let query =
+                    GhgExportQuery { cut, scope3_category, reporting_basis, basis, period, from, to, zone, tenant };
                 exports.ghg(of, &query).await
             }
             Report::Sci(format) => {
-                let query = SciExportQuery { format, period, from, to, zone, tenant };
+                let query = SciExportQuery { format, basis, period, from, to, zone, tenant };
                 exports.sci(of, &query).await
             }
         }

@@ -104,6 +104,8 @@ pub struct GhgOptions {
     pub category: Scope3Category,
     /// What `reported_kgco2e` is.
     pub basis: ReportingBasis,
+    /// Whether what came late stands where it belongs, and not where it was posted.
+    pub restated: bool,
 }
 
 /// Why lines cannot be made.
@@ -185,7 +187,7 @@ impl GhgTable {
     /// When a sum cannot be kept, or the instant is outside the calendar.
     pub fn add(&mut self, emission: &Emission) -> Result<(), GhgError> {
         let (carbon, rows) = self.recaller.recall(emission)?;
-        let (start, end) = self.stretch(emission.at)?;
+        let (start, end) = self.stretch(if self.options.restated { emission.occurred_at } else { emission.at })?;
         let key = Key {
             start,
             end,

@@ -15,6 +15,7 @@ fn options(cut: Cut) -> GhgOptions {
         cut,
         category: Scope3Category::default(),
         basis: ReportingBasis::default(),
+        restated: false,
     }
 }
 

@@ -19,6 +19,9 @@ use super::{
     wait::{Deadline, moment_blocking},
 };
 
+/// The cluster within the data folder.
+pub(super) const CLUSTER_DIR: &str = "postgres";
+
 /// How long a server may take to end, in seconds: the checkpoint of a busy ledger on a slow disk.
 pub(super) const STOP_WAIT_S: u64 = 60;
 
@@ -70,7 +73,7 @@ impl Cluster {
         identity::make_passable(data_dir)
             .map_err(|source| EmbeddedError::io("make the data folder", data_dir, source))?;
         let data_dir = std::fs::canonicalize(data_dir).map_err(|source| EmbeddedError::io("find", data_dir, source))?;
-        Ok(Self { cluster_dir: data_dir.join("postgres"), data_dir })
+        Ok(Self { cluster_dir: data_dir.join(CLUSTER_DIR), data_dir })
     }
 
     pub(super) fn lock_file(&self) -> PathBuf {

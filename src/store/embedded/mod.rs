@@ -177,6 +177,12 @@ impl fmt::Debug for PgConnectOptionsHidden {
 }
 
 impl PrivatePostgres {
+    /// Whether a folder has a cluster. Makes nothing.
+    #[must_use]
+    pub fn is_made(data_dir: &Path) -> bool {
+        data_dir.join(cluster::CLUSTER_DIR).is_dir()
+    }
+
     /// Opens the private Postgres of a data folder, and waits until it answers.
     ///
     /// # Errors

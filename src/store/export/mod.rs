@@ -41,6 +41,7 @@ use crate::domain::carbon::FactorId;
 use crate::domain::id::TenantId;
 use crate::domain::ledger::transfer::TransferKind;
 use crate::wire::export::JournalMark;
+use crate::wire::usage::Basis;
 
 /// How far the clocks of replicas may differ, plus the longest a batch takes to commit. Further from a mark than this the
 /// instant of recording says on which side of it a transfer is.
@@ -63,6 +64,8 @@ pub struct Slice {
     pub from: Option<DateTime<Utc>>,
     /// Only what counts before this instant.
     pub to: Option<DateTime<Utc>>,
+    /// In which period what came late counts.
+    pub basis: Basis,
     /// Only what this mark did not see.
     pub since: Option<JournalMark>,
     /// Only what this mark saw.
@@ -201,6 +204,7 @@ fn bind<'q>(query: Query<'q, Postgres, PgArguments>, slice: &Slice, page: &Page)
         .bind(page.after.id)
         .bind(page.upto.at)
         .bind(page.upto.id)
+        .bind(slice.basis == Basis::AsRestated)
 }
 
 fn unreadable(column: &str) -> StoreError {

@@ -15,6 +15,7 @@ use super::pace::Use;
 use super::reader::JournalReader;
 use super::{MARK_WINDOW, Slice};
 use crate::store::StoreError;
+use crate::wire::usage::Basis;
 
 /// Where a row stands in the order of time: when it counts, then its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,16 +64,18 @@ impl Walk {
     pub(super) async fn begin_to(of: Use, reader: &mut JournalReader, slice: &Slice) -> Result<Self, StoreError> {
         // Rows that a mark did not see are those recorded after it, give or take the window.
         let since = slice.since.as_ref().and_then(|mark| mark.at().checked_sub_signed(MARK_WINDOW));
+        // What belongs to a span as restated may stand anywhere after it.
+        let to = slice.to.filter(|_| slice.basis == Basis::AsPosted);
         reader.look_around().await?;
         let ends: Option<(DateTime<Utc>, DateTime<Utc>, Uuid)> = match since {
             None => {
                 let ends = sqlx::query_as(include_str!("../sql/export_walk_ends.sql"));
-                ends.bind(slice.from).bind(slice.to).fetch_optional(reader.connection()).await?
+                ends.bind(slice.from).bind(to).fetch_optional(reader.connection()).await?
             }
             Some(since) => {
                 reader.by_ranges(true).await?;
                 let ends = sqlx::query_as(include_str!("../sql/export_walk_ends_since.sql"));
-                let ends = ends.bind(slice.from).bind(slice.to).bind(since);
+                let ends = ends.bind(slice.from).bind(to).bind(since);
                 let ends = ends.fetch_optional(reader.connection()).await?;
                 reader.by_ranges(false).await?;
                 ends

@@ -2,8 +2,10 @@
 -- transaction; $8 to $11 the same of the mark until which. A row keeps 32 bits of the transaction that wrote it: near a
 -- mark they are completed from the mark's newest one.
     ($1::text is null or transfers.tenant = $1)
+    -- As restated ($16), what came late belongs to when it happened. Nothing counts before that.
     and ($2::timestamptz is null or transfers.period_at >= $2)
-    and ($3::timestamptz is null or transfers.period_at < $3)
+    and ($2::timestamptz is null or not $16::boolean or transfers.occurred_at >= $2)
+    and ($3::timestamptz is null or case when $16 then transfers.occurred_at else transfers.period_at end < $3)
     and ($4::timestamptz is null or transfers.recorded_at >= $4)
     and (
         $5::timestamptz is null

@@ -80,3 +80,51 @@ async fn the_schema_is_the_files_and_options_are_what_the_lines_say() {
     let refused = service.send(super::get(&token, "/v1/exports/ghg?scope3_category=3.15")).await;
     assert_eq!(refused.status, 422);
 }
+
+/// A restatement and a late call of a period that is closed stand in the open one as posted, and where they belong as restated:
+/// in activity data, in intensities and in usage alike. Each file ties to the balance of its slice, or it has no end.
+#[tokio::test]
+async fn what_came_late_stands_where_it_was_posted_or_where_it_belongs() {
+    let service = world().await;
+    let (start, cut, end) = ("2026-03-28T00:00:00Z", "2026-03-28T18:00:00Z", "2026-04-01T00:00:00Z");
+    let grams = async |basis: &str, from: &str, to: &str| {
+        let span = format!("from={from}&to={to}{basis}");
+        let ghg =
+            export(&service, &format!("/v1/exports/ghg?cut=day&{span}")).await.sum("lb_usage_kgco2e") * dec!(1000);
+        let usage = service.call("GET", &format!("/v1/usage?{span}"), Value::Null).await.ok();
+        let told: Decimal = usage["totals"]["amounts"]["gco2e_usage_location"].as_str().unwrap().parse().unwrap();
+        assert_eq!(ghg, told, "{span}");
+        ghg
+    };
+    let before = grams("", start, cut).await;
+    assert!(before > Decimal::ZERO);
+    service.call("POST", "/v1/periods/close", json!({"until": cut})).await.ok();
+    let grid = |zone: &str| {
+        json!({
+            "kind": "grid", "zone": zone, "g_per_kwh": 9.0, "basis": "lifecycle", "accounting": "location",
+            "valid_from": "2020-01-01T00:00:00Z",
+            "source": {"set": "audit-2026", "title": "Grid audit", "publisher": "Example AB", "licence": "private", "tier": 1}
+        })
+    };
+    service.call("POST", "/v1/factors", json!([grid("USA"), grid("DEU"), grid("WOR")])).await.ok();
+    let restated = json!({"period": "2026-03-28", "zone": "Etc/UTC", "apply": true});
+    assert!(service.call("POST", "/v1/restatements", restated).await.ok()["posted"].as_u64().unwrap() > 0);
+    let late = json!({
+        "tenant": "tokyo", "feature": "chat", "provider": "openai", "model": "gpt-4o", "usage": {"output": 1_000_000},
+        "occurred_at": "2026-03-28T15:00:00Z"
+    });
+    service.call("POST", "/v1/usage", late).await.ok();
+
+    assert_eq!(grams("", start, cut).await, before, "what is closed never changes");
+    let closed_as_restated = grams("&basis=as_restated", start, cut).await;
+    assert_ne!(closed_as_restated, before);
+    assert_eq!(grams("", start, end).await, grams("&basis=as_restated", start, end).await, "all together is the same");
+    let open = grams("", cut, end).await - grams("&basis=as_restated", cut, end).await;
+    assert_eq!(open, closed_as_restated - before, "what the open period has too much is what the closed one lacks");
+    for path in ["/v1/exports/sci", "/v1/exports/ghg"] {
+        let [posted, restated] =
+            ["as_posted", "as_restated"].map(|basis| format!("{path}?from={start}&to={cut}&basis={basis}"));
+        let (posted, restated) = (export(&service, &posted).await, export(&service, &restated).await);
+        assert_ne!(posted.text(), restated.text(), "{path}");
+    }
+}

@@ -7,6 +7,7 @@ use counterfoil::export::stream::Pages;
 use counterfoil::store::export::Slice;
 use counterfoil::store::export::reader::JournalReader;
 use counterfoil::store::export::walk::Walk;
+use counterfoil::wire::usage::Basis;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -42,7 +43,7 @@ async fn reader(service: &TestService, tenant: Option<&str>) -> (JournalReader, 
     let reader = JournalReader::open(service.db.pool(), tenant.as_ref(), service.now()).await.unwrap();
     let until = reader.mark().clone();
     // Whose rows are read is not for the slice alone to say: it names no tenant here.
-    (reader, Slice { tenant: None, from: None, to: None, since: None, until, until_now: true })
+    (reader, Slice { tenant: None, from: None, to: None, basis: Basis::AsPosted, since: None, until, until_now: true })
 }
 
 /// Page by page. Also how many rows each had.

@@ -10,7 +10,7 @@ async fn run(service: &TestService, folder: &std::path::Path, arguments: &[&str]
     let url = service.db.connect_options().to_url_lossy().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
     command.current_dir(folder).env_remove("DATABASE_URL").arg("restate").args(arguments);
-    command.args(["--database-url", &url, "--keys-dir", "keys"]);
+    command.args(["--database-url", &url]);
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
