@@ -90,7 +90,7 @@ async fn propose_reconciliation(
 )]
 async fn approve_reconciliation(
     State(state): State<HttpState>,
-    Auth(caller): Auth,
+    Permit { caller, .. }: Permit<permit::ManagePlatform>,
     // Approving twice is approving once, whatever the key says.
     _key: IdempotencyKeyHeader,
     ValidPath(id): ValidPath<Uuid>,
