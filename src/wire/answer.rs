@@ -221,9 +221,8 @@ fn detail(code: ReasonCode, budget: &str, asked: Quantity, available: Quantity) 
         ReasonCode::RunStopped
         | ReasonCode::FieldMissing
         | ReasonCode::ClosedByProvider
-        | ReasonCode::Unpriced | ReasonCode::FactorFallback => {
-            detail_without_numbers(code, budget)
-        }
+        | ReasonCode::Unpriced
+        | ReasonCode::FactorFallback => detail_without_numbers(code, budget),
     }
 }
 
