@@ -15,9 +15,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The latest instant that any system clock of this process has told, in microseconds since 1970.
 static LATEST_US: AtomicI64 = AtomicI64::new(i64::MIN);
 
+/// By how much a clock may differ from what the database has seen before that is worth a word.
+const OFF_MIN: TimeDelta = TimeDelta::seconds(1);
+
 /// A source of the present instant; clones tell the same time.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    /// By how many microseconds it was ahead when it was last compared.
+    ahead_us: Arc<AtomicI64>,
+}
 
 #[derive(Debug, Clone)]
 enum Source {
@@ -29,19 +36,44 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(Source::System)
+        Self::of(Source::System)
     }
 
     /// A clock that stands still until it is moved by hand.
     #[must_use]
     pub fn manual(start: DateTime<Utc>) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(start.timestamp_micros()))))
+        Self::of(Source::Manual(Arc::new(AtomicI64::new(start.timestamp_micros()))))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, ahead_us: Arc::default() }
+    }
+
+    /// Compares an instant that this clock told with the one that a batch then got by what the database has seen, and with the
+    /// clock of the database's server; keeps and answers by how much it is ahead, below zero if it is behind.
+    ///
+    /// A clock that is moved by hand is not compared with the server's.
+    pub fn compare(&self, told: DateTime<Utc>, seen: DateTime<Utc>, server: DateTime<Utc>) -> TimeDelta {
+        let is_machines = matches!(self.source, Source::System);
+        let latest = if is_machines { seen.max(server) } else { seen };
+        let behind = told.signed_duration_since(latest).min(TimeDelta::zero());
+        let ahead = if is_machines { told.signed_duration_since(server) } else { TimeDelta::zero() };
+        let off = if behind < TimeDelta::zero() { behind } else { ahead };
+        self.ahead_us.store(off.num_microseconds().unwrap_or(i64::MAX), Ordering::Release);
+        off
+    }
+
+    /// By how much it was off when it was last compared, if that was more than a second; below zero if it was behind.
+    #[must_use]
+    pub fn off(&self) -> Option<TimeDelta> {
+        let off = TimeDelta::microseconds(self.ahead_us.load(Ordering::Acquire));
+        (off.abs() > OFF_MIN).then_some(off)
     }
 
     /// The present instant, cut to whole microseconds; never before one that was told earlier.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        match &self.0 {
+        match &self.source {
             Source::System => {
                 #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
                 let now_us = Utc::now().timestamp_micros();
@@ -55,7 +87,7 @@ impl Clock {
     ///
     /// Answers the new instant.
     pub fn advance(&self, step: TimeDelta) -> DateTime<Utc> {
-        if let Source::Manual(now_us) = &self.0 {
+        if let Source::Manual(now_us) = &self.source {
             let step_us = step.num_microseconds().unwrap_or(i64::MAX).max(0);
             // The closure always answers, so there is no failure to look at.
             let _ = now_us.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(step_us)));
@@ -65,7 +97,7 @@ impl Clock {
 
     /// Moves a manual clock to an instant, if that is not in its past. Answers the new instant.
     pub fn advance_to(&self, instant: DateTime<Utc>) -> DateTime<Utc> {
-        if let Source::Manual(now_us) = &self.0 {
+        if let Source::Manual(now_us) = &self.source {
             now_us.fetch_max(instant.timestamp_micros(), Ordering::AcqRel);
         }
         self.now()
@@ -93,6 +125,27 @@ mod tests {
             assert!(now >= before);
             assert_eq!(now.timestamp_subsec_nanos() % 1_000, 0);
             before = now;
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_a_second_says_so() {
+        let told = at("2026-03-29T12:00:00Z");
+        let after = |ms: i64| told.checked_add_signed(TimeDelta::milliseconds(ms)).unwrap();
+        // What the database has seen and what its server's clock is, in milliseconds after what was told; then by how much the
+        // machine's clock, and one moved by hand, are ahead.
+        for (seen, server, of_machine, by_hand) in [
+            (0, 3, -3, 0),
+            (900, 0, -900, -900),
+            (5_000, 20, -5_000, -5_000),
+            (0, -7_000, 7_000, 0),
+            (0, 1_001, -1_001, 0),
+        ] {
+            for (clock, expected) in [(Clock::system(), of_machine), (Clock::manual(told), by_hand)] {
+                let off = clock.compare(told, after(seen), after(server));
+                assert_eq!(off.num_milliseconds(), expected, "{seen} {server}");
+                assert_eq!(clock.off(), Some(off).filter(|_| i64::abs(expected) > 1_000), "{seen} {server}");
+            }
         }
     }
 

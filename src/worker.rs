@@ -102,6 +102,7 @@ async fn forget(app: &App, stop: &CancellationToken, now: DateTime<Utc>) -> Resu
     let mut connection = app.pool.acquire().await?;
     housekeeping::forget_lanes(&mut connection, now - LANES_KEPT).await?;
     housekeeping::forget_events(&mut connection, now - EVENTS_KEPT).await?;
+    app.forget_slices(&mut connection, stop).await?;
     // In pages, so that no lane waits for a long delete.
     for what in Forgettable::ALL {
         let mut forgotten = 0;

@@ -144,6 +144,7 @@ impl App {
         let asked = OpenAsked {
             budget: stored.number,
             open: open_periods(budget, &catalogue, at)?,
+            slides: budget.period.slides().is_some(),
             key,
             after: page.after.as_deref(),
             limit: page.fetch(),
@@ -177,7 +178,8 @@ pub(in crate::app) fn zone_of(budget: &Budget, catalogue: &Catalogue, tenant: Op
     }
 }
 
-/// The starts of the periods that are open, with the zones whose they are; no zone's name for a budget of one zone.
+/// The starts of the periods that are open, or since when a sliding window counts, with the zones whose they are; no zone's
+/// name for a budget of one zone.
 fn open_periods(
     budget: &Budget,
     catalogue: &Catalogue,
@@ -185,8 +187,7 @@ fn open_periods(
 ) -> Result<Vec<(&'static str, DateTime<Utc>)>, AppError> {
     let mut open = Vec::new();
     let mut add = |name, zone| -> Result<(), AppError> {
-        let window = budget.period.window(zone, at).map_err(Refusal::Calendar)?;
-        open.extend(window.into_iter().map(|period| (name, period.start)));
+        open.push((name, budget.period.since(zone, at).map_err(Refusal::Calendar)?));
         Ok(())
     };
     if let Some(zone) = zone_of(budget, catalogue, None) {
@@ -210,7 +211,7 @@ fn given_back(
     for reservation in expired {
         let held = &reservation.hold.consumption;
         let learned = &reservation.learned;
-        recount.hold(&reservation.call, reservation.granted_at, held, learned).map_err(StoreError::Recount)?;
+        recount.hold(&reservation.call, reservation.held_at, held, learned).map_err(StoreError::Recount)?;
     }
     Ok(recount.finish().into_iter().map(|(id, recounted)| (id, recounted.counter)).collect())
 }
@@ -225,17 +226,18 @@ fn state(
     at: DateTime<Utc>,
 ) -> Result<Option<BudgetState>, AppError> {
     let Some(zone) = zone_of(budget, catalogue, open.tenant.as_ref()) else { return Ok(None) };
-    let window = budget.period.window(zone, at).map_err(Refusal::Calendar)?;
-    let Some(period) = window.last().copied() else { return Ok(None) };
+    let period = budget.period.holding(zone, at).map_err(Refusal::Calendar)?;
+    let since = budget.period.since(zone, at).map_err(Refusal::Calendar)?;
     let closed_until = catalogue.quota_closed_until(budget.number, at);
-    let governing = Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until };
-    let slice = |period: &Period| -> Result<Counter, AppError> {
-        let counter = open.counters.get(&period.start).copied().unwrap_or_default();
-        let back = given_back.get(&governing.counter_at(*period)).copied().unwrap_or_default();
+    let governing = Governing { budget: Arc::clone(budget), key, zone, period, since, closed_until };
+    let counters = open.counters.iter().map(|(start, counter)| (governing.counter_from(*start), *counter)).collect();
+    let slice = |(period, counter): (Period, &Counter)| -> Result<(Period, Counter), AppError> {
+        let back = given_back.get(&governing.counter_from(period.start)).copied().unwrap_or_default();
         let Counter { posted: _, held, margin, at_risk } = back;
-        Ok(counter.give_back(Promise { held, margin, at_risk }).map_err(StoreError::Unkeepable)?)
+        let counter = counter.give_back(Promise { held, margin, at_risk }).map_err(StoreError::Unkeepable)?;
+        Ok((period, counter))
     };
-    let slices = governing.window.iter().map(slice).collect::<Result<_, _>>()?;
+    let slices = governing.window(&counters).map(slice).collect::<Result<_, _>>()?;
     let standing = Standing::new(governing.clone(), slices);
     Ok(Some(BudgetState::of(&standing, standing.total)))
 }

@@ -27,6 +27,7 @@
 //! | [`signals`] | what a provider's answer means, and the quota that is closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, recomputed and compared |
+//! | [`windows`] | sliding windows: what has left them is forgotten |
 //! | [`alerts`] | what people should hear of: evaluate, deliver, look, endpoints |
 
 pub mod alerts;
@@ -55,6 +56,7 @@ pub mod start;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;
+pub mod windows;
 
 use std::sync::Arc;
 

@@ -8,9 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::given::{Given, keep};
 use super::{App, AppError};
 use crate::domain::budget::catalogue::Governing;
-use crate::domain::budget::counter::Standing;
+use crate::domain::budget::counter::{Counter, Standing};
 use crate::domain::budget::scope::{CounterKey, Each};
 use crate::domain::budget::verdict::ReasonCode;
+use crate::domain::calendar::Period;
 use crate::domain::id::{RunId, TenantId};
 use crate::domain::ledger::command::{Idempotency, Reserve};
 use crate::domain::ledger::outcome::{BudgetState, Refusal};
@@ -179,17 +180,16 @@ impl App {
         let mut budgets = Vec::new();
         for budget in of_runs {
             let Some(zone) = catalogue.zone_of(budget, tenant) else { continue };
-            let window = budget.period.window(zone, now).map_err(Refusal::Calendar)?;
-            let Some(period) = window.last().copied() else { continue };
-            let of_window = |start| found.iter().find(|(id, ..)| id.budget == budget.number && id.start == start);
-            if !window.iter().any(|period| of_window(period.start).is_some()) {
+            let period = budget.period.holding(zone, now).map_err(Refusal::Calendar)?;
+            let since = budget.period.since(zone, now).map_err(Refusal::Calendar)?;
+            let closed_until = catalogue.quota_closed_until(budget.number, now);
+            let governing = Governing { budget: budget.clone(), key: key.clone(), zone, period, since, closed_until };
+            let slices: Vec<(Period, Counter)> =
+                governing.window(&found).map(|(period, (counter, _))| (period, *counter)).collect();
+            if slices.is_empty() {
                 continue;
             }
-            let slices = window.iter().map(|period| of_window(period.start).map(|found| found.1).unwrap_or_default());
-            let slices = slices.collect();
-            let opened_at = of_window(period.start).and_then(|found| found.2);
-            let closed_until = catalogue.quota_closed_until(budget.number, now);
-            let governing = Governing { budget: budget.clone(), key: key.clone(), zone, period, window, closed_until };
+            let opened_at = found.get(&governing.counter()).and_then(|(_, opened_at)| *opened_at);
             let standing = Standing::new(governing, slices);
             let lasts = budget.max_seconds.map(|seconds| TimeDelta::seconds(i64::from(seconds)));
             budgets.push(RunBudgetBody {

@@ -42,7 +42,7 @@ pub struct Prepared {
     pub prices: usize,
     /// Factor rows that are new.
     pub factors: usize,
-    /// Whether counters were recounted because the timezone rules changed.
+    /// Whether counters were recounted because the timezone rules, or those of counting, changed.
     pub recounted: bool,
     /// Whether counters were recounted by the names of providers and models.
     pub named: bool,
@@ -62,7 +62,8 @@ pub async fn prepare(options: &PgConnectOptions, clock: &Clock) -> Result<Prepar
     let factors = crate::wire::factor::bundled().map_err(|error| bundle(&error))?;
     let factors = rates::add_factors(&mut connection, &factors.docs, clock.now()).await?;
     let mut change = catalogue::change(&mut connection, clock.now()).await?;
-    let recounted = change.follow_timezone_rules().await?;
+    let counted_otherwise = change.follow_counting_rules().await?;
+    let recounted = change.follow_timezone_rules().await? || counted_otherwise;
     let names = rates::load(change.connection()).await?;
     let named = change.follow_names(&names.prices).await?;
     if recounted || named {

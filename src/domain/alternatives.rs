@@ -212,14 +212,14 @@ fn standing(one: &Governing, call: &Dimensions, known: &Known<'_>, now: DateTime
     let budget = &one.budget;
     if budget.enforcement == Enforcement::Soft {
         // It refuses nobody, whatever is in it.
-        return Some(Standing::new(one.clone(), vec![Counter::default()]));
+        return Some(Standing::new(one.clone(), Vec::new()));
     }
     let free = known.headroom.get(&(budget.id.clone(), one.key.clone()))?;
     // Posted or held makes no difference to whether a call is allowed. What was kept aside is in it as well, so that a
     // learned hold counts the noise of its limit once more: too strict, never too lax.
     let taken = Counter::default().post(budget.limit.saturating_sub(*free));
     let pace = known.paces.of(one, &call.tenant, now);
-    Some(Standing { pace, ..Standing::new(one.clone(), vec![taken]) })
+    Some(Standing { pace, ..Standing::new(one.clone(), vec![(one.period, taken)]) })
 }
 
 /// Whether the same pre-flight would be allowed with this call, as far as is known.

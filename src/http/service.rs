@@ -5,6 +5,7 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use chrono::TimeDelta;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -94,19 +95,26 @@ async fn check_health() -> &'static str {
 
 /// Can the service answer
 ///
-/// Asks the database: a replica that cannot reach it, or whose last batch could not be written, should get no calls.
+/// Asks the database: a replica that cannot reach it, or whose last batch could not be written, should get no calls. A clock
+/// that is off by more than a second from what the database has seen is said here, and refuses nothing.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "service",
     responses((status = 200, description = "The database answers.", body = String, content_type = "text/plain"))
 )]
-async fn check_readiness(State(state): State<HttpState>) -> Result<&'static str, Problem> {
+async fn check_readiness(State(state): State<HttpState>) -> Result<String, Problem> {
     state.app.catch_up().await?;
     if state.app.snapshots.standing.is_failing(state.app.clock.now()) {
         return Err(Problem::store_unavailable("the last batch could not be written"));
     }
-    Ok("ready")
+    Ok(match state.app.clock.off() {
+        None => "ready".to_owned(),
+        Some(off) => {
+            let (by, way) = (off.abs().as_seconds_f64(), if off < TimeDelta::zero() { "behind" } else { "ahead of" });
+            format!("ready, but this machine's clock is {by:.1} s {way} what the database has seen: synchronise it")
+        }
+    })
 }
 
 /// Metrics for Prometheus

@@ -105,6 +105,7 @@ impl From<Refusal> for Problem {
             Refusal::UsageRequired => return Self::field(ProblemCode::InvalidUsage, "usage", &refusal),
             Refusal::BadUsage(bad) => return Self::field(ProblemCode::InvalidUsage, usage_field(bad), bad),
             Refusal::OccurredOutOfRange(_) => return Self::field(ProblemCode::InvalidRequest, "occurred_at", &refusal),
+            Refusal::LivesTooLong { .. } => return Self::field(ProblemCode::InvalidRequest, "ttl_seconds", &refusal),
             Refusal::Amount(_) | Refusal::Tariff(_) => ProblemCode::InvalidEstimate,
             Refusal::Calendar(_) => ProblemCode::InvalidRequest,
         };

@@ -25,7 +25,7 @@ use crate::domain::ledger::outcome::{Answer, Outcome};
 use crate::domain::ledger::reservation::{Reservation, ReservationState};
 use crate::domain::tariff::Flags;
 use crate::store::StoreError;
-use crate::store::lane::{self as sql, Touched, Written};
+use crate::store::lane::{self as sql, Batch, Found, Touched, Touches, Window, WindowId, Written};
 use crate::telemetry::names;
 
 /// Counters that are remembered to exist, so that a batch need not try to make them. Forgotten all at once beyond this.
@@ -36,6 +36,8 @@ const AWAY_PAUSE_LAST: Duration = Duration::from_millis(500);
 /// How long one batch is tried against deadlocks, lock time-outs and other replicas' keys. Below the time that a request is
 /// given, so that its caller is told.
 const CONFLICT_PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is said that the clock is off.
+const OFF_INTERVAL: Duration = Duration::from_secs(600);
 /// Longest time to connect.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest time of one try. The database's own time-outs end every statement long before; this one is for a machine that
@@ -98,12 +100,18 @@ pub(super) struct Worker {
     clock: Clock,
     batch: i64,
     catalogue_version: i64,
-    /// Counters that are committed.
+    /// Counters that are committed, and need not be made. Slices are not among them.
     known: HashSet<CounterId>,
+    /// Sliding windows that are committed.
+    known_windows: HashSet<WindowId>,
     /// Counters that the try under way has found or made: known once it is committed, and not before.
     found: Vec<CounterId>,
     /// When this replica last let a call through to each quota that is closed by a guess.
     probes: BTreeMap<BudgetNumber, DateTime<Utc>>,
+    /// The same of windows.
+    found_windows: Vec<WindowId>,
+    /// When it was last said that the clock is off.
+    said_off: Option<Instant>,
     /// Whether the last batch found the database away: then the next ones do not wait for it.
     away: bool,
 }
@@ -119,8 +127,11 @@ impl Worker {
             batch: 0,
             catalogue_version: 0,
             known: HashSet::new(),
+            known_windows: HashSet::new(),
             found: Vec::new(),
             probes: BTreeMap::new(),
+            found_windows: Vec::new(),
+            said_off: None,
             away: false,
         }
     }
@@ -206,6 +217,7 @@ impl Worker {
                 Err(_elapsed) => Err(silent("the database went silent")),
             };
             self.found.clear();
+            self.found_windows.clear();
             match tried {
                 Ok(Tried::Committed(answers)) => {
                     self.away = false;
@@ -292,6 +304,7 @@ impl Worker {
                 transaction.commit().await?;
                 self.connection = Some(connection);
                 self.known.extend(self.found.drain(..));
+                self.known_windows.extend(self.found_windows.drain(..));
                 let tried = std::mem::replace(&mut sent.tried, Tried::RowMissing);
                 *doubt = None;
                 Ok(tried)
@@ -312,14 +325,17 @@ impl Worker {
         commands: &[Command],
         how: How,
     ) -> Result<Tried, StoreError> {
-        let now = self.clock.now();
+        let clock = self.clock.now();
         let named: Vec<Uuid> =
             commands.iter().filter_map(|command| command.action.reservation()).map(|id| id.0).collect();
-        let found = sql::lock_reservations(connection, &named, now).await?;
+        let found = sql::lock_reservations(connection, &named, clock).await?;
+        // One time for all: never behind what the database has seen.
+        let now = found.instant;
+        self.compare_clock(clock, &found);
         let snapshot = self.snapshots.of_versions(connection, found.version, found.rates_version).await?;
         if self.catalogue_version != found.version {
             // A change may have deleted counters to recount them.
-            self.known.clear();
+            self.forget_known();
             self.catalogue_version = found.version;
         }
         let mut books = Books::new(snapshot.catalogue, snapshot.rates);
@@ -339,7 +355,10 @@ impl Worker {
             books.answers = sql::read_answers(connection, &keys, now).await?;
         }
         let touched = touched(&books, commands, &expired, now);
-        self.load_counters(connection, &mut books, &touched, now).await?;
+        let Some(slices) = self.load_counters(connection, &mut books, &touched).await? else {
+            self.forget_known();
+            return Ok(Tried::RowMissing);
+        };
 
         metrics::counter!(names::RESERVATIONS_EXPIRED).increment(u64::try_from(expired.len()).unwrap_or(0));
         for id in expired {
@@ -352,12 +371,15 @@ impl Worker {
             self.recall(connection, commands, &mut answers, now).await?;
         }
         if books.changes != Changes::default() {
-            match sql::write_batch(connection, &books, self.id, self.batch, now).await? {
+            let slices = books.changes.counters.iter().filter(|id| slices.contains(*id)).cloned().collect();
+            let (lane, number) = (self.id, self.batch);
+            let batch = Batch { books: &books, touches: &touched, slices, lane, number, now };
+            match sql::write_batch(connection, &batch).await? {
                 Written::Whole => {}
                 Written::KeyTaken => return Ok(Tried::KeyTaken),
                 Written::RowMissing => {
                     tracing::error!("a counter or reservation that the lane knew is gone: all are looked up anew");
-                    self.known.clear();
+                    self.forget_known();
                     return Ok(Tried::RowMissing);
                 }
             }
@@ -398,29 +420,62 @@ impl Worker {
         Ok(())
     }
 
-    /// Locks and reads the counters. Those not known to exist are made first, before any lock on a counter is held: a lane
+    /// Locks and reads the counters, and says which of the slices to be written are to be made: none if a window is gone that
+    /// was there before. Counters and windows not known to exist are made first, before any lock on a counter is held: a lane
     /// that waits for another one's new counter must not hold what that one waits for.
     async fn load_counters(
         &mut self,
         connection: &mut PgConnection,
         books: &mut Books,
-        touched: &BTreeMap<CounterId, Touched>,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+        touched: &Touches,
+    ) -> Result<Option<HashSet<CounterId>>, StoreError> {
         if touched.is_empty() {
-            return Ok(());
+            return Ok(Some(HashSet::new()));
         }
-        let unknown = touched.iter().filter(|(id, touched)| touched.needed && !self.known.contains(id));
-        if unknown.clone().next().is_some() {
-            sql::make_counters(connection, unknown, now).await?;
+        let is_unknown =
+            |id: &CounterId, touched: &Touched| touched.needed && !touched.slides && !self.known.contains(id);
+        let unknown = touched.counters.iter().filter(|(id, touched)| is_unknown(id, touched));
+        let needed = || touched.windows.iter().filter(|(_, window)| window.needed).map(|(id, _)| id);
+        if unknown.clone().next().is_some() || needed().any(|id| !self.known_windows.contains(id)) {
+            sql::make_counters(connection, touched, unknown).await?;
         }
-        (books.counters, books.opened) = sql::lock_counters(connection, touched).await?;
-        if self.known.len() > KNOWN_COUNTERS_MAX {
-            self.known.clear();
+        let found = sql::lock_counters(connection, touched).await?;
+        if needed().any(|id| !found.windows.contains(id)) {
+            return Ok(None);
+        }
+        if self.known.len().saturating_add(self.known_windows.len()) > KNOWN_COUNTERS_MAX {
+            self.forget_known();
         }
         // What this batch made is not known before it is committed: after a rollback it would be missed, and counted nowhere.
-        self.found = books.counters.keys().filter(|id| !self.known.contains(*id)).cloned().collect();
-        Ok(())
+        let stays = |id: &&CounterId| touched.counters.get(*id).is_some_and(|touched| !touched.slides);
+        let is_new = |id: &&CounterId| !self.known.contains(*id);
+        self.found = found.counters.keys().filter(stays).filter(is_new).cloned().collect();
+        self.found_windows = found.windows.into_iter().filter(|id| !self.known_windows.contains(id)).collect();
+        let slices =
+            touched.counters.iter().filter(|(id, touched)| touched.slides && !found.counters.contains_key(*id));
+        let slices = slices.map(|(id, _)| id.clone()).collect();
+        (books.counters, books.opened) = (found.counters, found.opened);
+        Ok(Some(slices))
+    }
+
+    fn forget_known(&mut self) {
+        self.known.clear();
+        self.known_windows.clear();
+    }
+
+    /// Compares the clock with what the database has seen, and says so where it is off.
+    fn compare_clock(&mut self, clock: DateTime<Utc>, found: &Found) {
+        let off = self.clock.compare(clock, found.instant, found.server_at);
+        metrics::gauge!(names::CLOCK_OFFSET).set(off.as_seconds_f64());
+        if self.clock.off().is_none() {
+            self.said_off = None;
+        } else if self.said_off.is_none_or(|said| said.elapsed() >= OFF_INTERVAL) {
+            self.said_off = Some(Instant::now());
+            tracing::warn!(
+                offset_ms = off.num_milliseconds(),
+                "this machine's clock is off from what the database has seen: is it synchronised?"
+            );
+        }
     }
 }
 
@@ -472,36 +527,32 @@ fn count(answer: &Result<Answer, LaneError>) {
     }
 }
 
-/// The counters that the commands and the expired reservations touch.
-fn touched(
-    books: &Books,
-    commands: &[Command],
-    expired: &[ReservationId],
-    now: DateTime<Utc>,
-) -> BTreeMap<CounterId, Touched> {
-    let mut all = BTreeMap::new();
-    let mut add = |governing: Vec<Governing>, call: &Dimensions, grants: bool| {
+/// The counters and windows that the commands and the expired reservations touch.
+fn touched(books: &Books, commands: &[Command], expired: &[ReservationId], now: DateTime<Utc>) -> Touches {
+    let mut all = Touches::default();
+    let mut add = |governing: Vec<Governing>, call: &Dimensions, needed: bool| {
         for one in governing {
-            let tenant = owner(&one, call);
-            for period in &one.window {
-                // What is granted depends on every slice of a sliding window. A slice without a row cannot be locked, and
-                // another replica could fill it meanwhile.
-                let needed = grants || *period == one.period;
-                let is_timed = one.budget.max_seconds.is_some();
-                let touched = Touched { period: *period, tenant: tenant.clone(), needed, is_timed };
-                let known = all.entry(one.counter_at(*period)).or_insert_with(|| touched.clone());
-                known.needed |= needed;
+            let slides = one.budget.period.slides().is_some();
+            let touched = Touched { period: one.period, tenant: owner(&one, call), needed, slides };
+            all.counters.entry(one.counter()).or_insert(touched).needed |= needed;
+            // An instant outside the calendar has been refused before there was a window.
+            if let Some(seen) = one.seen_at(now).ok().filter(|_| slides) {
+                let id = (one.budget.number, one.key);
+                let window = all.windows.entry(id).or_insert(Window { since: seen.since, needed });
+                window.since = window.since.min(seen.since);
+                window.needed |= needed;
             }
         }
     };
     // An instant outside the calendar touches nothing here, and is refused when the command is applied.
     for command in commands {
         let Some(call) = call_of(books, command) else { continue };
-        let grants = matches!(command.action, Action::Reserve(_) | Action::Extend(_));
-        add(books.touches(&command.action, now).unwrap_or_default(), call, grants);
+        // A question takes nothing: it makes no row, and waits for nobody's.
+        let needed = !matches!(&command.action, Action::Reserve(reserve) if !reserve.hold);
+        add(books.touches(&command.action, now).unwrap_or_default(), call, needed);
     }
     for reservation in expired.iter().filter_map(|id| books.reservations.get(id)) {
-        add(books.touched_by_expiry(reservation, now).unwrap_or_default(), &reservation.call, false);
+        add(books.touched_by_expiry(reservation, now).unwrap_or_default(), &reservation.call, true);
     }
     all
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
@@ -21,8 +21,12 @@ use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::recount::{Recount, Recounted, counts_since};
 use crate::domain::calendar::{Zone, tzdb_version};
 use crate::domain::id::{BudgetId, TenantId};
+use crate::domain::ledger::reservation::ReservationState;
 use crate::domain::ledger::transfer::Direction;
 use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
+
+/// The rules by which sliding windows and the time of runs are counted. One more each time that they change.
+const WINDOWS_COUNTING: i32 = 1;
 
 /// The versions of the catalogue and of the rates.
 ///
@@ -52,8 +56,8 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
     let closures = closures(&mut *connection).await?;
     let mut catalogue = Catalogue::new(version, tenants, budgets).with_closures(closures).with_stopped_runs(stopped);
     catalogue.spellings = super::names::spellings(&mut *connection).await?.into();
-    catalogue.closed_until =
-        sqlx::query_scalar("select closed_until from catalogue_head").fetch_one(&mut *connection).await?;
+    (catalogue.closed_until, catalogue.slices_forgotten) =
+        sqlx::query_as("select closed_until, slices_forgotten from catalogue_head").fetch_one(&mut *connection).await?;
     Ok(catalogue)
 }
 
@@ -90,8 +94,14 @@ pub struct Change<'c> {
 pub async fn change(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Change<'_>, StoreError> {
     let mut transaction = connection.begin().await?;
     take(&mut transaction, Lock::Catalogue).await?;
+    // One time for all: a change is written at an instant that no batch before it was later than.
+    let now = super::time::instant(&mut transaction, now).await?;
     Ok(Change { transaction, now })
 }
+
+/// How long before it is made a budget counts. A replica whose clock is behind by less, or is put right by less, counts in
+/// periods that the budget knows.
+pub const COUNTED_BEFORE: TimeDelta = TimeDelta::days(1);
 
 /// Whether a `PUT` made something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +116,10 @@ impl Change<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        sqlx::query("update catalogue_head set version = version + 1").execute(&mut *self.transaction).await?;
+        sqlx::query("update catalogue_head set version = version + 1, changed_at = $1")
+            .bind(self.now)
+            .execute(&mut *self.transaction)
+            .await?;
         Ok(self.transaction.commit().await?)
     }
 
@@ -282,7 +295,7 @@ impl Change<'_> {
         if !recounted.is_empty() {
             sqlx::query("update budgets set counted_from = $2 where id = any($1)")
                 .bind(recounted.iter().map(|id| id.as_str()).collect::<Vec<_>>())
-                .bind(self.now)
+                .bind(self.now.checked_sub_signed(COUNTED_BEFORE).unwrap_or(self.now))
                 .execute(&mut *self.transaction)
                 .await?;
             let after = self.catalogue().await?;
@@ -346,6 +359,29 @@ impl Change<'_> {
         .execute(&mut *self.transaction)
         .await?;
         Ok(())
+    }
+
+    /// Recounts what earlier releases counted otherwise, once: sliding windows, which forgot what they had counted before the
+    /// budget was made, and what is timed, which was opened by questions. What has left its window long ago is not counted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn follow_counting_rules(&mut self) -> Result<bool, StoreError> {
+        let known: i32 =
+            sqlx::query_scalar("select windows_counting from catalogue_head").fetch_one(&mut *self.transaction).await?;
+        if known >= WINDOWS_COUNTING {
+            return Ok(false);
+        }
+        sqlx::query("update catalogue_head set windows_counting = $1")
+            .bind(WINDOWS_COUNTING)
+            .execute(&mut *self.transaction)
+            .await?;
+        super::housekeeping::move_slices_forgotten(&mut self.transaction, self.now).await?;
+        let catalogue = self.catalogue().await?;
+        let counted = catalogue.budgets().filter(|one| one.period.slides().is_some() || one.max_seconds.is_some());
+        let numbers = counted.map(|budget| budget.number).collect();
+        self.recount(&catalogue, numbers, None).await?;
+        Ok(true)
     }
 
     /// Recounts everything if the timezone rules are others than those that open periods were computed by.
@@ -437,17 +473,22 @@ pub(super) async fn count(
         .map_err(StoreError::recount)?;
     }
     drop(transfers);
-    let mut reservations =
-        sqlx::query("select * from reservations where state = 'open' and ($1::text is null or tenant = $1)")
-            .bind(tenant)
-            .fetch(&mut *connection);
+    // What has ended holds nothing, but it opened what is timed.
+    let mut reservations = sqlx::query(
+        "select * from reservations
+        where (state = 'open' or ($2 and run is not null)) and ($1::text is null or tenant = $1)",
+    )
+    .bind(tenant)
+    .bind(recount.is_timed())
+    .fetch(&mut *connection);
     while let Some(row) = reservations.try_next().await? {
         on_row();
         let reservation = reservation_from_row(&row)?;
-        let held = &reservation.hold.consumption;
-        recount
-            .hold(&reservation.call, reservation.granted_at, held, &reservation.learned)
-            .map_err(StoreError::recount)?;
+        let (call, held_at, held) = (&reservation.call, reservation.held_at, &reservation.hold.consumption);
+        if reservation.state == ReservationState::Open {
+            recount.hold(call, held_at, held, &reservation.learned).map_err(StoreError::recount)?;
+        }
+        recount.open(call, held_at, reservation.granted_at).map_err(StoreError::recount)?;
     }
     Ok(recount.finish())
 }

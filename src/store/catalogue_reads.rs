@@ -231,8 +231,11 @@ pub struct OpenCounters {
 pub struct OpenAsked<'a> {
     /// The budget.
     pub budget: BudgetNumber,
-    /// The starts of the periods that are open, each with the zone it is of; an empty zone is that of every counter.
+    /// The starts of the periods that are open, each with the zone it is of; an empty zone is that of every counter. Of a
+    /// sliding window the start of its oldest slice.
     pub open: Vec<(&'static str, DateTime<Utc>)>,
+    /// Whether the later ones count as well: the slices of a sliding window.
+    pub slides: bool,
     /// Only this key.
     pub key: Option<&'a str>,
     /// Only keys after this one.
@@ -257,6 +260,7 @@ pub async fn open_counters(
         .bind(asked.key)
         .bind(asked.after)
         .bind(asked.limit)
+        .bind(asked.slides)
         .fetch_all(connection)
         .await?;
     let mut found: BTreeMap<CounterKey, OpenCounters> = BTreeMap::new();

@@ -11,11 +11,12 @@ use sqlx::{Arguments, Encode, Postgres, Type};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::lane::Batch;
 use crate::domain::amounts::{BadAmount, Usd};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::Reason;
-use crate::domain::id::{AgentId, BudgetId, LabelKey, LabelValue, ModelId, RegionId, RunId};
+use crate::domain::id::{AgentId, BudgetId, LabelKey, LabelValue, ModelId, RegionId, RunId, TenantId};
 use crate::domain::ledger::books::{Books, Remembered};
 use crate::domain::ledger::outcome::RefusedCall;
 use crate::domain::ledger::reservation::Reservation;
@@ -165,12 +166,8 @@ impl PricedColumns<'_> {
 }
 
 /// All parameters of `sql/write_batch.sql`, in order.
-pub(super) fn batch_arguments(
-    books: &Books,
-    lane: Uuid,
-    batch: i64,
-    now: DateTime<Utc>,
-) -> Result<PgArguments, StoreError> {
+pub(super) fn batch_arguments(batch: &Batch<'_>) -> Result<PgArguments, StoreError> {
+    let Batch { books, touches: _, slices, lane, number, now } = batch;
     let changes = &books.changes;
     let mut arguments = PgArguments::default();
     let granted = changes.granted.iter().filter_map(|id| books.reservations.get(id));
@@ -178,18 +175,21 @@ pub(super) fn batch_arguments(
     let changed = changes.changed.iter().filter_map(|id| books.reservations.get(id));
     bind_changed(&mut arguments, changed)?;
     bind_transfers(&mut arguments, &changes.transfers)?;
-    bind_counters(&mut arguments, books, &changes.counters)?;
+    let counted: BTreeSet<&CounterId> = changes.counters.iter().filter(|id| !slices.contains(*id)).collect();
+    bind_counters(&mut arguments, books, &counted)?;
     bind_rollup(&mut arguments, &changes.transfers)?;
     bind_refusals(&mut arguments, &changes.refusals)?;
     bind_refusal_counts(&mut arguments, &changes.refusals)?;
-    add(&mut arguments, lane)?;
-    add(&mut arguments, batch)?;
-    add(&mut arguments, now)?;
-    bind_answers(&mut arguments, books, now)?;
-    bind_learned(&mut arguments, books)?;
+    add(&mut arguments, *lane)?;
+    add(&mut arguments, *number)?;
+    add(&mut arguments, *now)?;
+    bind_answers(&mut arguments, books, *now)?;
+    bind_learned(&mut arguments, books, &counted)?;
     bind_said(&mut arguments, books)?;
     let answers = changes.answers.iter().filter_map(|id| books.answers.get(id));
     add(&mut arguments, answers.map(|answer| answer.until).collect::<Vec<_>>())?;
+    bind_held_and_opened(&mut arguments, books, &counted)?;
+    bind_slices(&mut arguments, batch)?;
     Ok(arguments)
 }
 
@@ -328,9 +328,9 @@ fn bind_transfers(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result
     report.bind(arguments)
 }
 
-fn bind_counters(arguments: &mut PgArguments, books: &Books, changed: &BTreeSet<CounterId>) -> Result<(), StoreError> {
+fn bind_counters(arguments: &mut PgArguments, books: &Books, changed: &BTreeSet<&CounterId>) -> Result<(), StoreError> {
     let (mut budgets, mut keys, mut starts, mut posted, mut held) = (vec![], vec![], vec![], vec![], vec![]);
-    for id in changed {
+    for &id in changed {
         let counter = books.counters.get(id).copied().unwrap_or_default();
         budgets.push(id.budget.0);
         keys.push(id.key.as_str());
@@ -468,7 +468,7 @@ fn bind_refusal_counts(arguments: &mut PgArguments, refusals: &[RefusedCall]) ->
 }
 
 /// What is held by a learned rule, and what is kept aside for it: the last columns of what is granted, changed and counted.
-fn bind_learned(arguments: &mut PgArguments, books: &Books) -> Result<(), StoreError> {
+fn bind_learned(arguments: &mut PgArguments, books: &Books, counted: &BTreeSet<&CounterId>) -> Result<(), StoreError> {
     let changes = &books.changes;
     for ids in [&changes.granted, &changes.changed] {
         let reservations = ids.iter().filter_map(|id| books.reservations.get(id));
@@ -477,7 +477,7 @@ fn bind_learned(arguments: &mut PgArguments, books: &Books) -> Result<(), StoreE
         };
         add(arguments, reservations.map(text).collect::<Result<Vec<_>, _>>()?)?;
     }
-    let counters = || changes.counters.iter().map(|id| books.counters.get(id).copied().unwrap_or_default());
+    let counters = || counted.iter().map(|id| books.counters.get(id).copied().unwrap_or_default());
     add(arguments, counters().map(|counter| counter.margin.decimal()).collect::<Vec<_>>())?;
     add(arguments, counters().map(|counter| counter.at_risk.decimal()).collect::<Vec<_>>())
 }
@@ -494,6 +494,41 @@ fn bind_said(arguments: &mut PgArguments, books: &Books) -> Result<(), StoreErro
 /// As a JSON object; none for a call that has no names.
 fn said_text(call: &Dimensions) -> Result<Option<String>, StoreError> {
     Ok(said_as_column(call).map(|body| serde_json::to_string(&body)).transpose()?)
+}
+
+/// The instants that reservations are held at, where they are not those of their grants; and when counters were opened.
+fn bind_held_and_opened(
+    arguments: &mut PgArguments,
+    books: &Books,
+    counted: &BTreeSet<&CounterId>,
+) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    for ids in [&changes.granted, &changes.changed] {
+        let reservations = ids.iter().filter_map(|id| books.reservations.get(id));
+        let moved = |one: &Reservation| Some(one.held_at).filter(|held_at| *held_at != one.granted_at);
+        add(arguments, reservations.map(moved).collect::<Vec<_>>())?;
+    }
+    add(arguments, counted.iter().map(|id| books.opened.get(*id).copied()).collect::<Vec<_>>())
+}
+
+/// Slices that are made, and the windows that are told of it.
+fn bind_slices(arguments: &mut PgArguments, batch: &Batch<'_>) -> Result<(), StoreError> {
+    let known = |id: &CounterId| batch.touches.counters.get(id);
+    let counter = |id: &CounterId| batch.books.counters.get(id).copied().unwrap_or_default();
+    let ids = || batch.slices.iter();
+    add(arguments, ids().map(|id| id.budget.0).collect::<Vec<_>>())?;
+    add(arguments, ids().map(|id| id.key.as_str()).collect::<Vec<_>>())?;
+    add(arguments, ids().map(|id| id.start).collect::<Vec<_>>())?;
+    add(arguments, ids().map(|id| known(id).and_then(|touched| touched.period.end)).collect::<Vec<_>>())?;
+    let tenant = |id| known(id).and_then(|touched| touched.tenant.as_ref()).map(TenantId::as_str);
+    add(arguments, ids().map(tenant).collect::<Vec<_>>())?;
+    add(arguments, ids().map(|id| counter(id).posted.decimal()).collect::<Vec<_>>())?;
+    add(arguments, ids().map(|id| counter(id).held.decimal()).collect::<Vec<_>>())?;
+    add(arguments, ids().map(|id| counter(id).margin.decimal()).collect::<Vec<_>>())?;
+    add(arguments, ids().map(|id| counter(id).at_risk.decimal()).collect::<Vec<_>>())?;
+    let windows: BTreeSet<_> = ids().map(|id| (id.budget.0, id.key.as_str())).collect();
+    add(arguments, windows.iter().map(|(budget, _)| *budget).collect::<Vec<_>>())?;
+    add(arguments, windows.iter().map(|(_, key)| *key).collect::<Vec<_>>())
 }
 
 fn bind_answers(arguments: &mut PgArguments, books: &Books, now: DateTime<Utc>) -> Result<(), StoreError> {

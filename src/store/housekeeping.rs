@@ -2,10 +2,11 @@
 //!
 //! Runs that were stopped are a part of the catalogue, and are forgotten within a change of it ([`super::runs`]).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::StoreError;
+use crate::domain::budget::catalogue::BudgetNumber;
 
 /// Most rows forgotten in one statement.
 pub const PAGE: u64 = 2_000;
@@ -22,6 +23,90 @@ pub async fn forget_keys(connection: &mut PgConnection, before: DateTime<Utc>) -
         )",
     )
     .bind(before)
+    .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// How long slices are kept after they have left their sliding window: longer than a batch can be under way, which looks at
+/// the window as of its beginning.
+pub const SLICES_KEPT: TimeDelta = TimeDelta::minutes(5);
+
+/// Moves the instant by which slices that had left their window may be forgotten, and says what it is; none if nothing was ever
+/// written.
+///
+/// Never later than what the database has seen, which no batch to come is earlier than; nor than the server's own clock, so
+/// that a replica whose clock is far ahead forgets nothing that others still count.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn move_slices_forgotten(
+    connection: &mut PgConnection,
+    clock: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let moved = sqlx::query_scalar(
+        "update catalogue_head
+        set slices_forgotten = greatest(
+            slices_forgotten,
+            (select least(max(recorded_at), $1, statement_timestamp()) - $2::interval from lanes having count(*) > 0)
+        )
+        returning slices_forgotten",
+    );
+    let kept = super::time::interval(SLICES_KEPT);
+    Ok(moved.bind(clock).bind(kept).fetch_one(connection).await?)
+}
+
+/// Forgets a page of the slices of a budget that start before an instant, and says how many. Those that a batch has locked are
+/// left for the next time.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget_slices(
+    connection: &mut PgConnection,
+    budget: BudgetNumber,
+    before: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "with gone as materialized (
+            select budget, key, period_start
+            from counters
+            where budget = $1 and period_start < $2
+            limit $3
+            for update skip locked
+        )
+        delete from counters
+        using gone
+        where
+            counters.budget = gone.budget and counters.key = gone.key and counters.period_start = gone.period_start",
+    )
+    .bind(budget.0)
+    .bind(before)
+    .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Forgets a page of the sliding windows that have no slice left, and says how many. A lane that finds one gone makes it again.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget_windows(connection: &mut PgConnection) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "with gone as materialized (
+            select budget, key
+            from windows
+            where not exists (
+                select from counters where counters.budget = windows.budget and counters.key = windows.key
+            )
+            limit $1
+            for update skip locked
+        )
+        delete from windows
+        using gone
+        where windows.budget = gone.budget and windows.key = gone.key",
+    )
     .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
     .execute(connection)
     .await?;

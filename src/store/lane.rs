@@ -4,19 +4,35 @@
 //! |---|---|---|
 //! | 1 | [`begin`] | the catalogue, shared: it cannot change until the batch is committed |
 //! | 2 | [`lock_reservations`] | the reservations named, and those whose time has passed, in the order of their ids |
-//! | 3 | [`lock_counters`] | the counters touched, in the order of their keys |
+//! | 3 | [`lock_counters`] | the sliding windows touched, then the counters, each in the order of their keys |
 //! | 4 | [`write_batch`] | the roll-up's rows, in the order of their keys |
 //! | 5 | commit | |
 //!
-//! The order is the same in every replica (catalogue, reservations, counters, roll-up), so no two batches wait for each
-//! other in a circle. Counters that do not exist yet cost one statement more, before 3: [`make_counters`]. A lane that waits
-//! there for another one's new counter holds no lock on a counter that the other one could want.
+//! The order is the same in every replica (catalogue, reservations, windows, counters, roll-up), so no two batches wait for
+//! each other in a circle. Counters that do not exist yet cost one statement more, before 3: [`make_counters`]. A lane that
+//! waits there for another one's new counter holds no lock on a counter that the other one could want.
+//!
+//! # A slice that is not there
+//!
+//! A sliding window is the sum of its slices, and one that counted nothing has no row. What is not there cannot be locked: two
+//! replicas, one in the last moment of a slice and one in the first of the next, would each make a row that the other does not
+//! see. So each window, which is one budget and one key, has one row in `windows`:
+//!
+//! - whoever grants by a window's slices, or writes one, holds that row until it commits: so such batches come one after the
+//!   other;
+//! - whoever makes a slice bumps the row. A statement sees rows as of its beginning, but a row that it waited for as it is now.
+//!   Where the two versions of the row differ, slices may have been made that the statement does not see, and it is asked
+//!   once more; now nobody else can make one. Slices that the statement does see are locked, and so read as they are now.
+//!
+//! So each decision on a window sees all that were made before it, however far the clocks are apart, because it looks at every
+//! slice since the window's beginning and stops at no end. Of all grants within one length of the window the one that was
+//! decided last has seen the others, and what they add up to is within the limit.
 //!
 //! Idempotency keys are not looked up first: writing them says whether they are new, and a batch with one that is not is
 //! rolled back and tried again, now with [`read_answers`] before 3. A keyed command that is refused has its key looked up
 //! after it was decided, because the refusal may be the effect of its own first time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -78,13 +94,17 @@ pub async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Post
     Ok(connection.begin_with(AssertSqlSafe(begin)).await?)
 }
 
-/// What a batch finds: the catalogue's versions, the reservations named, and those whose time has passed.
-#[derive(Debug, Default)]
+/// What a batch finds: the catalogue's versions, its instant, the reservations named, and those whose time has passed.
+#[derive(Debug)]
 pub struct Found {
     /// Of tenants and budgets.
     pub version: i64,
     /// Of prices and factors.
     pub rates_version: i64,
+    /// The instant of the batch ([`super::time`]).
+    pub instant: DateTime<Utc>,
+    /// The clock of the database's server.
+    pub server_at: DateTime<Utc>,
     /// Locked until the batch is committed.
     pub reservations: BTreeMap<ReservationId, Reservation>,
     /// Those among them that were found because they are open and their time has passed: a page at most.
@@ -98,18 +118,25 @@ pub struct Found {
 pub async fn lock_reservations(
     connection: &mut PgConnection,
     named: &[Uuid],
-    now: DateTime<Utc>,
+    clock: DateTime<Utc>,
 ) -> Result<Found, StoreError> {
     let rows = sqlx::query(include_str!("sql/lock_reservations.sql"))
         .bind(named)
-        .bind(now)
+        .bind(clock)
         .bind(i64::try_from(EXPIRED_PAGE).unwrap_or(i64::MAX))
+        .bind(super::time::ahead_max())
         .fetch_all(connection)
         .await?;
-    let mut found = Found::default();
+    let head = rows.first().ok_or_else(|| StoreError::Row("catalogue_head".to_owned()))?;
+    let mut found = Found {
+        version: head.try_get("version")?,
+        rates_version: head.try_get("rates_version")?,
+        instant: head.try_get("instant")?,
+        server_at: head.try_get("server_at")?,
+        reservations: BTreeMap::new(),
+        due: Vec::new(),
+    };
     for row in &rows {
-        found.version = row.try_get("version")?;
-        found.rates_version = row.try_get("rates_version")?;
         if let Some(is_due) = row.try_get::<Option<bool>, _>("is_due")? {
             let reservation = reservation_from_row(row)?;
             if is_due {
@@ -162,61 +189,112 @@ pub struct Touched {
     pub period: Period,
     /// The tenant whose calls it counts, if they are one tenant's alone.
     pub tenant: Option<TenantId>,
-    /// Whether it must exist, because this batch may change it or grants by it. Otherwise one that is missing counts as zero.
+    /// Whether this batch may change it, so that it must exist. Otherwise one that is missing counts as zero.
     pub needed: bool,
-    /// Whether it is kept when it was opened, because its budget bounds the time of what it counts.
-    pub is_timed: bool,
+    /// Whether it is a slice of a sliding window: made when it is written, under the lock of its window.
+    pub slides: bool,
 }
 
-fn key_arrays<'a>(ids: impl Iterator<Item = &'a CounterId>) -> (Vec<i32>, Vec<&'a str>, Vec<DateTime<Utc>>) {
-    let (mut budgets, mut keys, mut starts) = (vec![], vec![], vec![]);
-    for id in ids {
-        budgets.push(id.budget.0);
-        keys.push(id.key.as_str());
-        starts.push(id.start);
+/// A sliding window: one budget, for one key.
+pub type WindowId = (BudgetNumber, CounterKey);
+
+/// A sliding window that a batch touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The start of the oldest slice that is looked at.
+    pub since: DateTime<Utc>,
+    /// Whether this batch may grant by its slices or write one.
+    pub needed: bool,
+}
+
+/// All that a batch touches.
+#[derive(Debug, Default)]
+pub struct Touches {
+    /// Counters that it may change.
+    pub counters: BTreeMap<CounterId, Touched>,
+    /// Windows that it looks at.
+    pub windows: BTreeMap<WindowId, Window>,
+}
+
+impl Touches {
+    /// Whether it touches nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counters.is_empty() && self.windows.is_empty()
     }
-    (budgets, keys, starts)
+
+    fn needed_windows(&self) -> impl Iterator<Item = &WindowId> + Clone {
+        self.windows.iter().filter(|(_, window)| window.needed).map(|(id, _)| id)
+    }
 }
 
-/// Counters, by key.
-type Counters = BTreeMap<CounterId, Counter>;
-/// When counters were opened, of those that know it.
-type Opened = BTreeMap<CounterId, DateTime<Utc>>;
+/// The counters of a batch, locked until it is committed.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// By key.
+    pub counters: BTreeMap<CounterId, Counter>,
+    /// When those were opened that know it.
+    pub opened: BTreeMap<CounterId, DateTime<Utc>>,
+    /// The windows that were locked.
+    pub windows: BTreeSet<WindowId>,
+    /// Whether a slice may have been made meanwhile that is not among them: then they are to be read again.
+    is_stale: bool,
+}
 
-/// Locks the counters that exist, and reads them; and when those were opened that are timed.
+/// Locks the windows and the counters that exist, and reads them.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
-pub async fn lock_counters(
-    connection: &mut PgConnection,
-    touched: &BTreeMap<CounterId, Touched>,
-) -> Result<(Counters, Opened), StoreError> {
-    let (budgets, keys, starts) = key_arrays(touched.keys());
-    let rows = sqlx::query(
-        "select counter.budget, counter.key, counter.period_start, counter.posted, counter.held, counter.margin,
-            counter.at_risk, counter.opened_at
-        from unnest($1::integer[], $2::text[], $3::timestamptz[]) as asked (budget, key, period_start)
-        join counters as counter
-            on counter.budget = asked.budget
-            and counter.key = asked.key
-            and counter.period_start = asked.period_start
-        order by counter.budget, counter.key, counter.period_start
-        for update of counter",
-    )
-    .bind(budgets)
-    .bind(keys)
-    .bind(starts)
-    .fetch_all(connection)
-    .await?;
-    let (mut counters, mut opened) = (Counters::new(), Opened::new());
-    for row in &rows {
-        let (id, counter) = counter_from_row(row)?;
-        if let Some(opened_at) = row.try_get(7)? {
-            opened.insert(id.clone(), opened_at);
-        }
-        counters.insert(id, counter);
+pub async fn lock_counters(connection: &mut PgConnection, touches: &Touches) -> Result<Counted, StoreError> {
+    let found = lock_counters_once(&mut *connection, touches).await?;
+    // With the windows locked nobody makes a slice, and so the second look is the last.
+    if found.is_stale { lock_counters_once(connection, touches).await } else { Ok(found) }
+}
+
+async fn lock_counters_once(connection: &mut PgConnection, touches: &Touches) -> Result<Counted, StoreError> {
+    let (mut budgets, mut keys, mut starts) = (vec![], vec![], vec![]);
+    let (mut slides, mut locks) = (vec![], vec![]);
+    for ((budget, key), window) in &touches.windows {
+        budgets.push(budget.0);
+        keys.push(key.as_str());
+        starts.push(window.since);
+        slides.push(true);
+        locks.push(window.needed);
     }
-    Ok((counters, opened))
+    let is_seen = |id: &CounterId| {
+        let window = touches.windows.get(&(id.budget, id.key.clone()));
+        window.is_some_and(|window| window.since <= id.start)
+    };
+    for id in touches.counters.keys().filter(|id| !is_seen(id)) {
+        budgets.push(id.budget.0);
+        keys.push(id.key.as_str());
+        starts.push(id.start);
+        slides.push(false);
+        locks.push(false);
+    }
+    let rows = sqlx::query(include_str!("sql/lock_counters.sql"))
+        .bind(budgets)
+        .bind(keys)
+        .bind(starts)
+        .bind(slides)
+        .bind(locks)
+        .fetch_all(connection)
+        .await?;
+    let mut found = Counted::default();
+    for row in &rows {
+        if let Some(is_current) = row.try_get::<Option<bool>, _>("is_current")? {
+            found.is_stale |= !is_current;
+            let key = CounterKey::stored(row.try_get("key")?);
+            found.windows.insert((BudgetNumber(row.try_get("budget")?), key));
+            continue;
+        }
+        let (id, counter) = counter_from_row(row)?;
+        if let Some(opened_at) = row.try_get("opened_at")? {
+            found.opened.insert(id.clone(), opened_at);
+        }
+        found.counters.insert(id, counter);
+    }
+    Ok(found)
 }
 
 /// A counter's key and numbers, from the columns of its table.
@@ -230,37 +308,49 @@ pub(super) fn counter_from_row(row: &PgRow) -> Result<(CounterId, Counter), Stor
     Ok((id, Counter { posted, held, margin: quantity("margin")?, at_risk: quantity("at_risk")? }))
 }
 
-/// Makes the counters that do not exist yet, at zero, opened at the batch's instant. Another replica may do the same: whoever is second waits, and finds
-/// the first one's row.
+/// Makes the counters that do not exist yet, at zero, and the rows of the windows that are needed, which it locks.
+///
+/// Another replica may do the same: whoever is second waits, and finds the first one's row.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn make_counters<'a>(
     connection: &mut PgConnection,
+    touches: &Touches,
     missing: impl Iterator<Item = (&'a CounterId, &'a Touched)> + Clone,
-    now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let (budgets, keys, starts) = key_arrays(missing.clone().map(|(id, _)| id));
+    let of_counters = missing.clone().map(|(id, _)| id);
     let ends: Vec<Option<DateTime<Utc>>> = missing.clone().map(|(_, touched)| touched.period.end).collect();
     let tenants: Vec<Option<&str>> =
-        missing.clone().map(|(_, touched)| touched.tenant.as_ref().map(TenantId::as_str)).collect();
-    let opened: Vec<Option<DateTime<Utc>>> = missing.map(|(_, touched)| touched.is_timed.then_some(now)).collect();
-    sqlx::query(
-        "insert into counters (budget, key, period_start, period_end, tenant, posted, held, opened_at)
-        select budget, key, period_start, period_end, tenant, 0, 0, opened_at
-        from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::timestamptz[])
-            as new (budget, key, period_start, period_end, tenant, opened_at)
-        on conflict (budget, key, period_start) do nothing",
-    )
-    .bind(budgets)
-    .bind(keys)
-    .bind(starts)
-    .bind(ends)
-    .bind(tenants)
-    .bind(opened)
-    .execute(connection)
-    .await?;
+        missing.map(|(_, touched)| touched.tenant.as_ref().map(TenantId::as_str)).collect();
+    sqlx::query(include_str!("sql/make_counters.sql"))
+        .bind(touches.needed_windows().map(|(budget, _)| budget.0).collect::<Vec<_>>())
+        .bind(touches.needed_windows().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
+        .bind(of_counters.clone().map(|id| id.budget.0).collect::<Vec<_>>())
+        .bind(of_counters.clone().map(|id| id.key.as_str()).collect::<Vec<_>>())
+        .bind(of_counters.map(|id| id.start).collect::<Vec<_>>())
+        .bind(ends)
+        .bind(tenants)
+        .execute(connection)
+        .await?;
     Ok(())
+}
+
+/// A batch, to be written.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// What it leaves.
+    pub books: &'a Books,
+    /// What it touched.
+    pub touches: &'a Touches,
+    /// The slices that it makes.
+    pub slices: BTreeSet<CounterId>,
+    /// Whose it is.
+    pub lane: Uuid,
+    /// Its number in the lane.
+    pub number: i64,
+    /// Its instant.
+    pub now: DateTime<Utc>,
 }
 
 /// Whether a batch may be committed.
@@ -278,17 +368,11 @@ pub enum Written {
 ///
 /// # Errors
 /// When the database does not answer or refuses.
-pub async fn write_batch(
-    connection: &mut PgConnection,
-    books: &Books,
-    lane: Uuid,
-    batch: i64,
-    now: DateTime<Utc>,
-) -> Result<Written, StoreError> {
-    let arguments = batch_arguments(books, lane, batch, now)?;
+pub async fn write_batch(connection: &mut PgConnection, batch: &Batch<'_>) -> Result<Written, StoreError> {
+    let arguments = batch_arguments(batch)?;
     let (remembered, counted, changed): (i64, i64, i64) =
         sqlx::query_as_with(include_str!("sql/write_batch.sql"), arguments).fetch_one(connection).await?;
-    let changes = &books.changes;
+    let changes = &batch.books.changes;
     let is_whole = |rows: i64, wanted: usize| usize::try_from(rows).is_ok_and(|rows| rows == wanted);
     Ok(if !is_whole(remembered, changes.answers.len()) {
         Written::KeyTaken

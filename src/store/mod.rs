@@ -27,6 +27,7 @@
 //! | [`projections`] | projections that were made, and what came true of them |
 //! | [`planned_usage`] | work that was announced |
 //! | [`usage`] | sums of what was used |
+//! | [`time`] | one time for all replicas |
 //! | [`signals`] | what providers said, and the quotas that are closed by it |
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
@@ -34,7 +35,7 @@
 //! | [`migrations`] | the schema, brought up to date |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
-//! Locking doctrine: catalogue (advisory), reservations by id, counters by key, roll-up by key. Never the other way round.
+//! Locking doctrine: catalogue (advisory), reservations by id, sliding windows by key, counters by key, roll-up by key. Never the other way round.
 
 pub mod alert_facts;
 pub mod alert_look;
@@ -67,6 +68,7 @@ pub mod runs;
 pub mod scratch;
 pub mod series;
 pub mod signals;
+pub mod time;
 pub mod usage;
 pub mod verdicts;
 pub mod verify;

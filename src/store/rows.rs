@@ -157,6 +157,10 @@ pub(super) fn reservation_from_row(row: &PgRow) -> Result<Reservation, StoreErro
         hold: priced_from_row(row)?,
         learned: learned_from_row(row)?,
         granted_at: row.try_get("granted_at")?,
+        held_at: match row.try_get("held_at")? {
+            Some(held_at) => held_at,
+            None => row.try_get("granted_at")?,
+        },
         expires_at: row.try_get("expires_at")?,
         state: word(row, "state", &states.map(|state| (state, state.name())))?,
         ended_at: row.try_get("ended_at")?,

@@ -3,6 +3,8 @@
 //! A stop is part of the catalogue: it is written within a [`Change`](super::catalogue::Change), whose version every replica
 //! compares inside each batch, so that no call of a stopped run is granted from the next batch on.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -235,7 +237,7 @@ pub async fn counters(
     connection: &mut PgConnection,
     budgets: &[BudgetNumber],
     key: &CounterKey,
-) -> Result<Vec<(CounterId, Counter, Option<DateTime<Utc>>)>, StoreError> {
+) -> Result<BTreeMap<CounterId, (Counter, Option<DateTime<Utc>>)>, StoreError> {
     let rows = sqlx::query(
         "select budget, key, period_start, posted, held, opened_at, margin, at_risk
         from counters
@@ -248,7 +250,7 @@ pub async fn counters(
     .await?;
     let counter = |row: &PgRow| {
         let (id, counter) = counter_from_row(row)?;
-        Ok((id, counter, row.try_get("opened_at")?))
+        Ok((id, (counter, row.try_get("opened_at")?)))
     };
     rows.iter().map(counter).collect()
 }

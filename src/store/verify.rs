@@ -21,6 +21,7 @@ use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{BudgetNumber, Catalogue};
 use crate::domain::budget::counter::{Counter, CounterId};
 use crate::domain::budget::recount::Recounted;
+use crate::domain::calendar::Period;
 use crate::domain::id::TenantId;
 use crate::domain::tariff::Flags;
 
@@ -193,7 +194,7 @@ impl Snapshot<'_> {
         findings: &mut Findings,
     ) -> Result<(), StoreError> {
         let mut rows = sqlx::query(
-            "select budget, key, period_start, posted, held, margin, at_risk, period_end, tenant from counters
+            "select budget, key, period_start, posted, held, margin, at_risk, period_end, tenant, opened_at from counters
             where budget = any($1)
             order by budget, key, period_start",
         )
@@ -201,11 +202,27 @@ impl Snapshot<'_> {
         .fetch(&mut *self.transaction);
         while let Some(row) = rows.try_next().await? {
             let (id, recorded) = counter_from_row(&row)?;
+            let end: Option<DateTime<Utc>> = row.try_get("period_end")?;
+            let budget = catalogue.budgets().find(|budget| budget.number == id.budget);
+            let period = Period { start: id.start, end };
+            if budget.is_some_and(|budget| catalogue.has_forgotten(budget, &period)) {
+                // A slice that left its window long ago: what is left of it is of no use to anybody.
+                continue;
+            }
             let known = recounted.remove(&id);
             let must = known.as_ref().map(|known| known.counter).unwrap_or_default();
             compare_counter(catalogue, &id, Some(recorded), Some(must), findings);
+            let opened_at: Option<DateTime<Utc>> = row.try_get("opened_at")?;
+            let must_be_opened = known.as_ref().and_then(|known| known.opened_at);
+            if opened_at != must_be_opened {
+                findings.add(Difference {
+                    subject: counter_subject(catalogue, &id),
+                    column: "opened_at".to_owned(),
+                    recorded: opened_at.map(instant),
+                    recomputed: must_be_opened.map(instant),
+                });
+            }
             let Some(known) = known else { continue };
-            let end: Option<DateTime<Utc>> = row.try_get("period_end")?;
             let tenant: Option<String> = row.try_get("tenant")?;
             let owner = known.tenant.as_ref().map(TenantId::as_str);
             let words = [

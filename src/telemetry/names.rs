@@ -46,6 +46,8 @@ pub const LANE_OVERLOADED: &str = "counterfoil_lane_overloaded_total";
 pub const LANE_RETRIES: &str = "counterfoil_lane_retries_total";
 /// Reservations whose time ran out.
 pub const RESERVATIONS_EXPIRED: &str = "counterfoil_reservations_expired_total";
+/// How far the clock is off.
+pub const CLOCK_OFFSET: &str = "counterfoil_clock_offset_seconds";
 /// Calls priced by the fallback.
 pub const UNPRICED_CALLS: &str = "counterfoil_unpriced_calls_total";
 /// Connections of the pool.
@@ -97,6 +99,12 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: Unit::Count,
         help: "calls priced by the fallback because the book had no price, by provider",
+    },
+    Metric {
+        name: CLOCK_OFFSET,
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        help: "how far this machine's clock is ahead of what the database has seen, below zero if it is behind",
     },
     Metric {
         name: STORE_CONNECTIONS,

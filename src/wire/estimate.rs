@@ -333,10 +333,8 @@ impl PeriodQuestion {
         let zone = Zone::parse(&self.zone).map_err(|error| FieldError::new("zone", error))?;
         let spec = PeriodSpec::try_from(&self.period).map_err(|error| error.within("period"))?;
         let at = instant("at", self.at.unwrap_or(now))?;
-        let window = spec.window(zone, at).map_err(|error| FieldError::new("at", error))?;
-        let out_of_range = || FieldError::new("at", "has no period");
-        let start = window.first().ok_or_else(out_of_range)?.start;
-        let end = window.last().ok_or_else(out_of_range)?.end;
+        let start = spec.since(zone, at).map_err(|error| FieldError::new("at", error))?;
+        let end = spec.holding(zone, at).map_err(|error| FieldError::new("at", error))?.end;
         Ok(PeriodAnswer {
             start,
             end,

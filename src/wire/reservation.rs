@@ -48,6 +48,9 @@ pub struct ReservationBody {
     pub flags: Vec<String>,
     /// When it was granted.
     pub granted_at: DateTime<Utc>,
+    /// The instant whose periods it is counted in: that of the grant, or of the extension that took more output after a period
+    /// had turned.
+    pub held_at: DateTime<Utc>,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
     /// When it ended.
@@ -80,6 +83,7 @@ impl ReservationBody {
             held: AmountsBody::from(&reservation.hold),
             flags: reservation.hold.flags.names().map(str::to_owned).collect(),
             granted_at: reservation.granted_at,
+            held_at: reservation.held_at,
             expires_at: reservation.expires_at,
             ended_at: reservation.ended_at.or(ended_by_clock),
             transfer: reservation.transfer.map(|transfer| transfer.0),

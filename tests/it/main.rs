@@ -37,3 +37,4 @@ mod signals;
 mod stopping;
 mod support;
 mod tidy;
+mod time;

@@ -168,3 +168,50 @@ async fn time_is_given_to_runs_only() {
         assert_eq!(reply.body["errors"][0]["field"], "max_seconds", "{more}: {:#}", reply.body);
     }
 }
+
+#[tokio::test]
+async fn the_time_of_a_run_begins_with_what_it_does_and_a_recount_knows_that() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    per_run(&service, json!({"max_seconds": 600})).await;
+    let run = |more: Value| {
+        let mut body = ask(9, 1, json!({"run": "r-1"}));
+        for (field, value) in more.as_object().into_iter().flatten() {
+            body[field] = value.clone();
+        }
+        body
+    };
+    preflight(&service, run(json!({"reserve": false}))).await;
+    let large = json!({"estimate": {"input": 100_000_000, "max_output": 1}});
+    assert_eq!(preflight(&service, run(large)).await["verdict"], "stop", "a call that was refused");
+    service.advance(TimeDelta::seconds(601));
+    let first = preflight(&service, run(json!({}))).await;
+    assert_eq!(first["verdict"], "allow", "nothing has begun yet: {first:#}");
+    let path = format!("/v1/reservations/{}/release", first["reservation"].as_str().unwrap());
+    service.call("POST", &path, json!({})).await.ok();
+    service.advance(TimeDelta::seconds(599));
+    // Counted anew: what was given back has begun the run all the same.
+    per_run(&service, json!({"max_seconds": 600, "measure": "requests", "limit": "50"})).await;
+    assert_eq!(preflight(&service, run(json!({}))).await["verdict"], "allow");
+    service.advance(TimeDelta::seconds(1));
+    let over = preflight(&service, run(json!({}))).await;
+    assert_eq!(over["reasons"][0]["code"], "run_time_over", "{over:#}");
+    // Usage that says when it was begins it then.
+    let usage = json!({
+        "tenant": "acme", "feature": "chat", "provider": "anthropic", "model": "claude-sonnet-4-5", "run": "r-2",
+        "usage": {"input": 1}, "occurred_at": service.now() - TimeDelta::hours(5)
+    });
+    service.call("POST", "/v1/usage", usage).await.ok();
+    let late = preflight(&service, run(json!({"run": "r-2"}))).await;
+    assert_eq!(late["reasons"][0]["code"], "run_time_over", "{late:#}");
+    let options = service.db.connect_options();
+    let report = counterfoil::app::verify::verify(&options, &service.clock, &mut |_| {}).await.unwrap().unwrap();
+    assert!(report.is_consistent(), "{report:#?}");
+    sqlx::query("update counters set opened_at = opened_at - interval '1 second' where key = 'acme/r-2'")
+        .execute(service.db.pool())
+        .await
+        .unwrap();
+    let report = counterfoil::app::verify::verify(&options, &service.clock, &mut |_| {}).await.unwrap().unwrap();
+    let columns: Vec<&str> = report.differences().map(|(_, difference)| difference.column.as_str()).collect();
+    assert_eq!(columns, ["opened_at"]);
+}

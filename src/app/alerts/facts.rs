@@ -102,7 +102,9 @@ fn gather(
     let mut by_counter: BTreeMap<Which, BTreeMap<DateTime<Utc>, OpenCounter>> =
         wanted.into_iter().map(|which| (which, BTreeMap::new())).collect();
     for row in rows {
-        if row.id.start <= now {
+        // A window has no end but the present's: what is counted ahead of it is counted.
+        let slides = budgets.get(&row.id.budget).is_some_and(|budget| budget.period.slides().is_some());
+        if slides || row.id.start <= now {
             let which = (row.id.budget, row.id.key.as_str().to_owned());
             by_counter.entry(which).or_default().insert(row.id.start, row);
         }
@@ -135,10 +137,7 @@ fn floor(budget: &Budget) -> Decimal {
 /// the only one that begins in the past.
 fn since(budget: &Budget, now: DateTime<Utc>) -> Result<DateTime<Utc>, AppError> {
     match budget.period {
-        PeriodSpec::Sliding { .. } => {
-            let window = budget.period.window(Zone::UTC, now).map_err(Refusal::Calendar)?;
-            Ok(window.first().map_or(now, |oldest| oldest.start))
-        }
+        PeriodSpec::Sliding { .. } => Ok(budget.period.since(Zone::UTC, now).map_err(Refusal::Calendar)?),
         PeriodSpec::Hour
         | PeriodSpec::Day { .. }
         | PeriodSpec::Week { .. }

@@ -313,7 +313,7 @@ proptest! {
                 ..Counter::default()
             };
             let pace = paces.of(&governing, &call.tenant, now());
-            let standing = Standing { pace, ..Standing::new(governing, vec![counter]) };
+            let standing = Standing { pace, ..Standing::new(governing.clone(), vec![(governing.period, counter)]) };
             let tariff = books.tariff(&call.provider, &call.model, ServiceTier::Standard, None, now());
             let ask = Ask {
                 usage,

@@ -299,6 +299,14 @@ impl Budget {
         self.thresholds.iter().rev().find(reached).copied()
     }
 
+    /// Until when what is counted in a period counts: its end, or of a slice the instant at which it has left the window. None
+    /// if for ever.
+    #[must_use]
+    pub fn counts_until(&self, period: &Period) -> Option<DateTime<Utc>> {
+        let length = self.period.slides().unwrap_or_default();
+        period.end.and_then(|end| end.checked_add_signed(length))
+    }
+
     /// Whether two versions count alike, so that the counters of one serve the other.
     #[must_use]
     pub fn counts_like(&self, other: &Self) -> bool {
@@ -341,8 +349,10 @@ pub struct Governing {
     pub zone: Zone,
     /// The period the call is counted in.
     pub period: Period,
-    /// The periods whose counters are added up: the one above, or the slices of a sliding window, oldest first.
-    pub window: Vec<Period>,
+    /// The start of the oldest counter that is added up: of the period above, or of the oldest slice of a sliding window.
+    ///
+    /// A window has no other end: what was counted by a clock that is ahead, and usage that says it is, counts as well.
+    pub since: DateTime<Utc>,
     /// The provider has said that the quota is gone, until this instant; none at an instant after it.
     pub closed_until: Option<DateTime<Utc>>,
 }
@@ -351,7 +361,7 @@ impl Governing {
     /// The counter that a call is counted in.
     #[must_use]
     pub fn counter(&self) -> CounterId {
-        self.counter_at(self.period)
+        self.counter_from(self.period.start)
     }
 
     /// What a person calls the period: the one the call is counted in, or of a sliding window the whole of it. That ends when
@@ -362,10 +372,7 @@ impl Governing {
             return Period { start: self.budget.counts_from.unwrap_or(self.period.start), ..self.period };
         };
         let length = TimeDelta::seconds(i64::from(seconds.get()));
-        Period {
-            start: self.window.first().map_or(self.period.start, |oldest| oldest.start),
-            end: self.period.end.and_then(|end| end.checked_add_signed(length)),
-        }
+        Period { start: self.since, end: self.period.end.and_then(|end| end.checked_add_signed(length)) }
     }
 
     /// The same counter, looked at from a later instant: a sliding window has moved on, whatever else has not.
@@ -374,9 +381,7 @@ impl Governing {
     /// When the instant is outside the calendar's range.
     pub fn seen_at(&self, at: DateTime<Utc>) -> Result<Self, CalendarError> {
         match self.budget.period {
-            PeriodSpec::Sliding { .. } => {
-                Ok(Self { window: self.budget.period.window(self.zone, at)?, ..self.clone() })
-            }
+            PeriodSpec::Sliding { .. } => Ok(Self { since: self.budget.period.since(self.zone, at)?, ..self.clone() }),
             PeriodSpec::Hour
             | PeriodSpec::Day { .. }
             | PeriodSpec::Week { .. }
@@ -389,10 +394,22 @@ impl Governing {
         }
     }
 
-    /// The counter of one period of the window.
+    /// The counter of the period that starts at an instant.
     #[must_use]
-    pub fn counter_at(&self, period: Period) -> CounterId {
-        CounterId { budget: self.budget.number, key: self.key.clone(), start: period.start }
+    pub fn counter_from(&self, start: DateTime<Utc>) -> CounterId {
+        CounterId { budget: self.budget.number, key: self.key.clone(), start }
+    }
+
+    /// The counters that the limit bounds together, of those at hand: that of the period, or the slices of a sliding window
+    /// since it begins, oldest first.
+    pub fn window<'a, T>(&'a self, counters: &'a BTreeMap<CounterId, T>) -> impl Iterator<Item = (Period, &'a T)> {
+        let slides = self.budget.period.slides().is_some();
+        let is_its = move |id: &CounterId| {
+            id.budget == self.budget.number && id.key == self.key && (slides || id.start == self.period.start)
+        };
+        let start = if slides { self.since } else { self.period.start };
+        let found = counters.range(self.counter_from(start)..).take_while(move |(id, _)| is_its(id));
+        found.map(|(id, value)| (self.budget.period.slice_from(id.start).unwrap_or(self.period), value))
     }
 }
 
@@ -405,6 +422,9 @@ pub struct Catalogue {
     pub closed_until: Option<DateTime<Utc>>,
     /// By which names calls count that were written down as they were said.
     pub spellings: Arc<Spellings>,
+    /// Slices that had left their sliding window by this instant may be gone: a recount leaves them out. As of when the
+    /// catalogue was loaded, because forgetting is no change of it. None if none was ever forgotten.
+    pub slices_forgotten: Option<DateTime<Utc>>,
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
@@ -472,7 +492,18 @@ impl Catalogue {
     /// is closed, and then the open one.
     #[must_use]
     pub fn counted_at(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-        if self.closed_until.is_some_and(|closed| at < closed) { now } else { at }
+        match self.closed_until {
+            // A replica that is behind must not count in what another has closed.
+            Some(closed) if at < closed => closed.max(now),
+            Some(_) | None => at,
+        }
+    }
+
+    /// Whether the counter of a period may be gone: a slice that left its sliding window long ago.
+    #[must_use]
+    pub fn has_forgotten(&self, budget: &Budget, period: &Period) -> bool {
+        let gone = self.slices_forgotten.filter(|_| budget.period.slides().is_some());
+        gone.zip(budget.counts_until(period)).is_some_and(|(gone, until)| until <= gone)
     }
 
     /// One tenant.
@@ -540,13 +571,12 @@ impl Catalogue {
                 },
             };
             let Some(zone) = self.zone_of(budget, &call.tenant) else { continue };
-            let window = budget.period.window(zone, at)?;
-            let Some(period) = window.last().copied() else { continue };
-            if period.end.is_some_and(|end| end <= budget.counted_from) {
+            let (period, since) = (budget.period.holding(zone, at)?, budget.period.since(zone, at)?);
+            if budget.counts_until(&period).is_some_and(|end| end <= budget.counted_from) {
                 continue;
             }
             let closed_until = self.quota_closed_until(budget.number, at);
-            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, window, closed_until });
+            governing.push(Governing { budget: Arc::clone(budget), key, zone, period, since, closed_until });
         }
         Ok(governing)
     }

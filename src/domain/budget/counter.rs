@@ -6,6 +6,7 @@ use super::catalogue::{BudgetNumber, Governing};
 use super::promise::{Promise, noise};
 use super::scope::CounterKey;
 use crate::domain::amounts::{BadAmount, Quantity};
+use crate::domain::calendar::Period;
 use crate::domain::pacing::pace::Paced;
 
 /// Which counter: one budget, one key, one period. The order is the order in which rows are locked.
@@ -134,8 +135,8 @@ impl Counter {
 pub struct Standing {
     /// The budget, with the period and the key.
     pub governing: Governing,
-    /// The counter of each period of the window, oldest first.
-    pub slices: Vec<Counter>,
+    /// The counters of the window, oldest first. A slice that has none counted nothing.
+    pub slices: Vec<(Period, Counter)>,
     /// Their sum.
     pub total: Counter,
     /// The pace that governs the call, if the budget has one that is in date.
@@ -148,11 +149,10 @@ impl Standing {
     /// Adds up the window; of a sliding one, a credit in one slice makes no room for what stands in the others. No pace, and
     /// no time when it was opened.
     #[must_use]
-    pub fn new(governing: Governing, slices: Vec<Counter>) -> Self {
-        let total = match slices.as_slice() {
-            [whole] => *whole,
-            slices => slices.iter().fold(Counter::default(), |sum, slice| sum.saturating_add(slice.without_credit())),
-        };
+    pub fn new(governing: Governing, slices: Vec<(Period, Counter)>) -> Self {
+        let slides = governing.budget.period.slides().is_some();
+        let counted = |slice: &Counter| if slides { slice.without_credit() } else { *slice };
+        let total = slices.iter().fold(Counter::default(), |sum, (_, slice)| sum.saturating_add(counted(slice)));
         Self { governing, slices, total, pace: None, opened_at: None }
     }
 

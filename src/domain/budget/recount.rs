@@ -12,7 +12,7 @@ use super::measure::Consumption;
 use super::promise::LearnedHolds;
 use super::scope::Dimensions;
 use crate::domain::amounts::BadAmount;
-use crate::domain::calendar::{CalendarError, Period, PeriodSpec};
+use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
 use crate::domain::id::TenantId;
 
 /// A counter as it must be.
@@ -45,6 +45,8 @@ pub struct Recount<'a> {
     catalogue: &'a Catalogue,
     /// Only these budgets; all if empty.
     only: Vec<BudgetNumber>,
+    /// Whether one of them bounds the time of what it counts.
+    is_timed: bool,
     counters: BTreeMap<CounterId, Recounted>,
 }
 
@@ -58,7 +60,9 @@ impl<'a> Recount<'a> {
     /// Of these budgets, or of all if none is named.
     #[must_use]
     pub fn new(catalogue: &'a Catalogue, only: Vec<BudgetNumber>) -> Self {
-        Self { catalogue, only, counters: BTreeMap::new() }
+        let is_counted = |number| only.is_empty() || only.contains(&number);
+        let is_timed = catalogue.budgets().any(|budget| budget.max_seconds.is_some() && is_counted(budget.number));
+        Self { catalogue, only, is_timed, counters: BTreeMap::new() }
     }
 
     /// Counts what a transfer moved, in the period of its instant.
@@ -66,7 +70,7 @@ impl<'a> Recount<'a> {
     /// # Errors
     /// When it cannot be counted.
     pub fn post(&mut self, call: &Dimensions, at: DateTime<Utc>, moved: &Consumption) -> Result<(), CannotRecount> {
-        self.count(call, at, |counter, budget| Ok(counter.post(budget.measure.saturating_of(moved))))
+        self.count(call, at, Some(at), |counter, budget| Ok(counter.post(budget.measure.saturating_of(moved))))
     }
 
     /// Counts what a transfer took back, in the period of its instant.
@@ -79,11 +83,11 @@ impl<'a> Recount<'a> {
         at: DateTime<Utc>,
         moved: &Consumption,
     ) -> Result<(), CannotRecount> {
-        self.count(call, at, |counter, budget| Ok(counter.take_back(budget.measure.saturating_of(moved))))
+        self.count(call, at, None, |counter, budget| Ok(counter.take_back(budget.measure.saturating_of(moved))))
     }
 
-    /// Counts what an open reservation holds (its whole estimate, but for what is learned), in the period of the instant it was
-    /// granted.
+    /// Counts what an open reservation holds (its whole estimate, but for what is learned), in the period of the instant that
+    /// it is held at.
     ///
     /// # Errors
     /// When it cannot be counted.
@@ -94,29 +98,56 @@ impl<'a> Recount<'a> {
         whole: &Consumption,
         learned: &LearnedHolds,
     ) -> Result<(), CannotRecount> {
-        self.count(call, at, |counter, budget| counter.hold(learned.promise(budget, whole)?))
+        self.count(call, at, None, |counter, budget| counter.hold(learned.promise(budget, whole)?))
+    }
+
+    /// Takes note of when a reservation was granted, open or ended: what it opened then stays open. `at` is the instant that it
+    /// is held at.
+    ///
+    /// # Errors
+    /// When it cannot be counted.
+    pub fn open(
+        &mut self,
+        call: &Dimensions,
+        at: DateTime<Utc>,
+        granted_at: DateTime<Utc>,
+    ) -> Result<(), CannotRecount> {
+        if self.is_timed {
+            self.count(call, at, Some(granted_at), |counter, _| Ok(counter))?;
+        }
+        Ok(())
     }
 
     fn count(
         &mut self,
         call: &Dimensions,
         at: DateTime<Utc>,
+        opened_at: Option<DateTime<Utc>>,
         add: impl Fn(Counter, &Budget) -> Result<Counter, BadAmount>,
     ) -> Result<(), CannotRecount> {
         for governing in self.catalogue.governing(call, at)? {
             if !self.only.is_empty() && !self.only.contains(&governing.budget.number) {
                 continue;
             }
-            let tenant = owner(&governing, call);
             let period = governing.period;
+            if self.catalogue.has_forgotten(&governing.budget, &period) {
+                continue;
+            }
+            let tenant = owner(&governing, call);
             let new = || Recounted { counter: Counter::default(), period, tenant, opened_at: None };
             let recounted = self.counters.entry(governing.counter()).or_insert_with(new);
-            if governing.budget.max_seconds.is_some() {
+            if let (Some(at), Some(_)) = (opened_at, governing.budget.max_seconds) {
                 recounted.opened_at = Some(recounted.opened_at.map_or(at, |known| known.min(at)));
             }
             recounted.counter = add(recounted.counter, &governing.budget)?;
         }
         Ok(())
+    }
+
+    /// Whether it must be told of reservations that have ended, too ([`Recount::open`]).
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.is_timed
     }
 
     /// The counters, by key.
@@ -139,6 +170,11 @@ pub fn counts_since(budget: &Budget, catalogue: &Catalogue) -> Result<Option<Dat
         (BudgetClock::Tenant, Some(tenant)) => catalogue.tenant(tenant).map(|tenant| tenant.zone).into_iter().collect(),
         (BudgetClock::Tenant, None) => catalogue.tenants().map(|tenant| tenant.zone).collect(),
     };
+    if budget.period.slides().is_some() {
+        // In no zone. What has left the window is of no use to anybody, and may be gone.
+        let from = catalogue.slices_forgotten.map_or(budget.counted_from, |gone| gone.max(budget.counted_from));
+        return Ok(Some(budget.period.since(Zone::UTC, from)?));
+    }
     let mut earliest = budget.counted_from;
     for zone in zones {
         earliest = earliest.min(budget.period.holding(zone, budget.counted_from)?.start);

@@ -496,7 +496,7 @@ fn room_at(asked: Promise, ceiling: Quantity, standing: &Standing) -> Option<Dat
     // What is left when a slice leaves is what the younger ones hold. The oldest slice that leaves room leaves first.
     let limit = standing.governing.budget.limit;
     let (mut kept, mut room) = (Counter::default().hold(asked).ok()?, None);
-    for (slice, counter) in standing.governing.window.iter().zip(&standing.slices).rev() {
+    for (slice, counter) in standing.slices.iter().rev() {
         if kept.claimed(limit).is_ok_and(|claimed| claimed <= ceiling) {
             room = slice.end.and_then(|end| end.checked_add_signed(window));
         }

@@ -160,6 +160,43 @@ impl PeriodSpec {
         Ok(slices.take_while(|slice| *slice <= newest).collect())
     }
 
+    /// Where what a limit bounds at the instant begins: at the start of the period that holds it, or, for a sliding window, at
+    /// that of the oldest slice of [`PeriodSpec::window`].
+    ///
+    /// # Errors
+    /// [`CalendarError::InstantOutOfRange`] outside the years 1900 to 2199.
+    pub fn since(&self, zone: Zone, at: DateTime<Utc>) -> Result<DateTime<Utc>, CalendarError> {
+        let newest = self.holding(zone, at)?;
+        let Some(length) = self.slides() else { return Ok(newest.start) };
+        let since = at.checked_sub_signed(length).ok_or(CalendarError::InstantOutOfRange { at })?;
+        Ok(self.find(zone, since).ok_or(CalendarError::InstantOutOfRange { at })?.start)
+    }
+
+    /// The length of a sliding window; none of a period that stands still.
+    #[must_use]
+    pub fn slides(&self) -> Option<TimeDelta> {
+        match *self {
+            Self::Sliding { seconds } => Some(TimeDelta::seconds(i64::from(seconds.get()))),
+            Self::Hour
+            | Self::Day { .. }
+            | Self::Week { .. }
+            | Self::Month { .. }
+            | Self::Months { .. }
+            | Self::Quarter
+            | Self::Year { .. }
+            | Self::Fixed { .. }
+            | Self::Once => None,
+        }
+    }
+
+    /// The slice of a sliding window that starts at an instant, which is one of its starts.
+    #[must_use]
+    pub fn slice_from(&self, start: DateTime<Utc>) -> Option<Period> {
+        let Self::Sliding { seconds } = *self else { return None };
+        let end = start.checked_add_signed(TimeDelta::try_seconds(slice_length(seconds))?)?;
+        Some(Period { start, end: Some(end) })
+    }
+
     fn find(&self, zone: Zone, at: DateTime<Utc>) -> Option<Period> {
         let grid = match *self {
             Self::Hour => {

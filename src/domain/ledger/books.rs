@@ -12,6 +12,7 @@
 
 mod adjusting;
 mod expiring;
+mod extending;
 mod posting;
 mod remarks;
 
@@ -20,20 +21,20 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::command::{Action, Command, Extend, Idempotency, KeySpace, Release, Reserve, Settle};
-use super::outcome::{Answer, BudgetState, Extended, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
+use super::command::{Action, Command, Idempotency, KeySpace, Release, Reserve, Settle};
+use super::outcome::{Answer, BudgetState, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
 use super::partial;
 pub use super::remembered::Remembered;
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Direction, Transfer, TransferKind};
-use crate::domain::amounts::{Amounts, BadAmount, Tokens};
+use crate::domain::amounts::{Amounts, BadAmount};
 use crate::domain::budget::catalogue::{BudgetNumber, Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::promise::LearnedHolds;
 use crate::domain::budget::scope::{Dimensions, Spelling};
-use crate::domain::budget::verdict::{Ask, Holding, decide, keep};
-use crate::domain::calendar::{CalendarError, PeriodSpec};
+use crate::domain::budget::verdict::{Ask, Holding, decide};
+use crate::domain::calendar::{CalendarError, Period};
 use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
 use crate::domain::learned::lesson::Lessons;
 use crate::domain::pacing::pace::Paces;
@@ -87,6 +88,7 @@ pub struct Books {
 #[derive(Debug, Default)]
 struct Effects {
     counters: BTreeMap<CounterId, Counter>,
+    opened: BTreeMap<CounterId, DateTime<Utc>>,
     reservation: Option<Reservation>,
     transfers: Vec<Transfer>,
     refusal: Option<RefusedCall>,
@@ -112,13 +114,17 @@ impl Books {
         }
     }
 
-    /// The budgets a command touches, given the reservations at hand.
+    /// The budgets a command touches, given the reservations at hand: what it changes is in their counters, and it looks at
+    /// sliding windows as of `now`.
     ///
     /// # Errors
     /// When an instant is outside the calendar.
     pub fn touches(&self, action: &Action, now: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
         match action {
-            Action::Reserve(reserve) => self.catalogue.governing(&self.rates.named(&reserve.call), now),
+            Action::Reserve(reserve) => {
+                let at = self.catalogue.counted_at(now, now);
+                self.catalogue.governing(&self.rates.named(&reserve.call), at)
+            }
             Action::PostUsage(post) => {
                 let at = self.catalogue.counted_at(post.occurred_at.unwrap_or(now), now);
                 self.catalogue.governing(&self.rates.named(&post.call), at)
@@ -128,7 +134,7 @@ impl Books {
             Action::Settle(settle) => {
                 let Some(reservation) = self.reservations.get(&settle.reservation) else { return Ok(Vec::new()) };
                 let mut touched = self.touched_by(reservation)?;
-                let at = self.catalogue.counted_at(reservation.granted_at, now);
+                let at = self.catalogue.counted_at(reservation.held_at, now);
                 touched.extend(self.catalogue.governing(&self.served(settle, reservation), at)?);
                 // An estimate that was posted is taken back.
                 if reservation.is_estimated() {
@@ -143,7 +149,8 @@ impl Books {
             Action::Extend(extend) => {
                 let Some(reservation) = self.reservations.get(&extend.reservation) else { return Ok(Vec::new()) };
                 let mut touched = self.touched_by(reservation)?;
-                touched.extend(seen_at(&touched, now)?);
+                let at = self.catalogue.counted_at(now, now);
+                touched.extend(self.catalogue.governing(&reservation.call, at)?);
                 Ok(touched)
             }
         }
@@ -154,7 +161,7 @@ impl Books {
     /// # Errors
     /// When its instant is outside the calendar.
     pub fn touched_by(&self, reservation: &Reservation) -> Result<Vec<Governing>, CalendarError> {
-        self.catalogue.governing(&reservation.call, reservation.granted_at)
+        self.catalogue.governing(&reservation.call, reservation.held_at)
     }
 
     /// Applies one command at an instant, and answers it.
@@ -202,6 +209,7 @@ impl Books {
             self.changes.counters.insert(id.clone());
             self.counters.insert(id, counter);
         }
+        self.opened.extend(effects.opened);
         if let Some(reservation) = effects.reservation {
             let known = self.reservations.contains_key(&reservation.id);
             if !known {
@@ -228,8 +236,9 @@ impl Books {
             let region = call.region.clone();
             return Err(Refusal::UnknownFactor { provider, model, region });
         }
-        let governing = self.catalogue.governing(call, now)?;
-        let not_counted = self.catalogue.not_counting(call, now);
+        let held_at = self.catalogue.counted_at(now, now);
+        let governing = self.catalogue.governing(call, held_at)?;
+        let not_counted = self.catalogue.not_counting(call, held_at);
         let ask = Ask {
             usage: reserve.usage,
             min_output: reserve.min_output,
@@ -258,7 +267,7 @@ impl Books {
             effects.probed = probed.into_iter().map(|number| (number, now)).collect();
             let expires_at = expiry(now, reserve.ttl_seconds)?;
             let learned = ask.learned_holds(&governing, &ruling.priced)?;
-            self.shift(&governing, &ruling.priced.consumption, Shift::Hold(&learned), &mut effects)?;
+            self.shift(&governing, &ruling.priced.consumption, Shift::Hold(&learned, now), &mut effects)?;
             effects.reservation = Some(Reservation {
                 id: reserve.id,
                 call: call.clone(),
@@ -267,6 +276,7 @@ impl Books {
                 hold: ruling.priced,
                 learned,
                 granted_at: now,
+                held_at,
                 expires_at,
                 state: ReservationState::Open,
                 ended_at: None,
@@ -316,7 +326,7 @@ impl Books {
             // Not even the fee of a call: the provider did not serve it. That it was made is counted.
             priced.consumption.amounts = Amounts::default();
         }
-        let period_at = self.catalogue.counted_at(at, now);
+        let period_at = self.catalogue.counted_at(reservation.held_at, now);
         let governing = self.catalogue.governing(&call, period_at)?;
         let not_counted = self.catalogue.not_counting(&call, period_at);
         let remarks = [
@@ -325,7 +335,7 @@ impl Books {
             (reservation.learned.are_overrun_by(&priced.consumption), Flags::LEARNED_OVERRUN),
             (overruns(&priced.consumption, &reservation.hold.consumption, &governing)?, Flags::OVERRUN),
             (reservation.hold.flags.contains(Flags::CAPPED), Flags::CAPPED),
-            (period_at != at, Flags::PERIOD_CLOSED),
+            (period_at != reservation.held_at, Flags::PERIOD_CLOSED),
         ];
         for (_, flag) in remarks.into_iter().filter(|(applies, _)| *applies) {
             priced.flags = priced.flags.with(flag);
@@ -336,7 +346,7 @@ impl Books {
             self.give_back(reservation, &mut effects)?;
         }
         self.take_back_estimate(reservation, settle.transfer.sibling(), now, &mut effects)?;
-        self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
+        self.shift(&governing, &priced.consumption, Shift::Post(period_at), &mut effects)?;
         let requested = Some(self.named_before(&reservation.call).model).filter(|model| *model != call.model);
         effects.transfers.push(Transfer {
             id: settle.transfer,
@@ -368,7 +378,7 @@ impl Books {
             hold: Some(reservation.hold),
             occurred_at: at,
             recorded_at: now,
-            budgets: self.states(&governing, &effects),
+            budgets: self.states(&seen_at(&governing, now)?, &effects),
             not_counted,
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))
@@ -384,65 +394,6 @@ impl Books {
         effects.reservation =
             Some(Reservation { state: ReservationState::Released, ended_at: Some(now), ..reservation.clone() });
         Ok((Outcome::Released(Released { reservation: reservation.id, released_at: now }), effects))
-    }
-
-    /// More time always; more tokens if they fit every hard budget beside what others hold. If they do not, nothing changes.
-    fn extend(&self, extend: &Extend, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
-        let reservation = self.own(extend.reservation, extend.tenant.as_ref())?;
-        if !reservation.is_held(now) {
-            return Err(ended(reservation, now));
-        }
-        let governing = self.touched_by(reservation)?;
-        // The hold is counted where it was granted, but a sliding window is looked at as it is now.
-        let current = seen_at(&governing, now)?;
-        let expires_at = expiry(now, extend.ttl_seconds)?.max(reservation.expires_at);
-        let mut effects = Effects::default();
-        self.give_back(reservation, &mut effects)?;
-        let standings = self.standings(&current, &effects);
-        if extend.more_output == Tokens::ZERO {
-            // What is held already was granted: time alone is never refused, also when the budget was lowered since.
-            let ruling = keep(reservation.hold, &reservation.learned, reservation.priority, &standings, now);
-            let effects =
-                Effects { reservation: Some(Reservation { expires_at, ..reservation.clone() }), ..Effects::default() };
-            let budgets = self.states(&current, &effects);
-            let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
-            return Ok((Outcome::Extended(Box::new(extended)), effects));
-        }
-        let held = reservation.hold.consumption.usage;
-        let usage = Usage { output: held.output.checked_add(extend.more_output)?, ..held };
-        let call = &reservation.call;
-        let at = reservation.granted_at;
-        let tariff = self.rates.tariff_of(call, reservation.service_tier, at);
-        let ask = Ask {
-            usage,
-            min_output: usage.output,
-            allow_cap: false,
-            priority: reservation.priority,
-            tariff: &tariff,
-            jitter: reservation.id.0.as_u64_pair().1,
-            holding: Holding::Grown { from: &reservation.hold.consumption, learned: &reservation.learned },
-            is_run_stopped: self.catalogue.is_run_stopped(call),
-            // It has begun.
-            missing: &[],
-            hold_seconds: u32::try_from(expires_at.signed_duration_since(at).num_seconds()).unwrap_or(u32::MAX),
-        };
-        let standings: Vec<Standing> = standings.into_iter().map(without_reset).collect();
-        let mut ruling = decide(&ask, &standings, now)?;
-        if !ruling.verdict.grants() {
-            let untouched = Effects::default();
-            let budgets = self.states(&current, &untouched);
-            let expires_at = reservation.expires_at;
-            let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
-            return Ok((Outcome::Extended(Box::new(extended)), untouched));
-        }
-        ruling.priced.flags = ruling.priced.flags.with(reservation.hold.flags);
-        let hold = ruling.priced;
-        let learned = reservation.learned.grown(&reservation.hold.consumption, &hold.consumption)?;
-        self.shift(&governing, &hold.consumption, Shift::Hold(&learned), &mut effects)?;
-        effects.reservation = Some(Reservation { hold, learned, expires_at, ..reservation.clone() });
-        let budgets = self.states(&current, &effects);
-        let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
-        Ok((Outcome::Extended(Box::new(extended)), effects))
     }
 
     /// A reservation that the caller may see. One that was granted in this very batch nobody can have heard of yet; and the
@@ -498,10 +449,14 @@ impl Books {
         for one in governing {
             let id = one.counter();
             let counter = self.counter(&id, effects);
+            if let (Some(at), Some(_)) = (shift.opens_at(), one.budget.max_seconds) {
+                let known = effects.opened.get(&id).or_else(|| self.opened.get(&id)).copied();
+                effects.opened.insert(id.clone(), known.map_or(at, |known| known.min(at)));
+            }
             let counter = match shift {
-                Shift::Hold(learned) => counter.hold(learned.promise(&one.budget, consumption)?)?,
+                Shift::Hold(learned, _) => counter.hold(learned.promise(&one.budget, consumption)?)?,
                 Shift::GiveBack(learned) => counter.give_back(learned.promise(&one.budget, consumption)?)?,
-                Shift::Post => counter.post(one.budget.measure.saturating_of(consumption)),
+                Shift::Post(_) => counter.post(one.budget.measure.saturating_of(consumption)),
                 Shift::TakeBack => counter.take_back(one.budget.measure.saturating_of(consumption)),
             };
             effects.counters.insert(id, counter);
@@ -515,7 +470,10 @@ impl Books {
 
     fn standings(&self, governing: &[Governing], effects: &Effects) -> Vec<Standing> {
         let standing = |one: &Governing| {
-            let slices = one.window.iter().map(|period| self.counter(&one.counter_at(*period), effects)).collect();
+            let mut slices: BTreeMap<Period, Counter> =
+                one.window(&self.counters).map(|(period, counter)| (period, *counter)).collect();
+            slices.extend(one.window(&effects.counters).map(|(period, counter)| (period, *counter)));
+            let slices = slices.into_iter().collect();
             let opened_at = one.budget.max_seconds.and_then(|_| self.opened.get(&one.counter()).copied());
             Standing { opened_at, ..Standing::new(one.clone(), slices) }
         };
@@ -550,19 +508,22 @@ impl Books {
 /// How a consumption moves a counter.
 #[derive(Debug, Clone, Copy)]
 enum Shift<'a> {
-    Hold(&'a LearnedHolds),
+    /// By what was granted at an instant.
+    Hold(&'a LearnedHolds, DateTime<Utc>),
     GiveBack(&'a LearnedHolds),
-    Post,
+    /// By what counts at an instant.
+    Post(DateTime<Utc>),
     TakeBack,
 }
 
-/// A reservation stays in the period of its grant: that period's end brings an extension no room. Only a sliding window
-/// moves on.
-fn without_reset(mut standing: Standing) -> Standing {
-    if !matches!(standing.governing.budget.period, PeriodSpec::Sliding { .. }) {
-        standing.governing.period.end = None;
+impl Shift<'_> {
+    /// The instant since which a counter has been at work, by this. A run begins with what it does, not with a question.
+    fn opens_at(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Hold(_, at) | Self::Post(at) => Some(at),
+            Self::GiveBack(_) | Self::TakeBack => None,
+        }
     }
-    standing
 }
 
 /// The same counters, looked at from a later instant.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::reservation::ReservationState;
+use super::reservation::{LIFE_SECONDS_MAX, ReservationState};
 use crate::domain::amounts::{BadAmount, Quantity};
 use crate::domain::budget::catalogue::{Enforcement, HoldRule, Priority};
 use crate::domain::budget::counter::{Counter, Standing};
@@ -166,6 +166,17 @@ pub enum Refusal {
         ended_at: DateTime<Utc>,
         /// The transfer that settled it, if one did.
         transfer: Option<TransferId>,
+    },
+    /// It would live too long.
+    #[error(
+        "reservation {reservation} cannot be extended beyond {lives_until}, {LIFE_SECONDS_MAX} seconds after it was granted: \
+         ask for less, or settle it and ask for a new verdict for what goes on"
+    )]
+    LivesTooLong {
+        /// Which.
+        reservation: ReservationId,
+        /// The last instant to which it can be extended.
+        lives_until: DateTime<Utc>,
     },
     /// The tenant is strict, and the model has no price.
     #[error("model `{model}` of provider `{provider}` has no price")]

@@ -1,6 +1,6 @@
 //! The reservation: a pending transfer, held against every budget that governs it until it reaches exactly one end.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::promise::LearnedHolds;
@@ -13,6 +13,8 @@ use crate::domain::tariff::{Flags, Priced};
 pub const TTL_SECONDS_MIN: u32 = 1;
 /// Longest hold, in seconds: a day, the longest a provider's batch API takes.
 pub const TTL_SECONDS_MAX: u32 = 86_400;
+/// Longest life of a reservation, in seconds since it was granted: the longest hold, and a day of extensions.
+pub const LIFE_SECONDS_MAX: u32 = 172_800;
 /// Hold when the caller names none, in seconds: a long non-streaming call.
 pub const TTL_SECONDS_DEFAULT: u32 = 120;
 
@@ -57,8 +59,11 @@ pub struct Reservation {
     pub hold: Priced,
     /// What budgets hold that do not hold all of it.
     pub learned: LearnedHolds,
-    /// When it was granted: the instant whose periods it is counted in.
+    /// When it was granted: the instant at which the call happens.
     pub granted_at: DateTime<Utc>,
+    /// The instant whose periods it is counted in: that of the grant, or of the extension that took more output after a period
+    /// had turned. What is asked counts when it is asked, and the whole of a reservation counts in one place.
+    pub held_at: DateTime<Utc>,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
     /// Where it stands.
@@ -80,6 +85,13 @@ impl Reservation {
     #[must_use]
     pub fn is_estimated(&self) -> bool {
         self.hold.flags.contains(Flags::EXPIRED)
+    }
+
+    /// The last instant to which it can be extended.
+    #[must_use]
+    pub fn lives_until(&self) -> DateTime<Utc> {
+        let life = TimeDelta::seconds(i64::from(LIFE_SECONDS_MAX));
+        self.granted_at.checked_add_signed(life).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// Where it stands at an instant.

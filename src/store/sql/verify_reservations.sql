@@ -74,10 +74,10 @@ from (
         transfer.id,
         'period_at',
         transfer.period_at::text,
-        reservation.granted_at::text
+        coalesce(reservation.held_at, reservation.granted_at)::text
     from reservations as reservation
     join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
-    where transfer.period_at <> reservation.granted_at
+    where transfer.period_at <> coalesce(reservation.held_at, reservation.granted_at)
     union all
     select
         tenant,

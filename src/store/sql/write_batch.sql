@@ -10,7 +10,7 @@ with granted as (
         id, tenant, feature, provider, model, region, run, agent, labels, priority, service_tier, requests, input,
         cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd, gco2e_usage_location,
         gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile, model_factor, grid_factor,
-        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned, said_as
+        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned, said_as, held_at
     )
     select
         new.id, new.tenant, new.feature, new.provider, new.model, new.region, new.run, new.agent, new.labels::jsonb,
@@ -18,19 +18,19 @@ with granted as (
         new.cache_write_1h, new.output, new.reasoning, new.tokens, new.usd, new.gco2e_usage_location,
         new.gco2e_usage_market, new.gco2e_embodied, new.price, new.price_tier_from, new.carbon_profile,
         new.model_factor, new.grid_factor, new.market_factor, new.flags, new.granted_at, new.expires_at, new.state,
-        new.ended_at, new.transfer, new.learned::jsonb, new.said_as::jsonb
+        new.ended_at, new.transfer, new.learned::jsonb, new.said_as::jsonb, new.held_at
     from unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
         $10::text[], $11::text[], $12::integer[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
         $17::bigint[], $18::bigint[], $19::bigint[], $20::numeric[], $21::numeric[], $22::numeric[], $23::numeric[],
         $24::bigint[], $25::bigint[], $26::text[], $27::bigint[], $28::bigint[], $29::bigint[], $30::integer[],
         $31::timestamptz[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::uuid[], $147::text[],
-        $151::text[]
+        $151::text[], $154::timestamptz[]
     ) as new (
         id, tenant, feature, provider, model, region, run, agent, labels, priority, service_tier, requests, input,
         cache_read, cache_write_5m, cache_write_1h, output, reasoning, tokens, usd, gco2e_usage_location,
         gco2e_usage_market, gco2e_embodied, price, price_tier_from, carbon_profile, model_factor, grid_factor,
-        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned, said_as
+        market_factor, flags, granted_at, expires_at, state, ended_at, transfer, learned, said_as, held_at
     )
 ),
 changed as (
@@ -47,14 +47,15 @@ changed as (
         state = change.state,
         ended_at = change.ended_at,
         transfer = change.transfer,
-        learned = change.learned::jsonb
+        learned = change.learned::jsonb,
+        held_at = change.held_at
     from unnest(
         $36::uuid[], $37::text[], $38::bigint[], $39::bigint[], $40::numeric[], $41::numeric[], $42::numeric[],
         $43::numeric[], $44::integer[], $45::timestamptz[], $46::text[], $47::timestamptz[], $48::uuid[],
-        $148::text[]
+        $148::text[], $155::timestamptz[]
     ) as change (
         id, tenant, output, tokens, usd, gco2e_usage_location, gco2e_usage_market, gco2e_embodied, flags, expires_at,
-        state, ended_at, transfer, learned
+        state, ended_at, transfer, learned, held_at
     )
     where reservation.id = change.id and reservation.tenant = change.tenant
     returning 1
@@ -97,14 +98,38 @@ counted as (
         posted = change.posted,
         held = change.held,
         margin = change.margin,
-        at_risk = change.at_risk
+        at_risk = change.at_risk,
+        opened_at = change.opened_at
     from unnest(
-        $92::integer[], $93::text[], $94::timestamptz[], $95::numeric[], $96::numeric[], $149::numeric[], $150::numeric[]
+        $92::integer[], $93::text[], $94::timestamptz[], $95::numeric[], $96::numeric[], $149::numeric[], $150::numeric[],
+        $156::timestamptz[]
     ) as change (
-        budget, key, period_start, posted, held, margin, at_risk
+        budget, key, period_start, posted, held, margin, at_risk, opened_at
     )
     where counter.budget = change.budget and counter.key = change.key and counter.period_start = change.period_start
     returning 1
+),
+-- Slices of sliding windows are made when they first count something, by whoever holds the row of their window.
+sliced as (
+    insert into counters (
+        budget, key, period_start, period_end, tenant, posted, held, margin, at_risk
+    )
+    select
+        new.budget, new.key, new.period_start, new.period_end, new.tenant, new.posted, new.held, new.margin, new.at_risk
+    from unnest(
+        $157::integer[], $158::text[], $159::timestamptz[], $160::timestamptz[], $161::text[], $162::numeric[],
+        $163::numeric[], $164::numeric[], $165::numeric[]
+    ) as new (
+        budget, key, period_start, period_end, tenant, posted, held, margin, at_risk
+    )
+    on conflict (budget, key, period_start) do nothing
+    returning 1
+),
+told as (
+    update windows as anchor
+    set slices = anchor.slices + 1
+    from unnest($166::integer[], $167::text[]) as made (budget, key)
+    where anchor.budget = made.budget and anchor.key = made.key
 ),
 rolled_up as (
     insert into usage_rollup as rollup (
@@ -215,4 +240,7 @@ remembered as (
         )
     returning 1
 )
-select (select count(*) from remembered), (select count(*) from counted), (select count(*) from changed)
+select
+    (select count(*) from remembered),
+    (select count(*) from counted) + (select count(*) from sliced),
+    (select count(*) from changed)

@@ -35,20 +35,18 @@ fn statements(now: chrono::DateTime<chrono::Utc>, id: uuid::Uuid) -> Vec<(String
     // 500 of each, as a full batch has.
     let array = |one: &str, kind: &str| format!("array_fill({one}::{kind}, array[500])");
     let keys = [array("''", "text"), array("'k'", "text"), array("'\\x00'", "bytea"), format!("'{now}'")].join(", ");
-    let counters =
-        format!("{}, {}, {}", array("1", "integer"), array("''", "text"), array(&format!("'{now}'"), "timestamptz"));
+    let keyed = format!("{}, {}", array("1", "integer"), array("''", "text"));
+    let flags = format!("{}, {}", array("true", "boolean"), array("true", "boolean"));
+    let counters = format!("{keyed}, {}, {flags}", array(&format!("'{now}'"), "timestamptz"));
+    let lock_counters = include_str!("../../../src/store/sql/lock_counters.sql");
+    let make_counters = include_str!("../../../src/store/sql/make_counters.sql");
     let lock_reservations = include_str!("../../../src/store/sql/lock_reservations.sql");
-    let lane = include_str!("../../../src/store/lane.rs");
-    // The texts as they are in the source: between quotes, found by how they begin.
-    let quoted = |begins: &str| {
-        let from = lane.find(&format!("\"{begins}")).unwrap() + 1;
-        lane[from..].split('"').next().unwrap().to_owned()
-    };
     let write = include_str!("../../../src/store/sql/write_batch.sql");
     vec![
-        (lock_reservations.to_owned(), format!("{}, '{now}', 256", array(&format!("'{id}'"), "uuid"))),
+        (lock_reservations.to_owned(), format!("{}, '{now}', 256, '5 minutes'", array(&format!("'{id}'"), "uuid"))),
         (include_str!("../../../src/store/sql/read_answers.sql").to_owned(), keys),
-        (quoted("select counter.budget"), counters),
+        (make_counters.to_owned(), format!("{keyed}, {}", empty_arguments("$5"))),
+        (lock_counters.to_owned(), counters),
         (write.to_owned(), empty_arguments(write)),
     ]
 }

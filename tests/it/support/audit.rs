@@ -106,7 +106,7 @@ async fn counters(pool: &PgPool) -> Vec<String> {
         let is_forward = row.get::<i16, _>("direction") == 1;
         if is_forward { recount.post(&call, at, &moved) } else { recount.take_back(&call, at, &moved) }.unwrap();
     }
-    let open = "select *, granted_at as counted_at from reservations where state = 'open'";
+    let open = "select *, coalesce(held_at, granted_at) as counted_at from reservations where state = 'open'";
     for row in sqlx::query(open).fetch_all(pool).await.unwrap() {
         let learned: Option<Json<Vec<LearnedHoldDoc>>> = row.get("learned");
         let learned = learned_holds(&learned.map(|Json(docs)| docs).unwrap_or_default()).unwrap();

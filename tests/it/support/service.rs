@@ -93,7 +93,12 @@ impl TestService {
 
     /// One more replica on the same database, with the same clock and keys.
     pub(crate) async fn replica(&self) -> Replica {
-        Replica::start(&self.db, self.clock.clone(), Arc::clone(&self.key)).await
+        self.replica_at(self.clock.clone()).await
+    }
+
+    /// One more replica on the same database, with a clock of its own and the same keys.
+    pub(crate) async fn replica_at(&self, clock: Clock) -> Replica {
+        Replica::start(&self.db, clock, Arc::clone(&self.key)).await
     }
 
     /// One more replica on the same database, whose clock is off by so much.

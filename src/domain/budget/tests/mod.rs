@@ -29,8 +29,7 @@ fn standings(text: &str, call: &Dimensions, now: DateTime<Utc>) -> Vec<Standing>
         }
         let catalogue = Catalogue::new(1, Vec::new(), vec![budget(1, &words.join(" "))]);
         let governing = catalogue.governing(call, now).unwrap().pop().expect("a budget that governs the call");
-        let mut slices = vec![Counter::default(); governing.window.len()];
-        *slices.last_mut().unwrap() = counter;
+        let slices = vec![(governing.period, counter)];
         Standing::new(governing, slices)
     };
     text.split(", ").map(one).collect()

@@ -160,7 +160,8 @@ fn a_credit_makes_no_limit_wider() {
 fn a_credit_in_one_slice_makes_no_room_for_what_stands_in_another() {
     let now = at("2026-01-01T12:00:00Z");
     let mut standing = standings("b tokens 1000 sliding:600 posted=900", &call("acme/chat unit/one"), now).remove(0);
-    standing.slices[0].posted = quantity("-5000");
+    let (period, counter) = standing.slices[0];
+    standing.slices.insert(0, (period, Counter { posted: quantity("-5000"), ..counter }));
     let standing = Standing::new(standing.governing, standing.slices);
     assert_eq!(standing.headroom(), quantity("100"));
     let ruled = |text: &str| Asked::parse(text).decide(std::slice::from_ref(&standing), 0).unwrap().verdict;

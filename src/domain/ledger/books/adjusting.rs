@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Books, Effects, Shift};
+use super::{Books, Effects, Shift, seen_at};
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::Governing;
 use crate::domain::calendar::CalendarError;
@@ -66,7 +66,7 @@ impl Books {
         };
         let governing = self.catalogue.governing(call, period_at)?;
         let shift = match adjust.direction {
-            Direction::Forward => Shift::Post,
+            Direction::Forward => Shift::Post(period_at),
             Direction::Reverse => Shift::TakeBack,
         };
         self.shift(&governing, &consumption, shift, effects)?;
@@ -98,7 +98,7 @@ impl Books {
             hold: None,
             occurred_at: adjust.occurred_at,
             recorded_at: now,
-            budgets: self.states(&governing, effects),
+            budgets: self.states(&seen_at(&governing, now)?, effects),
             not_counted: Vec::new(),
         })
     }

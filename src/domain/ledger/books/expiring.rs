@@ -33,7 +33,7 @@ impl Books {
 
     /// Where the estimate of a reservation counts: with its grant, unless that period is closed.
     fn of_estimate(&self, reservation: &Reservation, now: DateTime<Utc>) -> Result<Vec<Governing>, CalendarError> {
-        self.catalogue.governing(&reservation.call, self.catalogue.counted_at(reservation.granted_at, now))
+        self.catalogue.governing(&reservation.call, self.catalogue.counted_at(reservation.held_at, now))
     }
 
     /// Writes down that a reservation's time has passed. Nothing happens if it has not, or if it ended before. `transfer` is the
@@ -59,7 +59,8 @@ impl Books {
         self.give_back(reservation, &mut effects)?;
         if ended.transfer.is_some() {
             let governing = self.of_estimate(reservation, now)?;
-            self.shift(&governing, &reservation.hold.consumption, Shift::Post, &mut effects)?;
+            let period_at = self.catalogue.counted_at(reservation.held_at, now);
+            self.shift(&governing, &reservation.hold.consumption, Shift::Post(period_at), &mut effects)?;
             let flags = reservation.hold.flags.with(Flags::UNCONFIRMED).with(Flags::EXPIRED);
             let row = self.row_of_estimate(reservation, transfer, flags, now);
             effects.transfers.push(Transfer { reservation: Some(id), ..row });
@@ -89,8 +90,8 @@ impl Books {
 
     fn row_of_estimate(&self, reservation: &Reservation, id: TransferId, flags: Flags, now: DateTime<Utc>) -> Transfer {
         let occurred_at = reservation.granted_at;
-        let period_at = self.catalogue.counted_at(occurred_at, now);
-        let closed = if period_at == occurred_at { Flags::NONE } else { Flags::PERIOD_CLOSED };
+        let period_at = self.catalogue.counted_at(reservation.held_at, now);
+        let closed = if period_at == reservation.held_at { Flags::NONE } else { Flags::PERIOD_CLOSED };
         let outcome = CallOutcome::TimedOut;
         Transfer {
             id,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Books, Effects, Shift, to_usage};
+use super::{Books, Effects, Shift, seen_at, to_usage};
 use crate::domain::ledger::command::{OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX, PostUsage};
 use crate::domain::ledger::outcome::{Outcome, Posted, Refusal};
 use crate::domain::ledger::partial;
@@ -36,7 +36,7 @@ impl Books {
         let requested = post.requested_model.as_ref();
         let requested = requested.map(|model| self.rates.prices.model_name(call.said_provider(), model));
         let mut effects = Effects::default();
-        self.shift(&governing, &priced.consumption, Shift::Post, &mut effects)?;
+        self.shift(&governing, &priced.consumption, Shift::Post(period_at), &mut effects)?;
         effects.transfers.push(Transfer {
             id: post.transfer,
             kind: TransferKind::Usage,
@@ -59,7 +59,7 @@ impl Books {
             hold: None,
             occurred_at,
             recorded_at: now,
-            budgets: self.states(&governing, &effects),
+            budgets: self.states(&seen_at(&governing, now)?, &effects),
             not_counted: self.catalogue.not_counting(call, period_at),
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))

@@ -91,6 +91,25 @@ fn what_belongs_to_a_closed_period_is_counted_in_the_open_one_and_says_so() {
 }
 
 #[test]
+fn a_closed_period_never_changes_through_a_clock_that_is_behind() {
+    let mut world = march("budget t tokens 100 month");
+    world.now = at("2026-02-28T23:59:00Z");
+    world.grant(1, CALL, 10, 0);
+    // Another replica, a minute ahead, has closed February.
+    world.close(at("2026-03-01T00:00:00Z"));
+    let usage = world.post(post(2, CALL, 2, 0)).unwrap();
+    assert_eq!((flags(&usage).as_str(), world.transfer().period_at), ("period_closed", at("2026-03-01T00:00:00Z")));
+    world.grant(3, CALL, 20, 0);
+    assert_eq!(world.counters("t"), "0+10 2+20", "what is granted now is held in March");
+    world.settle(settle(1, Some(used(4, 0)), CallOutcome::Completed)).unwrap();
+    world.settle(settle(3, Some(used(5, 0)), CallOutcome::Completed)).unwrap();
+    assert_eq!(world.counters("t"), "11+0");
+    world.now = at("2026-03-01T00:00:01Z");
+    world.grant(4, CALL, 89, 0);
+    assert!(!world.reserve(reserve(5, CALL, 1, 0)).ruling.verdict.grants(), "and March knows of all of it");
+}
+
+#[test]
 fn what_has_not_happened_yet_is_not_adjusted() {
     let mut world = march("budget t tokens 100 month");
     let tomorrow = at("2026-03-16T00:00:00Z");

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::learned::lessons;
 use super::model::{Model, said};
+
 use super::*;
 
 /// The same tenants and budgets as the model's rules, in the words of the fixtures.

@@ -433,31 +433,44 @@ fn more_tokens_are_granted_beside_what_others_hold_or_nothing_changes() {
 }
 
 #[test]
-fn no_reset_helps_an_extension_because_it_stays_in_the_period_of_its_grant() {
+fn more_output_counts_when_it_is_asked_and_the_reservation_moves_there() {
     let mut world = World::with("budget h tokens 30 hour");
     world.now = at("2026-01-01T12:59:00Z");
     world.grant(1, CALL, 10, 10);
     world.post(post(1, CALL, 5, 0)).unwrap();
-    for seconds in [0, 61] {
-        world.advance(seconds);
-        let extension = world.extend(extend(1, 120, 6)).unwrap();
-        assert_eq!((extension.ruling.verdict, extension.ruling.resets_at), (Verdict::Stop, None));
-        assert_eq!(
-            extension.budgets[0].period.end,
-            Some(at("2026-01-01T13:00:00Z")),
-            "when the budget itself resets is told"
-        );
-        world.extend(extend(1, 120, 0)).unwrap();
-    }
+    let full = world.extend(extend(1, 120, 6)).unwrap();
     assert_eq!(
-        world.extend(extend(1, 120, 5)).unwrap().ruling.verdict,
-        Verdict::Allow,
-        "there is room for five in that hour"
+        (full.ruling.verdict, full.ruling.retry.unwrap().not_before),
+        (Verdict::Wait, at("2026-01-01T13:00:00Z"))
     );
+    assert_eq!(world.counters("h"), "5+20");
+    world.advance(61);
+    let extension = world.extend(extend(1, 120, 0)).unwrap();
+    assert_eq!(extension.budgets[0].period.end, Some(at("2026-01-01T13:00:00Z")), "more time moves nothing");
+    assert_eq!(world.counters("h"), "5+20");
+    assert_eq!(world.extend(extend(1, 120, 6)).unwrap().ruling.verdict, Verdict::Allow, "the new hour is empty");
+    assert_eq!(world.counters("h"), "5+0 0+26");
+    assert_eq!(world.extend(extend(1, 120, 5)).unwrap().ruling.verdict, Verdict::Stop, "31 of 30, in any hour");
+    let posted = world.settle(settle(1, Some(used(10, 16)), COMPLETED)).unwrap();
+    assert_eq!(posted.occurred_at, at("2026-01-01T12:59:00Z"), "it happened when it was granted");
+    assert_eq!((world.transfer().period_at, flags(&posted)), (at("2026-01-01T13:00:01Z"), String::new()));
+    assert_eq!(world.counters("h"), "5+0 26+0");
 }
 
 #[test]
-fn an_extension_of_a_sliding_budget_is_weighed_by_the_window_of_now() {
+fn what_is_over_lends_nothing_to_an_extension() {
+    let mut world = World::with("budget h tokens 100 hour");
+    world.now = at("2026-01-01T12:59:00Z");
+    world.grant(1, CALL, 0, 20);
+    world.advance(60);
+    world.grant(2, CALL, 0, 100);
+    let extension = world.extend(extend(1, 120, 80)).unwrap();
+    assert_eq!(extension.ruling.verdict, Verdict::Wait, "this hour is full, whatever the last one left over");
+    assert_eq!(world.counters("h"), "0+20 0+100");
+}
+
+#[test]
+fn an_extension_of_a_sliding_budget_is_weighed_and_counted_in_the_window_of_now() {
     let mut world = World::with("budget s tokens 100 sliding:600");
     world.grant(1, CALL, 0, 10);
     world.extend(extend(1, 86_400, 0)).unwrap();
@@ -466,9 +479,28 @@ fn an_extension_of_a_sliding_budget_is_weighed_by_the_window_of_now() {
     let extension = world.extend(extend(1, 900, 11)).unwrap();
     assert!(!extension.ruling.verdict.grants(), "10 and 80 are in the window: 11 more would be 101");
     assert_eq!(world.extend(extend(1, 900, 10)).unwrap().ruling.verdict, Verdict::Allow);
-    // The grant has left the window; what it holds more is still weighed by what the window holds now.
     world.advance(400);
+    // The grant is 700 seconds old, but what it grew to counts since it grew.
     assert!(!world.extend(extend(1, 900, 1)).unwrap().ruling.verdict.grants());
+    assert_eq!(world.reserve(reserve(3, CALL, 0, 1)).ruling.verdict, Verdict::Wait);
+    world.advance(210);
+    assert_eq!(world.extend(extend(1, 900, 80)).unwrap().ruling.verdict, Verdict::Allow, "all else has left");
+    assert!(!world.reserve(reserve(4, CALL, 0, 1)).ruling.verdict.grants(), "and 100 of 100 count from now on");
+}
+
+#[test]
+fn the_life_of_a_reservation_is_bounded() {
+    let mut world = world();
+    world.grant(1, CALL, 1, 1);
+    world.extend(extend(1, 86_400, 0)).unwrap();
+    world.advance(86_399);
+    world.extend(extend(1, 86_400, 0)).unwrap();
+    world.advance(86_000);
+    let told = world.extend(extend(1, 402, 0)).unwrap_err();
+    let lives_until = at("2026-01-03T12:00:00Z");
+    assert!(matches!(told, Refusal::LivesTooLong { lives_until: known, .. } if known == lives_until));
+    assert!(told.to_string().ends_with("settle it and ask for a new verdict for what goes on"), "{told}");
+    assert_eq!(world.extend(extend(1, 401, 0)).unwrap().expires_at, lives_until);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn dollars(call: &Consumption) -> Decimal {
     call.amounts.usd.decimal()
 }
 
-fn all_tokens(call: &Consumption) -> Decimal {
+pub(super) fn all_tokens(call: &Consumption) -> Decimal {
     call.usage.buckets().into_iter().map(number).sum()
 }
 
@@ -122,6 +122,7 @@ struct Hold {
     id: ReservationId,
     call: Dimensions,
     at: i64,
+    counts_at: i64,
     expires: i64,
     priced: Priced,
     /// Of the rules that hold less than all of it.
@@ -167,7 +168,7 @@ impl Model {
         }
         let said = match &command.action {
             Action::Reserve(reserve) => self.reserve(reserve, at),
-            Action::Settle(settle) => self.settle(settle),
+            Action::Settle(settle) => self.settle(settle, at),
             Action::Release(release) => self.release(release),
             Action::Extend(extend) => self.extend(extend, at),
             Action::PostUsage(post) => self.post(post, at),
@@ -201,7 +202,7 @@ impl Model {
             Window::TenantDay => same(86_400, if call.tenant.as_str() == "acme" { 9 * 3_600 } else { 0 }),
             Window::Sliding => {
                 let slice = event.div_euclid(10);
-                (now - 600).div_euclid(10) <= slice && slice <= now.div_euclid(10)
+                (now - 600).div_euclid(10) <= slice
             }
             Window::Once => true,
         }
@@ -209,23 +210,8 @@ impl Model {
 
     /// Posted, and what is held, of the budget that counts this call at this time, without one hold.
     fn taken(&self, rule: &Rule, call: &Dimensions, now: i64, without: Option<ReservationId>) -> (Decimal, Kept) {
-        self.taken_later(rule, call, now, now, without)
-    }
-
-    /// The same at a later time, of what is counted by `now`: calls may say that they occur a little ahead.
-    fn taken_later(
-        &self,
-        rule: &Rule,
-        call: &Dimensions,
-        now: i64,
-        later: i64,
-        without: Option<ReservationId>,
-    ) -> (Decimal, Kept) {
         let key = (rule.key)(call);
-        let by_now = |at: i64| rule.window != Window::Sliding || at.div_euclid(10) <= now.div_euclid(10);
-        let counts = |other: &Dimensions, at: i64| {
-            (rule.key)(other) == key && Self::within(rule.window, call, at, later) && by_now(at)
-        };
+        let counts = |other: &Dimensions, at: i64| (rule.key)(other) == key && Self::within(rule.window, call, at, now);
         let mut slices: BTreeMap<i64, Decimal> = BTreeMap::new();
         for one in self.spent.iter().filter(|one| counts(&one.call, one.at)) {
             let slice = if rule.window == Window::Sliding { one.at.div_euclid(10) } else { 0 };
@@ -236,7 +222,7 @@ impl Model {
         let posted = slices.values().map(|posted| *posted.max(&credit)).sum();
         let open = self.holds.iter().filter(|one| one.state == State::Open && Some(one.id) != without);
         let mut held = Kept::default();
-        for one in open.filter(|one| counts(&one.call, one.at)) {
+        for one in open.filter(|one| counts(&one.call, one.counts_at)) {
             held = plus(held, kept(rule, one));
         }
         (posted, held)
@@ -277,12 +263,12 @@ impl Model {
             Window::Hour => end(3_600, 0),
             Window::UtcDay => end(86_400, 0),
             Window::TenantDay => end(86_400, if call.tenant.as_str() == "acme" { 9 * 3_600 } else { 0 }),
-            Window::Sliding => (now + 1..now + 700).find(|later| fits(*later)),
+            Window::Sliding => (now + 1..now + 1_000).find(|later| fits(*later)),
             Window::Once => None,
         }
     }
 
-    /// For everything hard that is in the way, when there is room. A hold that is being extended stays in the period it was granted in.
+    /// For everything hard that is in the way, when there is room. A hold that is being extended counts where it is asked.
     fn obstacles(
         &self,
         call: &Dimensions,
@@ -297,8 +283,7 @@ impl Model {
         };
         let mut found = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.hard && (rule.key)(call).is_some()) {
-            let at = extended.filter(|_| rule.window != Window::Sliding).map_or(now, |hold| hold.at);
-            let (posted, held) = self.taken(rule, call, at, extended.map(|hold| hold.id));
+            let (posted, held) = self.taken(rule, call, now, extended.map(|hold| hold.id));
             let asked = match asks {
                 Asks::New(requested) => self.promise(rule, call, now, *requested, priced),
                 Asks::More(hold) => grown(rule, hold, priced),
@@ -321,17 +306,29 @@ impl Model {
                 None
             } else if claimed(posted, Kept::default()) <= ceiling {
                 Some(now + 5)
-            } else if extended.is_some() && rule.window != Window::Sliding {
-                None
             } else {
                 Self::room(rule, call, now, &|later| {
-                    let (posted, held) = self.taken_later(rule, call, now, later, extended.map(|hold| hold.id));
+                    let (posted, held) = self.taken(rule, call, later, extended.map(|hold| hold.id));
                     claimed(posted, held) <= ceiling
                 })
             };
             found.push(room);
         }
         found
+    }
+
+    /// Whether two instants are counted in the same place.
+    fn is_same(window: Window, call: &Dimensions, one: i64, other: i64) -> bool {
+        if window == Window::Sliding {
+            one.div_euclid(10) == other.div_euclid(10)
+        } else {
+            Self::within(window, call, one, other)
+        }
+    }
+
+    /// What an answer shows of a budget: a sliding window as it is now, any other period where it was counted.
+    fn shown(at: i64, now: i64) -> impl Fn(Window) -> i64 {
+        move |window| if window == Window::Sliding { now } else { at }
     }
 
     fn budgets(&self, call: &Dimensions, now: impl Fn(Window) -> i64) -> String {
@@ -396,6 +393,7 @@ impl Model {
                 id: reserve.id,
                 call: call.clone(),
                 at: now,
+                counts_at: now,
                 expires,
                 priced,
                 tier: reserve.service_tier,
@@ -413,7 +411,7 @@ impl Model {
         if foreign { Err("unknown reservation") } else { Ok(place) }
     }
 
-    fn settle(&mut self, settle: &Settle) -> Result<String, &'static str> {
+    fn settle(&mut self, settle: &Settle, now: i64) -> Result<String, &'static str> {
         let place = self.own(settle.reservation, settle.tenant.as_ref())?;
         let hold = &self.holds[place];
         let mut flags = match hold.state {
@@ -466,12 +464,12 @@ impl Model {
         if hold.priced.flags.contains(Flags::CAPPED) {
             flags = flags.with(Flags::CAPPED);
         }
-        let at = hold.at;
+        let at = hold.counts_at;
         let said = said_posted(&priced.consumption, priced.flags.with(flags));
         // An expired or released hold may be settled once, and then it has ended like any other.
         self.holds[place].state = State::Ended;
         self.spent.push(Spent { call: call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
-        Ok(format!("{said} [{}]", self.budgets(&call, |_| at)))
+        Ok(format!("{said} [{}]", self.budgets(&call, Self::shown(at, now))))
     }
 
     fn release(&mut self, release: &Release) -> Result<String, &'static str> {
@@ -491,7 +489,11 @@ impl Model {
         }
         let mut said = "allow".to_owned();
         let later = hold.expires.max(now + i64::from(extend.ttl_seconds));
+        if later > hold.at + 172_800 {
+            return Err("too long");
+        }
         let mut next = (hold.priced, hold.kept.clone(), later);
+        let mut at = hold.counts_at;
         if extend.more_output != Tokens::ZERO {
             let held = hold.priced.consumption.usage;
             let usage = Usage { output: tokens(held.output.count() + extend.more_output.count()), ..held };
@@ -500,15 +502,21 @@ impl Model {
             let obstacles = self.obstacles(&hold.call, &priced, hold.priority, now, &Asks::More(hold));
             let rules = self.rules.iter().filter(|rule| hold.kept.contains_key(rule.name));
             next = (priced, rules.map(|rule| (rule.name, grown(rule, hold, &priced))).collect(), later);
-            if !obstacles.is_empty() {
+            let counts = |rule: &&Rule| (rule.key)(&hold.call).is_some();
+            if self.rules.iter().filter(counts).any(|rule| !Self::is_same(rule.window, &hold.call, at, now)) {
+                at = now;
+            }
+            if obstacles.is_empty() {
+                self.holds[place].counts_at = at;
+            } else {
                 said = Self::refusal(&obstacles, now);
-                next = (hold.priced, hold.kept.clone(), hold.expires);
+                next = (self.holds[place].priced, self.holds[place].kept.clone(), self.holds[place].expires);
             }
         }
-        let (at, call) = (hold.at, hold.call.clone());
+        let call = self.holds[place].call.clone();
         let expires = next.2;
         (self.holds[place].priced, self.holds[place].kept, self.holds[place].expires) = next;
-        let budgets = self.budgets(&call, |window| if window == Window::Sliding { now } else { at });
+        let budgets = self.budgets(&call, Self::shown(at, now));
         Ok(format!("extended {said} to {expires} [{budgets}]"))
     }
 
@@ -523,7 +531,8 @@ impl Model {
         let ReportedUsage::Buckets(usage) = &post.usage else { unreachable!("the model reads no raw usage") };
         let priced = self.price(&post.call, post.service_tier, at, usage, post.requests);
         self.spent.push(Spent { call: post.call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
-        Ok(format!("{} [{}]", said_posted(&priced.consumption, priced.flags), self.budgets(&post.call, |_| at)))
+        let budgets = self.budgets(&post.call, Self::shown(at, now));
+        Ok(format!("{} [{budgets}]", said_posted(&priced.consumption, priced.flags)))
     }
 }
 
@@ -535,7 +544,8 @@ impl Model {
         let at = Some(adjust.occurred_at.timestamp()).filter(|at| *at <= now).ok_or("out of range")?;
         let (sign, what) = (adjust.direction.sign().into(), adjust.consumption);
         self.spent.push(Spent { call: adjust.call.clone(), at, what, sign });
-        Ok(format!("{} [{}]", said_posted(&adjust.consumption, Flags::NONE), self.budgets(&adjust.call, |_| at)))
+        let budgets = self.budgets(&adjust.call, Self::shown(at, now));
+        Ok(format!("{} [{budgets}]", said_posted(&adjust.consumption, Flags::NONE)))
     }
 }
 
@@ -558,11 +568,11 @@ fn grown(rule: &Rule, hold: &Hold, priced: &Priced) -> Kept {
     [held + (rule.measure)(&priced.consumption) - (rule.measure)(&hold.priced.consumption), aside, rest]
 }
 
-fn told(name: &str, posted: Decimal, held: Decimal, aside: Decimal) -> String {
+pub(super) fn told(name: &str, posted: Decimal, held: Decimal, aside: Decimal) -> String {
     format!("{name} {}+{}~{}", posted.normalize(), held.normalize(), aside.normalize())
 }
 
-fn said_posted(what: &Consumption, flags: Flags) -> String {
+pub(super) fn said_posted(what: &Consumption, flags: Flags) -> String {
     let flags: Vec<_> = flags.names().collect();
     format!("posted {} tokens ${} {}", all_tokens(what), what.amounts.usd, flags.join(" "))
 }

@@ -53,8 +53,11 @@ impl Store {
             commands.iter().flat_map(|command| books.touches(&command.action, now).unwrap_or_default()).collect();
         touched.extend(expired.iter().flat_map(|id| books.touched_by_expiry(&books.reservations[id], now).unwrap()));
         let writable: BTreeSet<CounterId> = touched.iter().map(Governing::counter).collect();
-        let readable: BTreeSet<CounterId> =
-            touched.iter().flat_map(|one| one.window.iter().map(|period| one.counter_at(*period))).collect();
+        let seen: Vec<Governing> = touched.iter().map(|one| one.seen_at(now).unwrap()).collect();
+        let readable: BTreeSet<CounterId> = seen
+            .iter()
+            .flat_map(|one| one.window(&self.counters).map(|(period, _)| one.counter_from(period.start)))
+            .collect();
         let poison = Counter { posted: quantity(POISON), held: quantity(POISON), ..Counter::default() };
         books.counters = self.counters.keys().map(|id| (id.clone(), poison)).collect();
         for id in readable.union(&writable) {
@@ -148,7 +151,7 @@ impl Store {
             .unwrap();
         }
         for one in self.reservations.values().filter(|one| one.state == ReservationState::Open) {
-            recount.hold(&one.call, one.granted_at, &one.hold.consumption, &one.learned).unwrap();
+            recount.hold(&one.call, one.held_at, &one.hold.consumption, &one.learned).unwrap();
         }
         let counters = recount.finish().into_iter().map(|(id, recounted)| (id, recounted.counter));
         counters.filter(|(_, counter)| *counter != Counter::default()).collect()

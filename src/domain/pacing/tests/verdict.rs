@@ -25,7 +25,7 @@ fn decided(asked: &Asked, rooms: Option<[u32; 2]>) -> Ruling {
         held: quantity(&asked.held.to_string()),
         ..Counter::default()
     };
-    let mut standing = Standing::new(governing, vec![counter]);
+    let mut standing = Standing::new(governing.clone(), vec![(governing.period, counter)]);
     standing.pace = rooms.map(|[standard, batch]| {
         let pace = pace(&asked.taken.to_string(), &standard.to_string(), &batch.to_string(), &["10", "15"]);
         Paced { rooms: pace.rooms, pace: Arc::new(pace) }

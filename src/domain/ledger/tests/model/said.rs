@@ -50,6 +50,7 @@ pub(in super::super) fn said(answer: &Answer) -> String {
             Refusal::UnknownFactor { .. } => "no factor",
             Refusal::UsageRequired => "usage required",
             Refusal::OccurredOutOfRange(_) => "out of range",
+            Refusal::LivesTooLong { .. } => "too long",
             Refusal::BadUsage(_) | Refusal::Amount(_) | Refusal::Tariff(_) | Refusal::Calendar(_) => "unexpected",
         }
         .to_owned(),

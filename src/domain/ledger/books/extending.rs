@@ -1,0 +1,85 @@
+//! More time and more output for a call that is under way.
+
+use chrono::{DateTime, Utc};
+
+use super::{Books, Effects, Shift, ended, expiry, seen_at};
+use crate::domain::amounts::Tokens;
+use crate::domain::budget::catalogue::Governing;
+use crate::domain::budget::verdict::{Ask, Holding, decide, keep};
+use crate::domain::ledger::command::Extend;
+use crate::domain::ledger::outcome::{Extended, Outcome, Refusal};
+use crate::domain::ledger::reservation::Reservation;
+use crate::domain::usage::Usage;
+
+impl Books {
+    /// More time for as long as a reservation lives; more tokens if they fit every hard budget beside what others hold. If
+    /// they do not, nothing changes.
+    ///
+    /// More tokens are weighed in the periods of now. Where one of them is not the one that the reservation is counted in, all
+    /// of it moves there: what is weighed and what is written are the same counters, and a settlement posts in one place.
+    pub(super) fn extend(&self, extend: &Extend, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
+        let reservation = self.own(extend.reservation, extend.tenant.as_ref())?;
+        if !reservation.is_held(now) {
+            return Err(ended(reservation, now));
+        }
+        let expires_at = expiry(now, extend.ttl_seconds)?.max(reservation.expires_at);
+        let lives_until = reservation.lives_until();
+        if expires_at > lives_until {
+            return Err(Refusal::LivesTooLong { reservation: reservation.id, lives_until });
+        }
+        let held = self.touched_by(reservation)?;
+        let mut effects = Effects::default();
+        self.give_back(reservation, &mut effects)?;
+        if extend.more_output == Tokens::ZERO {
+            // The hold stays where it is, but a sliding window is looked at as it is now.
+            let current = seen_at(&held, now)?;
+            let standings = self.standings(&current, &effects);
+            // What is held already was granted: time alone is never refused, also when the budget was lowered since.
+            let ruling = keep(reservation.hold, &reservation.learned, reservation.priority, &standings, now);
+            let effects =
+                Effects { reservation: Some(Reservation { expires_at, ..reservation.clone() }), ..Effects::default() };
+            let budgets = self.states(&current, &effects);
+            let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
+            return Ok((Outcome::Extended(Box::new(extended)), effects));
+        }
+        let counted_at = self.catalogue.counted_at(now, now);
+        let current = self.catalogue.governing(&reservation.call, counted_at)?;
+        let stays = held.iter().map(Governing::counter).eq(current.iter().map(Governing::counter));
+        let held_at = if stays { reservation.held_at } else { counted_at };
+        let standings = self.standings(&current, &effects);
+        let before = reservation.hold.consumption.usage;
+        let usage = Usage { output: before.output.checked_add(extend.more_output)?, ..before };
+        let call = &reservation.call;
+        let at = reservation.granted_at;
+        let tariff = self.rates.tariff_of(call, reservation.service_tier, at);
+        let ask = Ask {
+            usage,
+            min_output: usage.output,
+            allow_cap: false,
+            priority: reservation.priority,
+            tariff: &tariff,
+            jitter: reservation.id.0.as_u64_pair().1,
+            holding: Holding::Grown { from: &reservation.hold.consumption, learned: &reservation.learned },
+            is_run_stopped: self.catalogue.is_run_stopped(call),
+            // It has begun.
+            missing: &[],
+            hold_seconds: u32::try_from(expires_at.signed_duration_since(at).num_seconds()).unwrap_or(u32::MAX),
+        };
+        let mut ruling = decide(&ask, &standings, now)?;
+        if !ruling.verdict.grants() {
+            let untouched = Effects::default();
+            let budgets = self.states(&current, &untouched);
+            let expires_at = reservation.expires_at;
+            let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
+            return Ok((Outcome::Extended(Box::new(extended)), untouched));
+        }
+        ruling.priced.flags = ruling.priced.flags.with(reservation.hold.flags);
+        let hold = ruling.priced;
+        let learned = reservation.learned.grown(&reservation.hold.consumption, &hold.consumption)?;
+        self.shift(&current, &hold.consumption, Shift::Hold(&learned, reservation.granted_at), &mut effects)?;
+        effects.reservation = Some(Reservation { hold, learned, held_at, expires_at, ..reservation.clone() });
+        let budgets = self.states(&current, &effects);
+        let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
+        Ok((Outcome::Extended(Box::new(extended)), effects))
+    }
+}
