@@ -18,6 +18,7 @@ impl App {
     /// # Errors
     /// The ledger's refusal, or why there is no answer.
     pub async fn submit(&self, action: Action, idempotency: Option<Idempotency>) -> Result<Outcome, AppError> {
+        self.call_bound.check_action(&action)?;
         let succeeded = matches!(&action, Action::Settle(settle) if settle.report.outcome == CallOutcome::Completed);
         let outcome = self.lane.submit(Command { action, idempotency }).await??;
         if let (true, Outcome::Posted(posted)) = (succeeded, &outcome)
@@ -34,13 +35,23 @@ impl App {
     /// # Errors
     /// When the lane answered none of them: it is stopping, or the database is away.
     pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Result<Outcome, AppError>>, AppError> {
-        let answers = self.lane.submit_all(commands).await;
+        let check = |command: &Command| self.call_bound.check_action(&command.action).err().map(AppError::from);
+        let refused: Vec<Option<AppError>> = commands.iter().map(check).collect();
+        let sent = commands.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+        let answers = self.lane.submit_all(sent.map(|(command, _)| command).collect()).await;
         if let Some(Err(error)) = answers.first()
             && answers.iter().all(Result::is_err)
         {
             return Err((*error).into());
         }
-        Ok(answers.into_iter().map(|answer| Ok(answer??)).collect())
+        let mut answers = answers.into_iter();
+        let outcome = |refused: Option<AppError>| -> Result<Outcome, AppError> {
+            match refused {
+                Some(refused) => Err(refused),
+                None => Ok(answers.next().ok_or(AppError::Busy("the lane lost an answer: ask again"))???),
+            }
+        };
+        Ok(refused.into_iter().map(outcome).collect())
     }
 
     /// Makes sure that a tenant is known here, also one that another replica made a moment ago.

@@ -130,7 +130,7 @@ impl App {
         page: &Page,
     ) -> Result<BudgetNowBody, AppError> {
         let at = self.clock.now();
-        let mut read = sql::begin_consistent(&self.pool).await?;
+        let mut read = self.begin_consistent_read(confined).await?;
         // The catalogue is loaded before the read is confined: it is shared with everybody else.
         let (version, rates_version) = catalogue::versions(&mut read).await?;
         let catalogue = self.snapshots.of_versions(&mut read, version, rates_version).await?.catalogue;

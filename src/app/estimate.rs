@@ -2,6 +2,7 @@
 
 use super::{App, AppError};
 use crate::domain::estimate::estimate;
+use crate::domain::ledger::call_bound::TokensField;
 use crate::domain::ledger::outcome::Refusal;
 use crate::wire::estimate::{EstimateAnswer, EstimateQuestion};
 
@@ -14,6 +15,7 @@ impl App {
         self.catch_up().await?;
         let rates = self.snapshots.latest().rates;
         let question = question.to_question(self.clock.now(), rates.profile)?;
+        self.call_bound.check(TokensField::Usage, &question.usage)?;
         let found = estimate(&rates, &question).map_err(Refusal::Tariff)?;
         Ok(EstimateAnswer::of(&found, question.at))
     }

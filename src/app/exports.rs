@@ -2,18 +2,21 @@
 //!
 //! The service and the command line ask the same [`Exports`]. An export holds one connection until its last
 //! chunk is taken; at most [`EXPORTS_MAX`] do so at once, so that exports never take the connections that verdicts need.
+//! Tenants share these places ([`Places`]); one whose reader takes long gives way when another tenant asks for its first.
 //! It runs on a thread of its own of low priority ([`aside`]), and so does the database's process
 //! behind it, where that can be told to ([`crate::store::yielding`]): verdicts do not wait for exports.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::AppError;
+use super::places::{Bounds, Place, Places};
 use super::usage::{bucket_starts, start_of_day};
 use crate::clock::Clock;
 use crate::domain::calendar::{PeriodSpec, Zone};
@@ -26,7 +29,7 @@ use crate::export::focus::pages::ChargePages;
 use crate::export::focus::terms::Terms;
 use crate::export::focus::{self, ChargePeriod, FocusWriter};
 use crate::export::parquet_file::ParquetFile;
-use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender, FileWriter, TransferPages};
+use crate::export::stream::{self, CHUNKS_MAX, Chunk, ChunkSender, FileReader, FileWriter, STALLED_MAX, TransferPages};
 use crate::export::table::{Column, Table};
 use crate::export::transfers::{self, TransfersWriter};
 use crate::store::StoreError;
@@ -37,14 +40,20 @@ use crate::store::export::transfers::JournalRow;
 use crate::store::export::{Slice, SliceBalance, has_books};
 use crate::store::yielding::lower_this_thread;
 use crate::wire::export::{
-    ExportCursor, ExportIdentity, FocusExportQuery, Grain, SpanAsked, TableFormat, TransfersExportQuery,
+    ExportCursor, ExportIdentity, FocusExportQuery, FormulasWord, Grain, SpanAsked, TableFormat, TransfersExportQuery,
 };
 use crate::wire::usage::Basis;
 use crate::wire::usage::Bound;
 use crate::wire::{FieldError, in_calendar};
 
 /// Most exports at once, of one replica.
-pub const EXPORTS_MAX: usize = 2;
+pub const EXPORTS_MAX: usize = 4;
+/// Most exports at once of one tenant, or of the platform. The last two places are left to those who have none.
+pub const EXPORTS_EACH_MAX: usize = 2;
+/// How long an export waits for its reader before it gives way to one of a tenant that has none.
+pub const SLOW_READER_AFTER: Duration = Duration::from_secs(5);
+/// How long that one waits for the place.
+const GIVES_WAY_WITHIN: Duration = Duration::from_secs(5);
 
 /// The order of rows, as cursors name it: a file that was cut goes on only in the order in which it began. Another word
 /// whenever the order changes, so that a cursor of the release before is refused instead of mixing two orders.
@@ -55,7 +64,11 @@ const ORDER: &str = "by-time";
 pub struct Exports {
     pool: PgPool,
     pub(super) clock: Clock,
-    running: Arc<Semaphore>,
+    places: Places,
+    /// Who asks: whose places are taken.
+    caller: Option<TenantId>,
+    /// The readers of those that run.
+    readers: Arc<Mutex<Vec<Weak<FileReader>>>>,
 }
 
 /// An export that has begun.
@@ -79,7 +92,9 @@ pub(super) struct Plan {
     pub(super) balance: SliceBalance,
     pub(super) cursor: ExportCursor,
     pub(super) zone: Zone,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) place: Place,
+    /// Who will take the chunks; known to other exports as long as this one runs.
+    pub(super) reader_of_file: Arc<FileReader>,
 }
 
 /// What all exports have in common.
@@ -101,7 +116,31 @@ impl Exports {
     /// With this pool and clock.
     #[must_use]
     pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock, running: Arc::new(Semaphore::new(EXPORTS_MAX)) }
+        let bounds = Bounds { all: EXPORTS_MAX, each: EXPORTS_EACH_MAX, kept: EXPORTS_MAX.saturating_sub(2) };
+        Self { pool, clock, places: Places::new(bounds), caller: None, readers: Arc::default() }
+    }
+
+    /// The same, asked by a caller of this tenant, or of the platform.
+    #[must_use]
+    pub fn asked_by(&self, tenant: Option<&TenantId>) -> Self {
+        Self { caller: tenant.cloned(), ..self.clone() }
+    }
+
+    /// A place. Where there is none, and the caller has none, the export whose reader takes longest gives way.
+    async fn place(&self) -> Result<Place, AppError> {
+        let caller = self.caller.as_ref();
+        if let Some(place) = self.places.try_take(caller) {
+            return Ok(place);
+        }
+        let slowest = {
+            let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            readers.retain(|reader| reader.strong_count() > 0);
+            readers.iter().filter_map(Weak::upgrade).max_by_key(|reader| reader.waited_for())
+        };
+        let slow = slowest.filter(|reader| !self.places.has_one(caller) && reader.waited_for() >= SLOW_READER_AFTER);
+        slow.ok_or(AppError::TooManyExports)?.overtake();
+        let taken = tokio::time::timeout(GIVES_WAY_WITHIN, self.places.take(caller)).await;
+        taken.ok().flatten().ok_or(AppError::TooManyExports)
     }
 
     /// On connections of its own, for the command line. None if there are no books in this database.
@@ -143,12 +182,13 @@ impl Exports {
             span: SpanAsked::parse(period, from, to, zone)?,
             basis: Basis::AsPosted,
             bounded: false,
-            shape: query.format.name().to_owned(),
+            shape: format!("{}{}", query.format.name(), query.formulas.shape()),
             cursor: query.cursor.as_deref(),
             resume: query.resume.as_deref(),
         };
         let plan = self.plan(&question).await?;
-        let writer = TransfersWriter::new(table(query.format, transfers::COLUMNS, skip, plan.reader.pace())?);
+        let writer =
+            TransfersWriter::new(table((query.format, query.formulas), transfers::COLUMNS, skip, plan.reader.pace())?);
         let (begun, sender) = plan.begin(query.format);
         Ok((begun, plan.write_transfers(writer, sender)))
     }
@@ -177,7 +217,7 @@ impl Exports {
             span: SpanAsked::parse(period, from, to, zone)?,
             basis: Basis::AsPosted,
             bounded: true,
-            shape: format!("{} {version} {grain}", query.format.name()),
+            shape: format!("{} {version} {grain}{}", query.format.name(), query.formulas.shape()),
             cursor: None,
             resume: query.resume.as_deref(),
         };
@@ -187,25 +227,25 @@ impl Exports {
         let end_of_last = periods.last().map_or(DateTime::UNIX_EPOCH, |period| period.end);
         let slots = Slots { starts, end: end_of_last };
         let (prices, factors) = (plan.reader.prices().await?, plan.reader.factors().await?);
-        let table = table(query.format, focus::columns::columns(query.version), skip, plan.reader.pace())?;
+        let shape = (query.format, query.formulas);
+        let table = table(shape, focus::columns::columns(query.version), skip, plan.reader.pace())?;
         let terms = Terms::new(&prices, &factors)?;
         let writer = FocusWriter::new(table, query.version, periods, terms, Arc::new(FactorBook::new(factors)));
         let (begun, sender) = plan.begin(query.format);
-        let Plan { mut reader, slice, balance, permit, .. } = plan;
+        let Plan { mut reader, slice, balance, place, .. } = plan;
         let writing = async move {
             let ended = match ChargePages::begin(&mut reader, slice, slots, CHARGES_MAX).await {
                 Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
                 Err(error) => Err(error),
             };
-            end(ended, sender, reader).await;
-            drop(permit);
+            end(ended, sender, reader, place).await;
         };
         Ok((begun, Box::pin(writing)))
     }
 
     /// Opens the reader, and reads the question by it.
     pub(super) async fn plan(&self, question: &Question<'_>) -> Result<Plan, AppError> {
-        let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| AppError::TooManyExports)?;
+        let place = self.place().await?;
         let now = self.clock.now();
         let mut reader = JournalReader::open(&self.pool, question.tenant, now).await?;
         let zone = match (question.span.zone, question.tenant) {
@@ -239,7 +279,11 @@ impl Exports {
         let mut slice = Slice { tenant, from, to, basis, since: None, until, until_now: true };
         let cursor = go_on(question, of, &mut slice)?;
         let balance = reader.balance(&slice).await?;
-        Ok(Plan { reader, slice, balance, cursor, zone, permit })
+        let reader_of_file = Arc::new(FileReader::default());
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.push(Arc::downgrade(&reader_of_file));
+        drop(readers);
+        Ok(Plan { reader, slice, balance, cursor, zone, place, reader_of_file })
     }
 }
 
@@ -322,9 +366,14 @@ pub(super) fn check_skip(format: TableFormat, resumes: bool, skip: Option<u64>) 
 }
 
 /// An empty table, which is written at the pace of its reader.
-fn table(format: TableFormat, columns: &'static [Column], skip: u64, pace: &Pace) -> Result<Table, AppError> {
+fn table(
+    (format, formulas): (TableFormat, FormulasWord),
+    columns: &'static [Column],
+    skip: u64,
+    pace: &Pace,
+) -> Result<Table, AppError> {
     Ok(match format {
-        TableFormat::Csv => Table::Csv(Box::new(CsvFile::after(skip, columns))),
+        TableFormat::Csv => Table::Csv(Box::new(CsvFile::after(skip, columns).keeping_formulas(formulas.keeps()))),
         TableFormat::Parquet => {
             let pace = pace.clone();
             Table::Parquet(Box::new(ParquetFile::new(columns, move || pace.rest_here())?))
@@ -341,7 +390,7 @@ impl Plan {
     /// The same for a file that is no table: what its name ends with, and its media type.
     pub(super) fn begin_as(&self, extension: &str, media_type: &'static str) -> (Begun, ChunkSender) {
         self.reader.pace().head_is_told();
-        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        let (pieces, chunks) = mpsc::channel(CHUNKS_MAX);
         let begun = Begun {
             file_name: file_name(&self.cursor.of, self.zone, extension),
             media_type,
@@ -349,21 +398,20 @@ impl Plan {
             transfers: self.balance.transfers,
             chunks,
         };
-        (begun, sender)
+        (begun, ChunkSender { pieces, reader: Arc::clone(&self.reader_of_file) })
     }
 }
 
 impl Plan {
     /// Writes the transfers of the slice, one by one, and gives back what the plan holds.
     pub(super) fn write_transfers(self, writer: impl FileWriter<JournalRow>, sender: ChunkSender) -> Writing {
-        let Self { mut reader, slice, balance, permit, .. } = self;
+        let Self { mut reader, slice, balance, place, .. } = self;
         Box::pin(async move {
             let ended = match TransferPages::begin(&mut reader, slice).await {
                 Ok(pages) => stream::write(pages, writer, &balance, &sender).await,
                 Err(error) => Err(error),
             };
-            end(ended, sender, reader).await;
-            drop(permit);
+            end(ended, sender, reader, place).await;
         })
     }
 }
@@ -398,20 +446,27 @@ pub(super) async fn aside(
     told.await.map_err(|_| no_thread())?
 }
 
-/// Tells whoever takes the chunks of an error, and ends the connection.
-async fn end(ended: Result<(), ExportError>, out: ChunkSender, reader: JournalReader) {
-    match ended {
-        Ok(()) => {}
-        Err(ExportError::GivenUp) => tracing::debug!("an export was given up by its reader"),
-        Err(error) => {
-            tracing::error!(%error, "an export ended before its end");
-            // A reader that has gone away does not need to know.
-            let _gone = out.send(Err(error)).await;
-        }
-    }
+/// Gives back what an export holds, and tells whoever takes the chunks of an error: a slow reader is waited for no longer
+/// than for one more chunk, and by nobody else.
+async fn end(ended: Result<(), ExportError>, out: ChunkSender, reader: JournalReader, place: Place) {
     if let Err(error) = reader.close().await {
         tracing::debug!(%error, "an export's connection did not close cleanly");
     }
+    drop(place);
+    let error = match ended {
+        Ok(()) => return,
+        Err(ExportError::GivenUp) => return tracing::debug!("an export was given up by its reader"),
+        Err(error @ ExportError::SlowReader) => {
+            tracing::info!(%error, "an export gave way");
+            error
+        }
+        Err(error) => {
+            tracing::error!(%error, "an export ended before its end");
+            error
+        }
+    };
+    // A reader that has gone away, or takes nothing any more, does not need to know.
+    let _gone = tokio::time::timeout(STALLED_MAX, out.pieces.send(Err(error))).await;
 }
 
 /// `transfers_acme_2026-11-01_2026-12-01.csv`, in local days.

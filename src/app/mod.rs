@@ -11,6 +11,8 @@
 //! | [`catalogue_reads`] | tenants and budgets: look, list, history, how a budget stands |
 //! | [`ingest`] | spans of instrumented applications, posted as usage |
 //! | [`estimate`] | what a call would cost |
+//! | [`places`] | places that tenants share |
+//! | [`reads`] | how reads begin |
 //! | [`rates`] | prices and factors: add, look, list; what is in the books |
 //! | [`reconcile`] | a provider's report against the books, true-ups, closed periods |
 //! | [`mod@restate`] | recorded grams, said anew by the factor book as it is now |
@@ -44,8 +46,10 @@ pub mod learned;
 pub mod ledger;
 mod names;
 pub mod pacing;
+pub mod places;
 pub mod projection;
 pub mod rates;
+pub mod reads;
 pub mod reconcile;
 pub mod reports;
 pub mod restate;
@@ -61,7 +65,7 @@ pub mod windows;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use self::alerts::hub::EventHub;
@@ -70,6 +74,7 @@ use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::domain::access::Denied;
 use crate::domain::id::{BudgetId, ReservationId, TenantId, WebhookId};
+use crate::domain::ledger::call_bound::CallBound;
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::signal::RuleBook;
 use crate::export::ExportError;
@@ -84,6 +89,10 @@ use crate::wire::rates::PriceBody;
 pub struct App {
     /// For everything but the lane.
     pub pool: PgPool,
+    /// For the question whether the database answers and what is new in the catalogue, and nothing else.
+    pub probe: PgPool,
+    /// The places of reads, which tenants share.
+    pub reads: places::Places,
     /// The hot path.
     pub lane: Lane,
     /// The catalogue and the rates that this replica knows.
@@ -110,6 +119,8 @@ pub struct App {
     pub rules: Arc<RuleBook>,
     /// What takes whole periods out.
     pub exports: exports::Exports,
+    /// How many tokens one call can have.
+    pub call_bound: CallBound,
 }
 
 /// Why a use case could not be done.
@@ -133,8 +144,12 @@ pub enum AppError {
     /// A file cannot be begun.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// As many exports run as may.
-    #[error("{} exports are running: come back when one has ended", exports::EXPORTS_MAX)]
+    /// As many exports run as may, of this caller or of all.
+    #[error(
+        "{} exports of yours are running, or {} of all: come back when one has ended",
+        exports::EXPORTS_EACH_MAX,
+        exports::EXPORTS_MAX
+    )]
     TooManyExports,
     /// No such tenant.
     #[error("tenant `{0}` is not known")]
@@ -188,25 +203,16 @@ impl From<sqlx::Error> for AppError {
 }
 
 impl App {
-    /// Begins a read. For a credential that is confined to a tenant it runs under the role that row-level security
-    /// confines, so that a query that forgets its tenant still shows only that tenant's rows.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn begin_read(&self, tenant: Option<&TenantId>) -> Result<Transaction<'static, Postgres>, AppError> {
-        let mut transaction = self.pool.begin().await?;
-        if let Some(tenant) = tenant {
-            crate::store::confine(&mut transaction, tenant).await?;
-        }
-        Ok(transaction)
-    }
-
-    /// Catches up with the catalogue when something is not in it: another replica may have just made it.
+    /// Catches up with the catalogue when something is not in it: another replica may have just made it. Where all connections
+    /// are busy it has one that is for nothing else: whether the service is ready says nothing of how busy they are.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn catch_up(&self) -> Result<(), AppError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = match self.pool.try_acquire() {
+            Some(connection) => connection,
+            None => self.probe.acquire().await?,
+        };
         self.snapshots.refresh(&mut connection).await?;
         Ok(())
     }

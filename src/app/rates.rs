@@ -159,7 +159,7 @@ impl App {
             carbon_profiles: Profile::ALL.into_iter().map(|profile| profile.name().to_owned()).collect(),
             prices: book(prices),
             factors: book(factors),
-            limits: LimitsBody::default(),
+            limits: LimitsBody { call_tokens_max: self.call_bound.0, ..LimitsBody::default() },
         })
     }
 }

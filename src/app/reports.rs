@@ -82,12 +82,12 @@ impl Exports {
     async fn begin_ghg(&self, tenant: Option<&TenantId>, query: &GhgExportQuery) -> Result<(Begun, Writing), AppError> {
         let span = span(&query.period, &query.from, &query.to, &query.zone)?;
         let words = [query.cut.name(), query.scope3_category.name(), query.reporting_basis.name(), query.basis.name()];
-        let asked = question("ghg", tenant, span, words.join(" "));
+        let asked = question("ghg", tenant, span, words.join(" ") + query.formulas.shape());
         let mut plan = self.plan(&Question { basis: query.basis, ..asked }).await?;
         let book = Arc::new(FactorBook::new(plan.reader.factors().await?));
         let options = ghg_options(query, &plan.slice, plan.zone);
         let (begun, sender) = plan.begin_as("csv", CSV);
-        Ok((begun, plan.write_transfers(GhgWriter::new(options, book), sender)))
+        Ok((begun, plan.write_transfers(GhgWriter::new(options, book, query.formulas.keeps()), sender)))
     }
 
     /// Begins an export of intensities.

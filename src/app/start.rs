@@ -4,6 +4,7 @@
 //! Many replicas may start at once: migrations run under sqlx's lock, imports and changes under the catalogue's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::task::TaskTracker;
@@ -11,18 +12,23 @@ use tokio_util::task::TaskTracker;
 use super::App;
 use super::alerts::hub::EventHub;
 use super::exports::Exports;
+use super::places::Places;
 use super::projection::Projections;
+use super::reads::READ_PLACES;
 use super::runs::StopsHeard;
 use crate::auth::{GrantSigner, SealKey, Verifier};
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::domain::id::FeatureId;
+use crate::domain::ledger::call_bound::CallBound;
 use crate::ingest::mapping::{FEATURE_DEFAULT, Mapping};
 use crate::lane::{Lane, Snapshots};
 use crate::store::{MIGRATOR, StoreError, catalogue, rates};
 
 /// Connections for everything but the lane. On two cores more only queue inside the database.
 pub const POOL_CONNECTIONS_MAX: u32 = 8;
+/// How long a probe waits for its connection: less than the usual time-outs of those who probe.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Brings the schema up to date. Many replicas may do so at once: one does, the others wait.
 ///
@@ -89,6 +95,8 @@ pub async fn start(
     tasks: &TaskTracker,
 ) -> Result<App, StoreError> {
     let named = options.clone().application_name("counterfoil");
+    let probe =
+        PgPoolOptions::new().max_connections(1).acquire_timeout(PROBE_TIME_MAX).connect_lazy_with(named.clone());
     let pool = PgPoolOptions::new().max_connections(POOL_CONNECTIONS_MAX).connect_with(named).await?;
     let mut connection = pool.acquire().await?;
     let snapshots = Snapshots::load(&mut connection).await?;
@@ -103,7 +111,10 @@ pub async fn start(
         events: EventHub::default(),
         stops_heard: StopsHeard::default(),
         courier: Courier::default(),
+        call_bound: CallBound::default(),
         pool,
+        probe,
+        reads: Places::new(READ_PLACES),
         lane,
         snapshots,
         clock,

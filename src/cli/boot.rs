@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{AuthArgs, ConnectionArgs, Environment, MetricsAccess, OtlpArgs, StoreArgs, WebhookArgs};
 use crate::courier::{Courier, roots_of_pem};
 use crate::domain::id::{FeatureId, TenantId};
+use crate::domain::ledger::call_bound::CallBound;
 use crate::http::connections::{self, ConnectionRules};
 use crate::http::service::{metrics_alone, service};
 use crate::http::state::{HttpState, MetricsShown};
@@ -100,6 +101,8 @@ pub struct Edges<'a> {
     pub webhooks: &'a WebhookArgs,
     /// What a client may do before it shows who it is.
     pub connections: &'a ConnectionArgs,
+    /// How many tokens one call can have.
+    pub call_bound: CallBound,
 }
 
 /// Open files that are no connections of clients: the store, exports, webhooks, logs and keys, with room.
@@ -174,6 +177,7 @@ pub async fn boot(
     let mut app = start::start(&opened.connect_options(), clock, verifier, grants, seals, &tasks).await?;
     app.courier = courier(edges.webhooks)?;
     app.otlp = Arc::new(mapping);
+    app.call_bound = edges.call_bound;
     let shown = match edges.connections.metrics {
         MetricsAccess::Open => MetricsShown::Open,
         MetricsAccess::Token => MetricsShown::WithToken,
@@ -223,13 +227,14 @@ impl Running {
         let Self { app, opened, stop, tasks, server, .. } = self;
         stop.cancel();
         server.await.context("the server panicked")?;
-        let pool = app.pool.clone();
+        let (pool, probe) = (app.pool.clone(), app.probe.clone());
         // The lane ends when the last sender is gone.
         drop(app);
         tasks.close();
         let tail = async {
             tasks.wait().await;
             pool.close().await;
+            probe.close().await;
         };
         if tokio::time::timeout(STOP_TAIL_MAX, tail).await.is_err() {
             // What is not committed was answered to nobody.

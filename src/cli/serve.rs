@@ -10,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::boot::{Edges, Running, boot, start_telemetry};
 use crate::config::{AuthArgs, ConnectionArgs, Environment, OtlpArgs, StoreArgs, WebhookArgs};
+use crate::domain::amounts::TOKENS_MAX;
+use crate::domain::ledger::call_bound::{CALL_TOKENS_MAX, CallBound};
 
 /// Serve the HTTP API.
 ///
@@ -33,6 +35,15 @@ pub struct ServeArgs {
     /// Address to listen on; port 0 picks one and prints it
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "COUNTERFOIL_LISTEN")]
     listen: SocketAddr,
+    /// Most tokens of one call: a request that says more is refused, because no model can serve it
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        default_value_t = CALL_TOKENS_MAX,
+        value_parser = clap::value_parser!(u64).range(1..=TOKENS_MAX),
+        env = "COUNTERFOIL_CALL_TOKENS_MAX"
+    )]
+    call_tokens_max: u64,
 }
 
 pub(super) async fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
@@ -41,7 +52,8 @@ pub(super) async fn run(args: &ServeArgs, environment: &Environment) -> anyhow::
     // Before anything that takes long: a signal during the start must still stop the private Postgres cleanly.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let edges = Edges { otlp: &args.otlp, webhooks: &args.webhooks, connections: &args.connections };
+    let call_bound = CallBound(args.call_tokens_max);
+    let edges = Edges { otlp: &args.otlp, webhooks: &args.webhooks, connections: &args.connections, call_bound };
     let running = boot(&args.store, &args.auth, edges, environment, args.listen, report, metrics).await?;
     say(&format!("listening on http://{} (API pages at /docs)", running.address))?;
     tracing::info!(store = running.place(), "ready");

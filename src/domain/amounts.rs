@@ -18,10 +18,10 @@ pub const QUANTITY_PLACES: u32 = 12;
 /// Largest count of tokens in one amount: 10^15, above what the largest providers serve in a month.
 pub const TOKENS_MAX: u64 = 1_000_000_000_000_000;
 
-/// The 28 digits that `NUMERIC(28,12)` holds.
-const DOLLARS_MAX: Decimal = dec!(9999999999999999.999999999999);
-/// The 28 digits that `NUMERIC(28,9)` holds.
-const GRAMS_MAX: Decimal = dec!(9999999999999999999.999999999);
+/// The most dollars of one amount: the 28 digits that `NUMERIC(28,12)` holds.
+pub(crate) const USD_MAX: Decimal = dec!(9999999999999999.999999999999);
+/// The most grams of one amount: the 28 digits that `NUMERIC(28,9)` holds.
+pub(crate) const GRAMS_MAX: Decimal = dec!(9999999999999999999.999999999);
 
 /// Why a number is not an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +159,7 @@ macro_rules! decimal_amount {
 
 decimal_amount!(
     /// US dollars, to 12 decimal places.
-    Usd, USD_PLACES, DOLLARS_MAX
+    Usd, USD_PLACES, USD_MAX
 );
 decimal_amount!(
     /// Grams of CO2e, to the nanogram.
@@ -176,7 +176,7 @@ impl Quantity {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
     /// The largest that can be kept.
-    pub const MAX: Self = Self(DOLLARS_MAX);
+    pub const MAX: Self = Self(USD_MAX);
     /// The smallest that can be kept.
     pub const MIN: Self = Self(dec!(-9999999999999999.999999999999));
 
@@ -184,7 +184,7 @@ impl Quantity {
     /// When the value has more than [`QUANTITY_PLACES`] places or its magnitude is above what `NUMERIC(28,12)` holds.
     pub fn new(value: Decimal) -> Result<Self, BadAmount> {
         let value = value.normalize();
-        check(value.abs(), QUANTITY_PLACES, DOLLARS_MAX).map(|_| Self(value))
+        check(value.abs(), QUANTITY_PLACES, USD_MAX).map(|_| Self(value))
     }
 
     /// The value.

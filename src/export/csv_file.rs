@@ -1,9 +1,12 @@
 //! A table as comma-separated values (RFC 4180): a header, `\n` after each row, quotes where they are needed.
 //!
 //! Nothing is an empty field.
+//! A text that a spreadsheet would take for a formula ([`is_formula`]) gets an apostrophe before it: names of models, runs and
+//! tenants are what callers say, and a file goes to people who open it. [`CsvFile::keeping_formulas`] leaves them as they are.
 //! Rows that the caller has already ([`CsvFile::after`]) are counted and not written, nor is the header.
 
 use chrono::SecondsFormat;
+use rust_decimal::Decimal;
 
 use super::ExportError;
 use super::table::{Cell, Column, write_pico};
@@ -15,13 +18,22 @@ pub struct CsvFile {
     skip: u64,
     text: String,
     failed: Option<String>,
+    keeps_formulas: bool,
+}
+
+/// Whether a spreadsheet would take a text for a formula: it begins like one, and is neither a number nor mere signs, such as
+/// the tenant of what belongs to nobody.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+        && text.contains(char::is_alphanumeric)
+        && text.parse::<Decimal>().is_err()
 }
 
 impl CsvFile {
     /// A file with these columns, after so many rows. With none it begins with the header.
     #[must_use]
     pub fn after(rows: u64, columns: &[Column]) -> Self {
-        let mut file = Self { writer: writer(), skip: 0, text: String::new(), failed: None };
+        let mut file = Self { writer: writer(), skip: 0, text: String::new(), failed: None, keeps_formulas: false };
         if rows == 0 {
             for column in columns {
                 file.field(column.name);
@@ -29,6 +41,12 @@ impl CsvFile {
             file.end_row();
         }
         Self { skip: rows, ..file }
+    }
+
+    /// The same, with every text as it is: for programs that join by it.
+    #[must_use]
+    pub fn keeping_formulas(self, keeps_formulas: bool) -> Self {
+        Self { keeps_formulas, ..self }
     }
 
     /// Writes the next cell of the row.
@@ -40,6 +58,11 @@ impl CsvFile {
         text.clear();
         match cell {
             Cell::Null => self.field(""),
+            Cell::Text(given) if is_formula(given) && !self.keeps_formulas => {
+                text.push('\'');
+                text.push_str(given);
+                self.field(&text);
+            }
             Cell::Text(given) => self.field(given),
             Cell::Integer(number) => self.field(&number.to_string()),
             Cell::Decimal(pico) => {
@@ -118,6 +141,25 @@ mod tests {
             \"with \"\"quotes\"\", and a comma\",-2.5,2026-06-10T12:00:00.250Z\n\
             \"two\nlines\",0.0,\n";
         assert_eq!(file(0), expected);
+    }
+
+    #[test]
+    fn texts_that_begin_like_formulas_are_none_unless_they_are_kept() {
+        let formulas = ["=1+1", "+1+cmd|' /C calc'!A0", "-a", "@SUM(1+1)", "\t=1", "\r=1"];
+        let others = ["gpt-4o", "-12.5", "+3", "a=b", "", "'=1", "-", "-/-"];
+        let written = |keeps: bool| {
+            let mut file = CsvFile::after(1, &COLUMNS).keeping_formulas(keeps);
+            file.end_row();
+            formulas.iter().chain(&others).for_each(|text| file.cell(Cell::Text(text)));
+            file.end_row();
+            let bytes = file.take().unwrap();
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
+            reader.records().next().unwrap().unwrap().iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(written(true), [&formulas[..], &others].concat());
+        let neutral: Vec<String> = formulas.iter().map(|text| format!("'{text}")).collect();
+        assert_eq!(written(false)[..formulas.len()], neutral);
+        assert_eq!(written(false)[formulas.len()..], others);
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub enum ExportError {
     /// Lines of activity data cannot be made.
     #[error(transparent)]
     Ghg(#[from] ghg::GhgError),
+    /// The reader takes longer for a piece than it may.
+    #[error("its reader takes too long: ask again with `resume`, which goes on where the file was cut")]
+    SlowReader,
     /// What wrote the file ended before its end.
     #[error("the export was given up")]
     GivenUp,

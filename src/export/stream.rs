@@ -12,10 +12,13 @@
 //!
 //! Invariant: the end of a file is written only when the sums are right: whoever has a whole file has right sums.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{ExportError, Side, Totals};
 use crate::store::export::reader::JournalReader;
@@ -67,7 +70,38 @@ pub trait FileWriter<Row>: Send + 'static {
 }
 
 /// Where the chunks go: to a body of HTTP, or to a file.
-pub type ChunkSender = mpsc::Sender<Result<Chunk, ExportError>>;
+pub struct ChunkSender {
+    /// The next piece, or why there is none.
+    pub pieces: mpsc::Sender<Result<Chunk, ExportError>>,
+    /// Who takes them.
+    pub reader: Arc<FileReader>,
+}
+
+/// Who takes the chunks of an export, as seen from outside of it.
+#[derive(Debug, Default)]
+pub struct FileReader {
+    /// Since when the export waits for it, if it does.
+    waited_for_since: Mutex<Option<Instant>>,
+    overtaken: CancellationToken,
+}
+
+impl FileReader {
+    /// For how long the export has been waiting for it.
+    #[must_use]
+    pub fn waited_for(&self) -> Duration {
+        let since = *self.waited_for_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Ends the export the next time that it waits for its reader.
+    pub fn overtake(&self) {
+        self.overtaken.cancel();
+    }
+
+    fn wait(&self, since: Option<Instant>) {
+        *self.waited_for_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
 
 /// Where the rows of a file come from.
 pub trait Pages<Row>: Send {
@@ -114,7 +148,7 @@ impl Pages<JournalRow> for TransferPages<'_> {
 ///
 /// # Errors
 /// When the database does not answer, the file cannot be written, or the sums differ; the file then has no end.
-/// [`ExportError::GivenUp`] when nobody takes the chunks any more.
+/// [`ExportError::GivenUp`] when nobody takes the chunks any more, [`ExportError::SlowReader`] when it takes too long.
 pub async fn write<Row: Sync + Send>(
     mut pages: impl Pages<Row>,
     mut writer: impl FileWriter<Row>,
@@ -140,8 +174,15 @@ async fn hand_over<Row>(writer: &mut impl FileWriter<Row>, out: &ChunkSender) ->
         return Ok(());
     }
     let chunk = Chunk { bytes: bytes.into(), transfers: writer.totals().transfers };
-    let sent = tokio::time::timeout(STALLED_MAX, out.send(Ok(chunk))).await;
-    sent.map_err(|_| ExportError::GivenUp)?.map_err(|_| ExportError::GivenUp)
+    out.reader.wait(Some(Instant::now()));
+    let taken = tokio::select! {
+        biased;
+        taken = out.pieces.send(Ok(chunk)) => taken.map_err(|_| ExportError::GivenUp),
+        () = out.reader.overtaken.cancelled() => Err(ExportError::SlowReader),
+        () = tokio::time::sleep(STALLED_MAX) => Err(ExportError::SlowReader),
+    };
+    out.reader.wait(None);
+    taken
 }
 
 #[cfg(test)]
@@ -199,6 +240,10 @@ mod tests {
 
     const PAGE: u32 = 100;
 
+    fn to(pieces: mpsc::Sender<Result<Chunk, ExportError>>) -> ChunkSender {
+        ChunkSender { pieces, reader: Arc::default() }
+    }
+
     /// Writes so many rows of one token each; the balance says how many there are. The file, and how it ended.
     async fn file(rows: u32, tokens: u32) -> (String, Result<(), ExportError>) {
         let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
@@ -206,7 +251,7 @@ mod tests {
             let sums = Sums { tokens: Decimal::from(tokens), ..Sums::default() };
             let balance = SliceBalance { transfers: rows.into(), debit: sums, credit: sums, supplied: sums };
             let letters = Letters { written: Vec::new(), totals: Totals::default() };
-            write(Ones { left: rows, page: PAGE }, letters, &balance, &sender).await
+            write(Ones { left: rows, page: PAGE }, letters, &balance, &to(sender)).await
         });
         let mut text = String::new();
         while let Some(chunk) = receiver.recv().await {
@@ -238,7 +283,28 @@ mod tests {
         let letters = Letters { written: Vec::new(), totals: Totals::default() };
         let sums = Sums { tokens: Decimal::TEN, ..Sums::default() };
         let balance = SliceBalance { transfers: 10, debit: sums, credit: sums, supplied: sums };
-        let ended = write(Ones { left: 10, page: PAGE }, letters, &balance, &sender).await;
+        let ended = write(Ones { left: 10, page: PAGE }, letters, &balance, &to(sender)).await;
         assert!(matches!(ended, Err(ExportError::GivenUp)), "{ended:?}");
+    }
+    #[tokio::test]
+    async fn an_export_that_waits_for_its_reader_gives_way_and_says_so() {
+        let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
+        let out = Arc::new(to(sender));
+        let writing = tokio::spawn({
+            let out = Arc::clone(&out);
+            let sums = Sums { tokens: Decimal::ONE_THOUSAND, ..Sums::default() };
+            let balance = SliceBalance { transfers: 1000, debit: sums, credit: sums, supplied: sums };
+            let letters = Letters { written: Vec::new(), totals: Totals::default() };
+            async move { write(Ones { left: 1000, page: PAGE }, letters, &balance, &out).await }
+        });
+        assert_eq!(out.reader.waited_for(), Duration::ZERO);
+        // The pieces that fit are written, and one waits.
+        while out.pieces.capacity() > 0 || out.reader.waited_for() == Duration::ZERO {
+            tokio::task::yield_now().await;
+        }
+        assert!(!writing.is_finished());
+        receiver.recv().await.unwrap().unwrap();
+        out.reader.overtake();
+        assert!(matches!(writing.await.unwrap(), Err(ExportError::SlowReader)));
     }
 }

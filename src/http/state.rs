@@ -13,6 +13,7 @@ use crate::domain::ledger::outcome::Refusal;
 use crate::domain::usage::provider::BadUsage;
 use crate::lane::LaneError;
 use crate::store::StoreError;
+use crate::store::reads::READ_TIME_MAX;
 use crate::wire::FieldError;
 
 /// When to come back to a service whose queue is full, in seconds: it empties in less than one.
@@ -104,6 +105,8 @@ impl From<Refusal> for Problem {
             Refusal::UnknownFactor { .. } => ProblemCode::UnknownFactor,
             Refusal::UsageRequired => return Self::field(ProblemCode::InvalidUsage, "usage", &refusal),
             Refusal::BadUsage(bad) => return Self::field(ProblemCode::InvalidUsage, usage_field(bad), bad),
+            // The code follows the field, as where the body is read.
+            Refusal::TooManyTokens { field, .. } => return FieldError::new(field, &refusal).into(),
             Refusal::OccurredOutOfRange(_) => return Self::field(ProblemCode::InvalidRequest, "occurred_at", &refusal),
             Refusal::LivesTooLong { .. } => return Self::field(ProblemCode::InvalidRequest, "ttl_seconds", &refusal),
             Refusal::Amount(_) | Refusal::Tariff(_) => ProblemCode::InvalidEstimate,
@@ -134,7 +137,16 @@ impl From<LaneError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_away() { Self::store_unavailable(error) } else { Self::internal(error) }
+        if error.is_away() {
+            Self::store_unavailable(error)
+        } else if error.is_overdue() {
+            let most = READ_TIME_MAX.as_secs();
+            let detail =
+                format!("the books were read for {most} seconds: ask for a shorter span, fewer groups or one tenant");
+            Self::with_detail(ProblemCode::Timeout, detail)
+        } else {
+            Self::internal(error)
+        }
     }
 }
 

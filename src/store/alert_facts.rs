@@ -70,9 +70,9 @@ pub async fn rates_used(connection: &mut PgConnection, look: &Look) -> Result<Ve
 pub async fn prompt_days(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<PromptFact>, StoreError> {
     let rows = sqlx::query(
         "select tenant, feature, floor(extract(epoch from $1 - quarter) / 86400)::integer as days_ago,
-            sum(requests)::bigint as calls,
-            sum(input + cache_read + cache_write_5m + cache_write_1h)::bigint as prompt,
-            sum(cache_read)::bigint as cache_read
+            least(sum(requests), 9223372036854775807)::bigint as calls,
+            least(sum(input::numeric + cache_read + cache_write_5m + cache_write_1h), 9223372036854775807)::bigint as prompt,
+            least(sum(cache_read), 9223372036854775807)::bigint as cache_read
         from usage_rollup
         where quarter > $1 - make_interval(days => $2) and quarter <= $1
         group by tenant, feature, days_ago

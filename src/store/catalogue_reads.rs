@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, Row, Transaction};
 
 use super::StoreError;
 use super::rows::reservation_from_row;
@@ -20,14 +20,6 @@ use crate::domain::ledger::reservation::Reservation;
 use crate::wire::budget::BudgetBody;
 use crate::wire::catalogue::{BudgetRow, BudgetVersionBody, TenantRow, TenantVersionBody};
 use crate::wire::page::Page;
-
-/// Begins a read that sees one state of the books, however many queries it makes.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn begin_consistent(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
-    Ok(pool.begin_with("begin isolation level repeatable read, read only").await?)
-}
 
 const TENANT: &str = "id, name, timezone, strict, version, created_at, changed_at, archived_at";
 const BUDGET: &str = "id, number, tenant, doc, version, counted_from, created_at, changed_at, archived_at";

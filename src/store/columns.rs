@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::lane::Batch;
-use crate::domain::amounts::{BadAmount, Usd};
+use crate::domain::amounts::{BadAmount, GRAMS_MAX, USD_MAX, Usd};
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::budget::verdict::Reason;
@@ -370,13 +370,14 @@ fn bind_rollup(arguments: &mut PgArguments, transfers: &[Transfer]) -> Result<()
             amounts.gco2e_usage_market.decimal(),
             amounts.gco2e_embodied.decimal(),
         ];
+        // As in the statement: a sum that its column cannot hold is the most that it can.
         for (sum, new) in counts.iter_mut().zip(new_counts) {
-            let new = new.checked_mul(i64::from(sign));
-            *sum = new.and_then(|new| sum.checked_add(new)).ok_or(StoreError::Unkeepable(BadAmount::TooLarge))?;
+            *sum = sum.saturating_add(new.saturating_mul(i64::from(sign)));
         }
-        for (sum, new) in decimals.iter_mut().zip(new_decimals) {
-            let new = new.checked_mul(Decimal::from(sign));
-            *sum = new.and_then(|new| sum.checked_add(new)).ok_or(StoreError::Unkeepable(BadAmount::TooLarge))?;
+        let most = [USD_MAX, GRAMS_MAX, GRAMS_MAX, GRAMS_MAX];
+        for ((sum, new), most) in decimals.iter_mut().zip(new_decimals).zip(most) {
+            let least = most.saturating_mul(Decimal::NEGATIVE_ONE);
+            *sum = sum.saturating_add(new.saturating_mul(Decimal::from(sign))).clamp(least, most);
         }
     }
     let keys = || rows.keys();

@@ -7,6 +7,7 @@
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
 //! | [`catalogue_reads`] | tenants and budgets, to be looked at |
+//! | [`reads`] | how reads begin |
 //! | [`reconciliations`] | the journal of a report's days, and what was reconciled |
 //! | [`restatements`] | rows of the journal with what is said of their grams now |
 //! | [`reservations`] | reservations, to be looked at |
@@ -60,6 +61,7 @@ pub mod paces;
 pub mod planned_usage;
 pub mod projections;
 pub mod rates;
+pub mod reads;
 pub mod reconciliations;
 pub mod reservations;
 pub mod restatements;
@@ -175,6 +177,21 @@ impl StoreError {
             | Self::Recount(_)
             | Self::Contended
             | Self::KeyTaken => false,
+        }
+    }
+
+    /// Whether a statement took longer than it may.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == "57014"),
+            Self::Database(_)
+            | Self::Migrate(_)
+            | Self::Row(_)
+            | Self::Unkeepable(_)
+            | Self::Encode(_)
+            | Self::Recount(_)
+            | Self::Contended => false,
         }
     }
 

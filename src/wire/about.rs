@@ -7,6 +7,7 @@ use super::budget::{LABELS_MAX, THRESHOLDS_MAX};
 use super::page::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX};
 use super::rates::ROWS_MAX;
 use crate::domain::amounts::TOKENS_MAX;
+use crate::domain::ledger::call_bound::CALL_TOKENS_MAX;
 use crate::domain::ledger::command::{OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX};
 use crate::domain::ledger::reservation::{TTL_SECONDS_DEFAULT, TTL_SECONDS_MAX, TTL_SECONDS_MIN};
 
@@ -73,8 +74,10 @@ pub struct BookPartBody {
 /// What is the most of what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LimitsBody {
-    /// Tokens of one bucket.
+    /// Tokens of one amount.
     pub tokens_max: u64,
+    /// Tokens of one call, in all its buckets.
+    pub call_tokens_max: u64,
     /// Labels of a call.
     pub labels_max: usize,
     /// Thresholds of a budget.
@@ -101,6 +104,7 @@ impl Default for LimitsBody {
     fn default() -> Self {
         Self {
             tokens_max: TOKENS_MAX,
+            call_tokens_max: CALL_TOKENS_MAX,
             labels_max: LABELS_MAX,
             thresholds_max: THRESHOLDS_MAX,
             rows_max: ROWS_MAX,

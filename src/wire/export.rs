@@ -186,6 +186,34 @@ impl TableFormat {
     }
 }
 
+/// What becomes of texts that begin like a formula.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FormulasWord {
+    /// An apostrophe stands before them, so that no spreadsheet computes what a caller named.
+    #[default]
+    Neutralize,
+    /// They are written as they are.
+    Keep,
+}
+
+impl FormulasWord {
+    /// Whether they are written as they are.
+    #[must_use]
+    pub const fn keeps(self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
+    /// What it adds to the shape of a file.
+    #[must_use]
+    pub const fn shape(self) -> &'static str {
+        match self {
+            Self::Neutralize => "",
+            Self::Keep => " formulas",
+        }
+    }
+}
+
 /// Which transfers, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -194,6 +222,10 @@ pub struct TransfersExportQuery {
     /// `csv` or `parquet`.
     #[param(inline)]
     pub format: TableFormat,
+    /// Of CSV: texts that begin like a formula (`= + - @`, tab) get an apostrophe before them with `neutralize`; `keep` leaves
+    /// them as they are, for programs that join by them.
+    #[param(inline)]
+    pub formulas: FormulasWord,
     /// A year, month or day of the zone: `2026`, `2026-11`, `2026-11-21`. Instead of `from` and `to`.
     #[param(example = "2026-11")]
     pub period: Option<String>,
@@ -269,6 +301,10 @@ pub struct FocusExportQuery {
     /// `csv` or `parquet`.
     #[param(inline)]
     pub format: TableFormat,
+    /// Of CSV: texts that begin like a formula (`= + - @`, tab) get an apostrophe before them with `neutralize`; `keep` leaves
+    /// them as they are, for programs that join by them.
+    #[param(inline)]
+    pub formulas: FormulasWord,
     /// `1.4` or `1.2`.
     #[param(inline)]
     pub version: FocusVersion,

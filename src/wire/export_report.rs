@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::export::FormulasWord;
 use super::usage::Basis;
 
 /// How transfers become transactions.
@@ -143,6 +144,10 @@ pub struct GhgExportQuery {
     /// so that a closed period never changes; `as_restated`, where it belongs.
     #[param(inline)]
     pub basis: Basis,
+    /// Texts that begin like a formula (`= + - @`, tab) get an apostrophe before them with `neutralize`; `keep` leaves
+    /// them as they are, for programs that join by them.
+    #[param(inline)]
+    pub formulas: FormulasWord,
     /// A year, month or day of the zone: `2026`, `2026-11`, `2026-11-21`. Instead of `from` and `to`.
     #[param(example = "2026-11")]
     pub period: Option<String>,

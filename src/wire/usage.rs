@@ -321,28 +321,34 @@ pub struct SumsBody {
     pub cache_read_share: Option<Decimal>,
 }
 
+/// The nearest whole number of 64 bits.
+fn whole(count: Decimal) -> i64 {
+    let farthest = if count.is_sign_negative() { i64::MIN } else { i64::MAX };
+    count.to_i64().unwrap_or(farthest)
+}
+
 impl SumsBody {
-    /// From sums: requests and the six buckets; dollars, location-based, market-based and embodied grams. None when a sum is
-    /// beyond what can be told.
+    /// From sums: requests and the six buckets; dollars, location-based, market-based and embodied grams. A count beyond
+    /// 64 bits is the most that they hold. None when an amount is beyond what can be told.
     #[must_use]
     pub fn new(counts: [Decimal; 7], amounts: [Decimal; 4]) -> Option<Self> {
         let [requests, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = counts;
         let [usd, location, market, embodied] = amounts;
         let usage = UsageSums {
-            input: input.to_i64()?,
-            cache_read: cache_read.to_i64()?,
-            cache_write_5m: cache_write_5m.to_i64()?,
-            cache_write_1h: cache_write_1h.to_i64()?,
-            output: output.to_i64()?,
-            reasoning: reasoning.to_i64()?,
+            input: whole(input),
+            cache_read: whole(cache_read),
+            cache_write_5m: whole(cache_write_5m),
+            cache_write_1h: whole(cache_write_1h),
+            output: whole(output),
+            reasoning: whole(reasoning),
         };
         let prompt = [cache_read, cache_write_5m, cache_write_1h].into_iter().try_fold(input, Decimal::checked_add)?;
         let tokens = [output, reasoning].into_iter().try_fold(prompt, Decimal::checked_add)?;
         Some(Self {
-            requests: requests.to_i64()?,
+            requests: whole(requests),
             usage,
             amounts: AmountSums {
-                tokens: tokens.to_i64()?,
+                tokens: whole(tokens),
                 usd: usd.normalize(),
                 gco2e: location.checked_add(embodied)?.normalize(),
                 gco2e_market: market.checked_add(embodied)?.normalize(),
@@ -497,10 +503,10 @@ mod tests {
         assert_eq!((twice.requests, twice.amounts.tokens, twice.cache_read_share), (2, 1100, sums.cache_read_share));
         assert_eq!(SumsBody::zero().checked_add(&sums).unwrap(), sums);
         assert_eq!(SumsBody::zero().cache_read_share, None, "no prompt, no share");
-        assert_eq!(
-            SumsBody::new([Decimal::MAX; 7], [one(0); 4]),
-            None,
-            "a sum that cannot be told is not told wrongly"
-        );
+        let most = SumsBody::new([Decimal::MAX; 7], [one(0); 4]);
+        assert_eq!(most.map(|most| (most.requests, most.usage.input)), None, "tokens add up to what cannot be told");
+        let many =
+            SumsBody::new([one(i64::MAX), one(i64::MAX), one(i64::MAX), one(0), one(0), one(0), one(0)], [one(0); 4]);
+        assert_eq!(many.map(|many| many.amounts.tokens), Some(i64::MAX), "as much as can be told");
     }
 }

@@ -5,7 +5,9 @@
     reason = "a helper of a test may fail like the test itself, and clippy only knows the latter"
 )]
 
+mod absurd;
 mod access;
+mod access_matrix;
 mod alerts;
 mod backtest;
 mod bench;
@@ -20,6 +22,7 @@ mod examples;
 mod exports;
 mod faults;
 mod forgetting;
+mod formulas;
 mod ingest;
 mod lane;
 mod learned;
@@ -33,6 +36,7 @@ mod projections;
 mod reconcile;
 mod restatements;
 mod runs;
+mod shares;
 mod signals;
 mod stopping;
 mod support;

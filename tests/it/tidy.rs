@@ -192,6 +192,7 @@ fn only_the_clock_reads_the_time() {
             ("src/http/middleware.rs", "the duration of a request"),
             ("src/store/embedded/wait.rs", "waiting for a process, with a limit"),
             ("src/app/verify.rs", "how long each check took, for whoever reads the report"),
+            ("src/export/stream.rs", "how long a reader keeps an export waiting; what it gets is the same"),
             ("src/store/export/pace.rs", "how long an export worked, and rests for it; what it reads is the same"),
         ],
         in_code(|source| source.room() != Some("cli"), |line| names(line, &["Instant::now"])),

@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::places::{Bounds, Places};
 use crate::store::StoreError;
 use crate::store::alerts::CHANNEL;
 
 /// Most streams of events of one replica.
 pub const STREAMS_MAX: usize = 256;
+/// Most streams of one tenant, or of the platform.
+pub const STREAMS_EACH_MAX: usize = 64;
+/// Streams that are left to those who have none.
+const STREAMS_KEPT: usize = 32;
 
 /// What waiters are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +32,14 @@ pub enum Wake {
 #[derive(Debug, Clone)]
 pub struct EventHub {
     sender: Arc<watch::Sender<Wake>>,
-    /// One permit for each stream.
-    pub streams: Arc<Semaphore>,
+    /// A place for each stream.
+    pub streams: Places,
 }
 
 impl Default for EventHub {
     fn default() -> Self {
-        Self { sender: Arc::new(watch::Sender::new(Wake::Look(0))), streams: Arc::new(Semaphore::new(STREAMS_MAX)) }
+        let bounds = Bounds { all: STREAMS_MAX, each: STREAMS_EACH_MAX, kept: STREAMS_KEPT };
+        Self { sender: Arc::new(watch::Sender::new(Wake::Look(0))), streams: Places::new(bounds) }
     }
 }
 

@@ -48,6 +48,7 @@ use super::client::Client;
 use super::table::Look;
 use crate::auth::{Caller, Scope, ScopeSet, mint};
 use crate::config::{AuthArgs, ConnectionArgs, Environment, OtlpArgs, StoreArgs, StoreChoice, WebhookArgs};
+use crate::domain::ledger::call_bound::CallBound;
 
 /// Where it listens unless told otherwise; if somebody else does, at a port that is free.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
@@ -122,7 +123,8 @@ pub(super) async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::R
     let listen = args.listen.map_or_else(free_address, Ok)?;
     let report = Arc::new(|line: &str| note(line));
     let connections = ConnectionArgs::default();
-    let edges = Edges { otlp: &OtlpArgs::default(), webhooks: &WebhookArgs::default(), connections: &connections };
+    let (otlp, webhooks, call_bound) = (OtlpArgs::default(), WebhookArgs::default(), CallBound::default());
+    let edges = Edges { otlp: &otlp, webhooks: &webhooks, connections: &connections, call_bound };
     let running = boot(&store, &args.auth, edges, &environment, listen, report, metrics).await?;
     let books = match store.choose(&environment)? {
         StoreChoice::Private { data_dir } => data_dir.display().to_string(),

@@ -26,7 +26,7 @@ use crate::cli::books::open_books;
 use crate::clock::Clock;
 use crate::config::{Environment, StoreArgs};
 use crate::domain::id::TenantId;
-use crate::wire::export::{FocusExportQuery, FocusVersion, Grain, TableFormat, TransfersExportQuery};
+use crate::wire::export::{FocusExportQuery, FocusVersion, FormulasWord, Grain, TableFormat, TransfersExportQuery};
 use crate::wire::export_report::SciFormatWord;
 
 /// Take a whole period out of the books, as a file that ties to the trial balance
@@ -78,6 +78,9 @@ pub struct ExportArgs {
     /// Of transfers: the cursor that the export before printed, to take only what is new
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
+    /// Of CSV: texts that begin like a formula (= + - @) are written as they are, without an apostrophe before them
+    #[arg(long)]
+    keep_formulas: bool,
     #[command(flatten)]
     report: ReportArgs,
     /// Of transfers and focus: go on with FILE.part, if there is one
@@ -163,17 +166,28 @@ impl ExportArgs {
         let (resume, skip) = (partial.cursor().map(str::to_owned), partial.rows());
         let tenant = self.tenant.as_ref();
         let (period, from, to, zone) = (self.period.clone(), self.from.clone(), self.to.clone(), self.zone.clone());
+        let formulas = if self.keep_formulas { FormulasWord::Keep } else { FormulasWord::Neutralize };
         let begun = match (self.report(), self.what) {
             (Some(report), _) => {
                 let span = Span { period, from, to, zone };
-                self.report.begin(exports, report, tenant, span).await?
+                self.report.begin(exports, report, tenant, span, formulas).await?
             }
             (None, What::Transfers) => {
                 // What is gone on with knows since when it is.
                 let cursor = self.cursor.clone().filter(|_| resume.is_none());
                 let tenant_named = tenant.map(ToString::to_string);
-                let query =
-                    TransfersExportQuery { format, period, from, to, zone, tenant: tenant_named, cursor, resume, skip };
+                let query = TransfersExportQuery {
+                    format,
+                    formulas,
+                    period,
+                    from,
+                    to,
+                    zone,
+                    tenant: tenant_named,
+                    cursor,
+                    resume,
+                    skip,
+                };
                 exports.transfers(tenant, &query).await?
             }
             (None, _) => {
@@ -186,6 +200,7 @@ impl ExportArgs {
                 let tenant_named = tenant.map(ToString::to_string);
                 let query = FocusExportQuery {
                     format,
+                    formulas,
                     version,
                     grain,
                     period,

@@ -6,6 +6,7 @@ use crate::app::AppError;
 use crate::app::exports::{Begun, Exports};
 use crate::app::reports::Dialect;
 use crate::domain::id::TenantId;
+use crate::wire::export::FormulasWord;
 use crate::wire::export_report::{
     BasisWord, CategoryWord, CutWord, GhgExportQuery, GroupWord, JournalExportQuery, SciExportQuery, SciFormatWord,
 };
@@ -83,6 +84,7 @@ impl ReportArgs {
         report: Report,
         of: Option<&TenantId>,
         span: Span,
+        formulas: FormulasWord,
     ) -> Result<Begun, AppError> {
         let Span { period, from, to, zone } = span;
         let tenant = of.map(ToString::to_string);
@@ -114,8 +116,18 @@ impl ReportArgs {
                     "3.13" => CategoryWord::DownstreamLeased,
                     _ => CategoryWord::PurchasedServices,
                 };
-                let query =
-                    GhgExportQuery { cut, scope3_category, reporting_basis, basis, period, from, to, zone, tenant };
+                let query = GhgExportQuery {
+                    cut,
+                    scope3_category,
+                    reporting_basis,
+                    basis,
+                    formulas,
+                    period,
+                    from,
+                    to,
+                    zone,
+                    tenant,
+                };
                 exports.ghg(of, &query).await
             }
             Report::Sci(format) => {

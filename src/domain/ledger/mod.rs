@@ -5,6 +5,7 @@
 //! | [`account`] | where amounts stand |
 //! | [`transfer`] | the immutable journal row, balanced by construction |
 //! | [`reservation`] | the pending transfer and its ends |
+//! | [`call_bound`] | how many tokens one call can have |
 //! | [`command`] | what a caller asks of the ledger |
 //! | [`outcome`] | what the ledger answers |
 //! | [`restating`] | what a row would say by the factor book as it is now |
@@ -12,6 +13,7 @@
 
 pub mod account;
 pub mod books;
+pub mod call_bound;
 pub mod command;
 pub mod outcome;
 pub mod partial;

@@ -202,6 +202,16 @@ pub enum Refusal {
     /// What the provider says was used does not add up.
     #[error(transparent)]
     BadUsage(#[from] BadUsage),
+    /// More tokens than one call can have.
+    #[error("`{field}` makes {count} tokens, and one call can have {max} at most (`--call-tokens-max` of the service)")]
+    TooManyTokens {
+        /// The field that says them.
+        field: String,
+        /// How many.
+        count: u64,
+        /// The most.
+        max: u64,
+    },
     /// Too far in the past or the future.
     #[error("occurred_at {0} is more than 400 days ago or more than 5 minutes ahead")]
     OccurredOutOfRange(DateTime<Utc>),

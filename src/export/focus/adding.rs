@@ -35,8 +35,9 @@ pub struct ChargeRow {
     pub transfers: u64,
     /// How many calls.
     pub requests: u64,
-    /// Tokens, in the order of [`crate::domain::usage::Bucket::ALL`].
-    pub buckets: [u64; 6],
+    /// Tokens, in the order of [`crate::domain::usage::Bucket::ALL`]. Wide enough for any number of calls: a sum may be more
+    /// than one amount can be.
+    pub buckets: [u128; 6],
     /// Dollars.
     pub usd: Decimal,
     /// Grams: location-based, market-based, embodied.
@@ -55,7 +56,7 @@ pub struct CorrectedCharge {
     /// Why its transfers were made, and by which rows.
     pub basis: Basis,
     /// Tokens of the transfers that are corrected, in the order of [`crate::domain::usage::Bucket::ALL`].
-    pub buckets: [u64; 6],
+    pub buckets: [u128; 6],
 }
 
 /// The charge periods of a file: their first instants, ascending, and the first instant after the last.
@@ -96,10 +97,10 @@ struct Key {
 struct Sum {
     transfers: u64,
     requests: u64,
-    buckets: [u64; 6],
+    buckets: [u128; 6],
     usd: Decimal,
     grams: [Decimal; 3],
-    of_buckets: [u64; 6],
+    of_buckets: [u128; 6],
     corrects: Option<Uuid>,
 }
 
@@ -144,7 +145,8 @@ impl Period {
         if is_made || self.before.as_ref().is_some_and(|before| key >= *before) {
             return Ok(());
         }
-        let of_buckets = of.map_or([0; 6], |of| of.buckets);
+        let buckets = buckets.map(u128::from);
+        let of_buckets = of.map_or([0; 6], |of| of.buckets.map(u128::from));
         let one = Sum { transfers: 1, requests, buckets, usd, grams, of_buckets, corrects };
         match self.sums.get_mut(&key) {
             Some(sum) => {
@@ -174,7 +176,7 @@ impl Period {
     }
 }
 
-fn add_tokens(one: [u64; 6], other: [u64; 6]) -> Option<[u64; 6]> {
+fn add_tokens(one: [u128; 6], other: [u128; 6]) -> Option<[u128; 6]> {
     let mut sums = [0; 6];
     for ((sum, one), other) in sums.iter_mut().zip(one).zip(other) {
         *sum = one.checked_add(other)?;
@@ -348,9 +350,13 @@ mod tests {
         let mut period = Period::new(0, 9);
         period.add(huge.clone(), &slots()).unwrap();
         assert!(matches!(period.add(huge, &slots()), Err(ExportError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn tokens_of_a_charge_may_be_more_than_one_amount_can_be() {
         let many = CallRow { buckets: [u64::MAX; 6], ..call(2, 1, 5) };
-        period.add(many.clone(), &slots()).unwrap();
-        assert!(period.add(many, &slots()).is_err());
+        let twice = u128::from(u64::MAX) * 2;
+        assert_eq!(charges(&[many.clone(), many], 9)[0].buckets, [twice; 6]);
     }
 
     proptest! {
@@ -370,7 +376,7 @@ mod tests {
                 let of_it: Vec<&CallRow> = calls.iter().filter(same).collect();
                 prop_assert_eq!(charge.transfers, u64::try_from(of_it.len()).unwrap());
                 prop_assert_eq!(charge.usd, of_it.iter().map(|one| one.usd).sum::<Decimal>());
-                prop_assert_eq!(charge.buckets[4], of_it.iter().map(|one| one.buckets[4]).sum::<u64>());
+                prop_assert_eq!(charge.buckets[4], of_it.iter().map(|one| u128::from(one.buckets[4])).sum::<u128>());
                 prop_assert_eq!(charge.grams[2], of_it.iter().map(|one| one.grams[2]).sum::<Decimal>());
             }
             prop_assert_eq!(made.iter().map(|charge| charge.transfers).sum::<u64>(), u64::try_from(calls.len()).unwrap());

@@ -110,8 +110,8 @@ impl FileWriter<ChargeRow> for FocusWriter {
             buckets: row.buckets,
             usd: pico("usd", row.usd)?,
             grams: three(row.grams)?,
-            least: three(bounds.map(|bounds| bounds.min.decimal()))?,
-            most: three(bounds.map(|bounds| bounds.max.decimal()))?,
+            least: three(bounds.map_or(row.grams, |bounds| bounds.map(|one| one.min.decimal())))?,
+            most: three(bounds.map_or(row.grams, |bounds| bounds.map(|one| one.max.decimal())))?,
         };
         let price = self.terms.price(row.basis.price, row.basis.price_tier_from);
         let lines = split(&charge, price.map(|price| &price.units), row.basis.carbon_profile).ok_or_else(too_large)?;
@@ -121,7 +121,8 @@ impl FileWriter<ChargeRow> for FocusWriter {
             // Calls and transfers are counted once, on the first row of the charge.
             let counted = if place == 0 { (row.requests, row.transfers) } else { (0, 0) };
             let periods = self.periods.as_slice();
-            let one = Row { row, line, period: &period, periods, price, shared: &shared, counted };
+            let has_range = bounds.is_some();
+            let one = Row { row, line, period: &period, periods, price, shared: &shared, counted, has_range };
             let written = one.write(&mut self.table, self.version, &self.terms)?;
             self.totals.add(counted.1, &written)?;
         }
@@ -192,6 +193,8 @@ struct Row<'a> {
     price: Option<&'a PriceTerms>,
     shared: &'a Shared,
     counted: (u64, u64),
+    /// Whether the least and the most that it may have emitted are known.
+    has_range: bool,
 }
 
 /// How a meter is named: `SkuMeter`, the part of a SKU's id, direction and cache action after the working draft of FOCUS 1.5.
@@ -212,13 +215,19 @@ const fn names(meter: Meter) -> (&'static str, &'static str, Option<(&'static st
     }
 }
 
+/// The nearest number that a column of whole numbers can say.
+fn saturated(number: i128) -> i64 {
+    let farthest = if number < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(number).unwrap_or(farthest)
+}
+
 /// The amounts of a row, with their sign.
 struct Figures {
     billed: i128,
     list: i128,
     quantity: Option<i128>,
     pricing_quantity: Option<i128>,
-    tokens: i64,
+    tokens: i128,
     unit_price: Option<i128>,
     grams: [i128; 3],
     least: [i128; 3],
@@ -231,7 +240,8 @@ impl Row<'_> {
         // What went back counts down.
         let sign = if self.row.basis.returned { -1 } else { 1 };
         let signed = |number: i128| number.checked_mul(sign).ok_or_else(too_large);
-        let quantity = signed(i128::from(self.line.quantity))?;
+        let quantity = signed(i128::try_from(self.line.quantity).map_err(|_| too_large())?)?;
+        let count = quantity;
         let in_pico = quantity.checked_mul(PICO_PER_ONE).ok_or_else(too_large)?;
         let (quantity, pricing_quantity) = match self.line.meter {
             Meter::Tokens(_) => (Some(in_pico), in_pico.checked_div(PRICING_TOKENS)),
@@ -239,8 +249,8 @@ impl Row<'_> {
             Meter::Difference => (None, None),
         };
         let tokens = match self.line.meter {
-            Meter::Tokens(_) | Meter::Difference => i64::try_from(signed(i128::from(self.line.quantity))?),
-            Meter::Requests => Ok(0),
+            Meter::Tokens(_) | Meter::Difference => count,
+            Meter::Requests => 0,
         };
         let grams = |[location, market, embodied]: [i128; 3]| {
             let one = |nano: i128| signed(nano.checked_mul(PICO_PER_NANO).ok_or_else(too_large)?);
@@ -251,7 +261,7 @@ impl Row<'_> {
             list: signed(self.line.list)?,
             quantity,
             pricing_quantity,
-            tokens: tokens.map_err(|_| too_large())?,
+            tokens,
             unit_price: self.line.unit_price,
             grams: grams(self.line.grams)?,
             least: grams(self.line.least)?,
@@ -264,7 +274,7 @@ impl Row<'_> {
         let decimal = |pico: i128| Decimal::try_from_i128_with_scale(pico, 12).unwrap_or_default();
         let [location, market, embodied] = figures.grams;
         Sums {
-            tokens: Decimal::from(figures.tokens),
+            tokens: Decimal::try_from_i128_with_scale(figures.tokens, 0).unwrap_or_default(),
             usd: decimal(figures.billed),
             gco2e_usage_location: decimal(location),
             gco2e_usage_market: decimal(market),
@@ -420,6 +430,7 @@ impl Row<'_> {
             grid.and_then(|grid| grid.energy_kwh(location)).map_or(Cell::Null, Cell::Decimal)
         };
         let ([least_lb, least_mb, least_emb], [most_lb, most_mb, most_emb]) = (figures.least, figures.most);
+        let bound = |cell| if self.has_range { cell } else { Cell::Null };
         let (method, version) = &shared.method;
         let (_, part, _) = names(self.line.meter);
         let key = key(row, self.periods, part);
@@ -432,21 +443,22 @@ impl Row<'_> {
             yes(row.basis.flags.contains(Flags::UNPRICED)),
             yes(row.basis.flags.contains(Flags::UNCONFIRMED)),
             Cell::Decimal(remainder),
-            Cell::Integer(figures.tokens),
+            // As much as the column can say; the quantity says all of it.
+            Cell::Integer(saturated(figures.tokens)),
             count(requests),
             count(transfers),
             energy(figures.grams),
-            energy(figures.least),
-            energy(figures.most),
+            bound(energy(figures.least)),
+            bound(energy(figures.most)),
             Cell::Decimal(location),
-            Cell::Decimal(least_lb),
-            Cell::Decimal(most_lb),
+            bound(Cell::Decimal(least_lb)),
+            bound(Cell::Decimal(most_lb)),
             Cell::Decimal(market),
-            Cell::Decimal(least_mb),
-            Cell::Decimal(most_mb),
+            bound(Cell::Decimal(least_mb)),
+            bound(Cell::Decimal(most_mb)),
             Cell::Decimal(embodied),
-            Cell::Decimal(least_emb),
-            Cell::Decimal(most_emb),
+            bound(Cell::Decimal(least_emb)),
+            bound(Cell::Decimal(most_emb)),
             Cell::Text(terms.market_method(row.basis.market_factor)),
             Cell::Text(method),
             Cell::Text(version),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::adding::ChargeRow;
-use crate::domain::amounts::{BadAmount, Grams, Tokens};
+use crate::domain::amounts::{BadAmount, Grams, TOKENS_MAX, Tokens};
 use crate::domain::carbon::recorded::Bounds;
 use crate::domain::carbon::{CarbonGrams, FactorBook, RecordedFactors};
 use crate::domain::ledger::transfer::TransferKind;
@@ -33,11 +33,12 @@ impl Ranges {
         Self { recaller: Recaller::new(book) }
     }
 
-    /// The ranges of a charge that begins at an instant: location-based, market-based, embodied.
+    /// The ranges of a charge that begins at an instant: location-based, market-based, embodied. None where a bound is beyond
+    /// what can be kept: then the range is not known, and what was posted is.
     ///
     /// # Errors
     /// When a column holds what was never written, or a figure cannot be kept.
-    pub fn of(&mut self, row: &ChargeRow, at: DateTime<Utc>) -> Result<[Bounds<Grams>; 3], ExportError> {
+    pub fn of(&mut self, row: &ChargeRow, at: DateTime<Utc>) -> Result<Option<[Bounds<Grams>; 3]>, ExportError> {
         let bad = |column: &str| StoreError::Row(column.to_owned());
         let provider = row.subject.provider.parse().map_err(|_| bad("provider"))?;
         let model = row.subject.model.parse().map_err(|_| bad("model"))?;
@@ -58,13 +59,20 @@ impl Ranges {
         };
         let corrected = row.of.as_ref().filter(|_| row.buckets == [0; 6]).map(|of| of.buckets);
         let usage = usage(corrected.unwrap_or(row.buckets)).map_err(too_large)?;
-        let range = inputs.recorded(&usage, None, posted).map_err(too_large)?;
-        Ok([range.usage_location, range.usage_market, range.embodied])
+        let range = inputs.recorded(&usage, None, posted).ok();
+        Ok(range.map(|range| [range.usage_location, range.usage_market, range.embodied]))
     }
 }
 
-fn usage(buckets: [u64; 6]) -> Result<Usage, BadAmount> {
-    let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = buckets.map(Tokens::new);
+/// The tokens of a charge as those of one call. Only their proportions are looked at: where calls add up to more than one
+/// amount can be, all are halved until they do not.
+fn usage(mut buckets: [u128; 6]) -> Result<Usage, BadAmount> {
+    let most = u128::from(TOKENS_MAX);
+    while buckets.iter().fold(0_u128, |sum, tokens| sum.saturating_add(*tokens)) > most {
+        buckets = buckets.map(|tokens| tokens >> 1);
+    }
+    let tokens = |count: u128| Tokens::new(u64::try_from(count).map_err(|_| BadAmount::TooLarge)?);
+    let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = buckets.map(tokens);
     Ok(Usage {
         input: input?,
         cache_read: cache_read?,

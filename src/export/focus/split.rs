@@ -46,7 +46,7 @@ pub struct Charge {
     /// Calls it adds up.
     pub requests: u64,
     /// Tokens, in the order of [`Bucket::ALL`].
-    pub buckets: [u64; 6],
+    pub buckets: [u128; 6],
     /// 10⁻¹² dollars.
     pub usd: i128,
     /// 10⁻⁹ grams: location-based, market-based, embodied.
@@ -63,7 +63,7 @@ pub struct Line {
     /// What it counts.
     pub meter: Meter,
     /// How many of it.
-    pub quantity: u64,
+    pub quantity: u128,
     /// 10⁻¹² dollars per million tokens or per call; none where no price is known.
     pub unit_price: Option<i128>,
     /// Unit price times quantity, 10⁻¹² dollars.
@@ -79,7 +79,7 @@ pub struct Line {
 }
 
 impl Line {
-    const fn new(meter: Meter, quantity: u64, unit_price: Option<i128>, list: i128) -> Self {
+    const fn new(meter: Meter, quantity: u128, unit_price: Option<i128>, list: i128) -> Self {
         Self { meter, quantity, unit_price, list, billed: list, grams: [0; 3], least: [0; 3], most: [0; 3] }
     }
 }
@@ -89,7 +89,7 @@ impl Line {
 pub fn split(charge: &Charge, prices: Option<&UnitPrices>, profile: Profile) -> Option<Vec<Line>> {
     let Some(prices) = prices else {
         // Without a price nothing can be told apart: one line has it all.
-        let tokens = charge.buckets.into_iter().try_fold(0_u64, u64::checked_add)?;
+        let tokens = charge.buckets.into_iter().try_fold(0_u128, u128::checked_add)?;
         let Charge { usd: billed, grams, least, most, .. } = *charge;
         let whole = Line { billed, grams, least, most, ..Line::new(Meter::Difference, tokens, None, 0) };
         return Some(vec![whole]);
@@ -98,13 +98,13 @@ pub fn split(charge: &Charge, prices: Option<&UnitPrices>, profile: Profile) -> 
     for (place, (bucket, tokens)) in Bucket::ALL.into_iter().zip(charge.buckets).enumerate() {
         if tokens > 0 {
             let unit_price = prices.per_million.get(place).copied();
-            let exact = unit_price.unwrap_or(0).checked_mul(i128::from(tokens))?;
+            let exact = unit_price.unwrap_or(0).checked_mul(i128::try_from(tokens).ok()?)?;
             lines.push(Line::new(Meter::Tokens(bucket), tokens, unit_price, divide_half_even(exact, PER_MILLION)));
         }
     }
     if lines.is_empty() || prices.per_request > 0 {
         let fees = prices.per_request.checked_mul(i128::from(charge.requests))?;
-        lines.push(Line::new(Meter::Requests, charge.requests, Some(prices.per_request), fees));
+        lines.push(Line::new(Meter::Requests, charge.requests.into(), Some(prices.per_request), fees));
     }
     settle_remainder(charge, &mut lines)?;
     let weights: Vec<u128> = lines.iter().map(|line| weight(line, profile)).collect();
@@ -160,7 +160,7 @@ fn weight(line: &Line, profile: Profile) -> u128 {
         reason = "a weight is between 0 and 2, so this is a whole number between 0 and two million"
     )]
     let one = (one * WEIGHT_ONE).round() as u64;
-    u128::from(one).saturating_mul(u128::from(line.quantity))
+    u128::from(one).saturating_mul(line.quantity)
 }
 
 /// Shares a total out by weight, so that the shares add up to it: each boundary is rounded down once. Without any weight the
@@ -214,7 +214,7 @@ mod tests {
         per_request: 0,
     };
 
-    fn charge(buckets: [u64; 6], usd: i128) -> Charge {
+    fn charge(buckets: [u128; 6], usd: i128) -> Charge {
         let (grams, least, most) = ([1_000, 500, 7], [400, 200, 3], [3_000, 1_500, 9]);
         Charge { transfers: 1, requests: 1, buckets, usd, grams, least, most }
     }
@@ -281,7 +281,7 @@ mod tests {
         fn lines_add_up_to_the_charge_whatever_it_is(
             transfers in 0..=u64::MAX,
             requests in 0..=u64::MAX >> 20,
-            buckets in prop::array::uniform6(prop_oneof![Just(0_u64), 0..1_000_u64, 0..=1_000_000_000_000_000_u64]),
+            buckets in prop::array::uniform6(prop_oneof![Just(0_u128), 0..1_000_u128, 0..=1_000_000_000_000_000_u128]),
             usd in -(10_i128.pow(28))..10_i128.pow(28),
             grams in prop::array::uniform3(prop_oneof![0..1_000_i128, 0..10_i128.pow(18), 0..10_i128.pow(27)]),
             per_million in prop::array::uniform6(0..10_i128.pow(18)),
@@ -308,10 +308,10 @@ mod tests {
                         prop_assert!(lines.iter().all(in_order), "{:?}", lines);
                     }
                 }
-                let tokens: u64 = lines.iter().filter(|line| line.meter != Meter::Requests).map(|line| line.quantity).sum();
-                prop_assert_eq!(tokens, buckets.iter().sum::<u64>());
+                let tokens: u128 = lines.iter().filter(|line| line.meter != Meter::Requests).map(|line| line.quantity).sum();
+                prop_assert_eq!(tokens, buckets.iter().sum::<u128>());
                 for (bucket, tokens) in Bucket::ALL.into_iter().zip(buckets).filter(|_| priced) {
-                    let counted: u64 =
+                    let counted: u128 =
                         lines.iter().filter(|line| line.meter == Meter::Tokens(bucket)).map(|line| line.quantity).sum();
                     prop_assert_eq!(counted, tokens);
                 }
@@ -320,13 +320,13 @@ mod tests {
 
         #[test]
         fn a_charge_of_rounded_transfers_needs_no_line_of_difference(
-            calls in prop::collection::vec(prop::array::uniform6(0..100_000_u64), 1..40),
+            calls in prop::collection::vec(prop::array::uniform6(0..100_000_u128), 1..40),
             per_million in prop::array::uniform6(0..100_000_000_000_000_i128),
         ) {
             let prices = UnitPrices { per_million, per_request: 0 };
             let mut charge = Charge { transfers: 0, requests: 0, ..charge([0; 6], 0) };
             for call in &calls {
-                let exact: i128 = call.iter().zip(per_million).map(|(tokens, price)| i128::from(*tokens) * price).sum();
+                let exact: i128 = call.iter().zip(per_million).map(|(tokens, price)| i128::try_from(*tokens).unwrap() * price).sum();
                 charge.usd += divide_half_even(exact, PER_MILLION);
                 charge.transfers += 1;
                 charge.requests += 1;

@@ -19,8 +19,8 @@ pub struct GhgWriter {
 impl GhgWriter {
     /// An empty one. The book must have at least the rows that the transfers name.
     #[must_use]
-    pub fn new(options: GhgOptions, book: Arc<FactorBook>) -> Self {
-        let file = CsvFile::after(0, &COLUMNS.map(Column::text));
+    pub fn new(options: GhgOptions, book: Arc<FactorBook>, keeps_formulas: bool) -> Self {
+        let file = CsvFile::after(0, &COLUMNS.map(Column::text)).keeping_formulas(keeps_formulas);
         Self { table: GhgTable::new(options, book), file, totals: Totals::default() }
     }
 }

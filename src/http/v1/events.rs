@@ -12,7 +12,7 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream::{self, Stream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Sleep;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,6 +25,7 @@ use super::super::{Auth, ValidPath, ValidQuery};
 use crate::app::App;
 use crate::app::alerts::hub::Wake;
 use crate::app::alerts::reads::Placed;
+use crate::app::places::Place;
 use crate::domain::access::{Action as Access, confine};
 use crate::domain::id::{BudgetId, EventId, FeatureId, RunId, TenantId};
 use crate::wire::alert::{AlertsPage, AlertsQuery, EventBody, EventsPage, EventsQuery, last_event};
@@ -114,7 +115,7 @@ struct Following {
     read: VecDeque<Placed>,
     wakes: watch::Receiver<Wake>,
     over: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
+    _place_of_stream: Place,
 }
 
 async fn follow(
@@ -132,8 +133,8 @@ async fn follow(
     if let Some((field, _)) = of_pages.into_iter().find(|(_, given)| *given) {
         return Err(Problem::field(ProblemCode::InvalidRequest, field, "is of pages, not of a stream"));
     }
-    let permit = std::sync::Arc::clone(&app.events.streams).try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::overloaded(STREAM_RETRY_AFTER_S))?;
+    let place_of_stream = app.events.streams.try_take(confined.as_ref());
+    let place_of_stream = place_of_stream.ok_or_else(|| Problem::overloaded(STREAM_RETRY_AFTER_S))?;
     // Before the first read, so that nothing falls in between.
     let wakes = app.events.subscribe();
     let place = app.stream_start(confined.as_ref(), last).await?;
@@ -147,7 +148,7 @@ async fn follow(
         read: VecDeque::new(),
         wakes,
         over: Box::pin(tokio::time::sleep(EVENT_STREAM_TIME_MAX)),
-        _permit: permit,
+        _place_of_stream: place_of_stream,
     };
     let frames = Sse::new(frames(following)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     // A proxy that gathers an answer before it passes it on would hold events back.

@@ -53,7 +53,7 @@ async fn export_transfers(
     ValidQuery(query): ValidQuery<TransfersExportQuery>,
 ) -> Result<Response, Problem> {
     let tenant = confine(&caller, Access::Export, optional("tenant", query.tenant.as_deref())?)?;
-    let begun = state.app.exports.transfers(tenant.as_ref(), &query).await?;
+    let begun = state.app.exports.asked_by(caller.tenant.as_ref()).transfers(tenant.as_ref(), &query).await?;
     file(begun)
 }
 
@@ -83,7 +83,7 @@ async fn export_focus(
     ValidQuery(query): ValidQuery<FocusExportQuery>,
 ) -> Result<Response, Problem> {
     let tenant = confine(&caller, Access::Export, optional("tenant", query.tenant.as_deref())?)?;
-    let begun = state.app.exports.focus(tenant.as_ref(), &query).await?;
+    let begun = state.app.exports.asked_by(caller.tenant.as_ref()).focus(tenant.as_ref(), &query).await?;
     file(begun)
 }
 

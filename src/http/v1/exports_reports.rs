@@ -33,7 +33,7 @@ async fn journal(
     query: &JournalExportQuery,
 ) -> Result<Response, Problem> {
     let tenant = confine(caller, Access::Export, optional("tenant", query.tenant.as_deref())?)?;
-    file(state.app.exports.journal(dialect, tenant.as_ref(), query).await?)
+    file(state.app.exports.asked_by(caller.tenant.as_ref()).journal(dialect, tenant.as_ref(), query).await?)
 }
 
 /// Export a journal for hledger
@@ -109,7 +109,7 @@ async fn export_ghg(
     ValidQuery(query): ValidQuery<GhgExportQuery>,
 ) -> Result<Response, Problem> {
     let tenant = confine(&caller, Access::Export, optional("tenant", query.tenant.as_deref())?)?;
-    file(state.app.exports.ghg(tenant.as_ref(), &query).await?)
+    file(state.app.exports.asked_by(caller.tenant.as_ref()).ghg(tenant.as_ref(), &query).await?)
 }
 
 /// Get the schema of activity data
@@ -148,5 +148,5 @@ async fn export_sci(
     ValidQuery(query): ValidQuery<SciExportQuery>,
 ) -> Result<Response, Problem> {
     let tenant = confine(&caller, Access::Export, optional("tenant", query.tenant.as_deref())?)?;
-    file(state.app.exports.sci(tenant.as_ref(), &query).await?)
+    file(state.app.exports.asked_by(caller.tenant.as_ref()).sci(tenant.as_ref(), &query).await?)
 }

@@ -1,4 +1,5 @@
--- The roll-up against the journal, both ways: a row that only one of them has differs in every column.
+-- The roll-up against the journal, both ways: a row that only one of them has differs in every column. A sum that a column of
+-- the roll-up cannot hold is the most that it can.
 with journal as (
     select
         tenant,
@@ -9,17 +10,17 @@ with journal as (
         coalesce(spelling.named_model, transfers.model) as model,
         coalesce(region, '') as region,
         priority,
-        sum(direction * requests)::numeric as requests,
-        sum(direction * input) as input,
-        sum(direction * cache_read) as cache_read,
-        sum(direction * cache_write_5m) as cache_write_5m,
-        sum(direction * cache_write_1h) as cache_write_1h,
-        sum(direction * output) as output,
-        sum(direction * reasoning) as reasoning,
-        sum(direction * usd) as usd,
-        sum(direction * gco2e_usage_location) as gco2e_usage_location,
-        sum(direction * gco2e_usage_market) as gco2e_usage_market,
-        sum(direction * gco2e_embodied) as gco2e_embodied
+        least(greatest(sum(direction * requests)::numeric, -9223372036854775808), 9223372036854775807) as requests,
+        least(greatest(sum(direction * input)::numeric, -9223372036854775808), 9223372036854775807) as input,
+        least(greatest(sum(direction * cache_read)::numeric, -9223372036854775808), 9223372036854775807) as cache_read,
+        least(greatest(sum(direction * cache_write_5m)::numeric, -9223372036854775808), 9223372036854775807) as cache_write_5m,
+        least(greatest(sum(direction * cache_write_1h)::numeric, -9223372036854775808), 9223372036854775807) as cache_write_1h,
+        least(greatest(sum(direction * output)::numeric, -9223372036854775808), 9223372036854775807) as output,
+        least(greatest(sum(direction * reasoning)::numeric, -9223372036854775808), 9223372036854775807) as reasoning,
+        least(greatest(sum(direction * usd), -9999999999999999.999999999999), 9999999999999999.999999999999) as usd,
+        least(greatest(sum(direction * gco2e_usage_location), -9999999999999999999.999999999), 9999999999999999999.999999999) as gco2e_usage_location,
+        least(greatest(sum(direction * gco2e_usage_market), -9999999999999999999.999999999), 9999999999999999999.999999999) as gco2e_usage_market,
+        least(greatest(sum(direction * gco2e_embodied), -9999999999999999999.999999999), 9999999999999999999.999999999) as gco2e_embodied
     from transfers
     left join spellings as spelling
         on transfers.said_as is null

@@ -149,18 +149,19 @@ rolled_up as (
         cache_write_1h, output, reasoning, usd, gco2e_usage_location, gco2e_usage_market, gco2e_embodied
     )
     on conflict (tenant, quarter, feature, provider, model, region, priority) do update
+    -- A sum that its column cannot hold is the most that it can: what is posted is in the journal, and no batch fails for it.
     set
-        requests = rollup.requests + excluded.requests,
-        input = rollup.input + excluded.input,
-        cache_read = rollup.cache_read + excluded.cache_read,
-        cache_write_5m = rollup.cache_write_5m + excluded.cache_write_5m,
-        cache_write_1h = rollup.cache_write_1h + excluded.cache_write_1h,
-        output = rollup.output + excluded.output,
-        reasoning = rollup.reasoning + excluded.reasoning,
-        usd = rollup.usd + excluded.usd,
-        gco2e_usage_location = rollup.gco2e_usage_location + excluded.gco2e_usage_location,
-        gco2e_usage_market = rollup.gco2e_usage_market + excluded.gco2e_usage_market,
-        gco2e_embodied = rollup.gco2e_embodied + excluded.gco2e_embodied
+        requests = least(greatest(rollup.requests::numeric + excluded.requests, -9223372036854775808), 9223372036854775807)::bigint,
+        input = least(greatest(rollup.input::numeric + excluded.input, -9223372036854775808), 9223372036854775807)::bigint,
+        cache_read = least(greatest(rollup.cache_read::numeric + excluded.cache_read, -9223372036854775808), 9223372036854775807)::bigint,
+        cache_write_5m = least(greatest(rollup.cache_write_5m::numeric + excluded.cache_write_5m, -9223372036854775808), 9223372036854775807)::bigint,
+        cache_write_1h = least(greatest(rollup.cache_write_1h::numeric + excluded.cache_write_1h, -9223372036854775808), 9223372036854775807)::bigint,
+        output = least(greatest(rollup.output::numeric + excluded.output, -9223372036854775808), 9223372036854775807)::bigint,
+        reasoning = least(greatest(rollup.reasoning::numeric + excluded.reasoning, -9223372036854775808), 9223372036854775807)::bigint,
+        usd = least(greatest(rollup.usd + excluded.usd, -9999999999999999.999999999999), 9999999999999999.999999999999),
+        gco2e_usage_location = least(greatest(rollup.gco2e_usage_location + excluded.gco2e_usage_location, -9999999999999999999.999999999), 9999999999999999999.999999999),
+        gco2e_usage_market = least(greatest(rollup.gco2e_usage_market + excluded.gco2e_usage_market, -9999999999999999999.999999999), 9999999999999999999.999999999),
+        gco2e_embodied = least(greatest(rollup.gco2e_embodied + excluded.gco2e_embodied, -9999999999999999999.999999999), 9999999999999999999.999999999)
 ),
 refused as (
     insert into refusals (

@@ -46,10 +46,10 @@ const STATEMENTS: [(&str, &str); 5] = [
         ) as kept
         full join (
             select tenant, date_bin('15 minutes', period_at, 'epoch') as quarter, feature, provider, model,
-                coalesce(region, '') as region, priority, sum(direction * requests)::bigint as requests, sum(direction * input)::bigint as input,
-                sum(direction * cache_read)::bigint as cache_read, sum(direction * cache_write_5m)::bigint as cache_write_5m,
-                sum(direction * cache_write_1h)::bigint as cache_write_1h, sum(direction * output)::bigint as output,
-                sum(direction * reasoning)::bigint as reasoning, sum(direction * usd) as usd, sum(direction * gco2e_usage_location) as gco2e_usage_location,
+                coalesce(region, '') as region, priority, least(sum(direction * requests), 9223372036854775807)::bigint as requests, least(sum(direction * input), 9223372036854775807)::bigint as input,
+                least(sum(direction * cache_read), 9223372036854775807)::bigint as cache_read, least(sum(direction * cache_write_5m), 9223372036854775807)::bigint as cache_write_5m,
+                least(sum(direction * cache_write_1h), 9223372036854775807)::bigint as cache_write_1h, least(sum(direction * output), 9223372036854775807)::bigint as output,
+                least(sum(direction * reasoning), 9223372036854775807)::bigint as reasoning, sum(direction * usd) as usd, sum(direction * gco2e_usage_location) as gco2e_usage_location,
                 sum(direction * gco2e_usage_market) as gco2e_usage_market, sum(direction * gco2e_embodied) as gco2e_embodied
             from transfers
             group by 1, 2, 3, 4, 5, 6, 7

@@ -13,6 +13,7 @@ use counterfoil::auth::{
 use counterfoil::clock::Clock;
 use counterfoil::courier::Courier;
 use counterfoil::domain::id::TenantId;
+use counterfoil::domain::ledger::call_bound::CallBound;
 use counterfoil::http::service::service;
 use counterfoil::http::state::HttpState;
 use counterfoil::lane::Lane;
@@ -145,6 +146,13 @@ impl Replica {
     pub(crate) fn public_webhooks_only(&self) -> Self {
         let mut app = self.app.clone();
         app.courier.allow_private = false;
+        Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// This replica with another bound on the tokens of one call.
+    pub(crate) fn with_call_bound(&self, bound: CallBound) -> Self {
+        let mut app = self.app.clone();
+        app.call_bound = bound;
         Self::around(app, Arc::clone(&self.key), self.rules.clone())
     }
 
