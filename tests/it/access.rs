@@ -15,13 +15,20 @@ const OPEN: [&str; 6] =
     ["/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", "/openapi.json", "/docs/problems"];
 
 /// An operation, with a request that its own schemas suggest.
+#[derive(Clone)]
 pub(crate) struct Operation {
     pub(crate) name: String,
     pub(crate) method: String,
+    /// The path of the contract, with its parameters.
+    pub(crate) template: String,
     pub(crate) path: String,
     pub(crate) body: Value,
     pub(crate) content_type: String,
-    public: bool,
+    pub(crate) public: bool,
+    /// The names of the parameters of its query.
+    pub(crate) query: Vec<String>,
+    /// Whether its body may name a tenant.
+    pub(crate) body_of_tenant: bool,
 }
 
 /// A value that the schema accepts: its example, else the least it asks for.
@@ -56,6 +63,14 @@ fn sample(schema: &Value, whole: &Value) -> Value {
     }
 }
 
+/// Whether an object of this schema may have a field of this name.
+fn has_field(schema: &Value, name: &str, whole: &Value) -> bool {
+    match schema["$ref"].as_str() {
+        Some(pointer) => has_field(whole.pointer(&pointer[1..]).unwrap(), name, whole),
+        None => schema["properties"].get(name).is_some(),
+    }
+}
+
 pub(crate) fn operations() -> Vec<Operation> {
     let whole = serde_json::to_value(document()).unwrap();
     let mut operations = Vec::new();
@@ -63,8 +78,12 @@ pub(crate) fn operations() -> Vec<Operation> {
         for (method, operation) in item.as_object().unwrap() {
             let mut path = template.clone();
             let mut query = Vec::new();
+            let mut names = Vec::new();
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let name = parameter["name"].as_str().unwrap();
+                if parameter["in"] == "query" {
+                    names.push(name.to_owned());
+                }
                 let value = match sample(
                     if parameter.get("example").is_some() { parameter } else { &parameter["schema"] },
                     &whole,
@@ -88,12 +107,15 @@ pub(crate) fn operations() -> Vec<Operation> {
             operations.push(Operation {
                 name: format!("{} {template}", method.to_uppercase()),
                 method: method.to_uppercase(),
+                template: template.clone(),
                 path,
                 body: media.map_or(Value::Null, |media| {
                     media.get("example").cloned().unwrap_or_else(|| sample(&media["schema"], &whole))
                 }),
                 content_type: content_type.cloned().unwrap_or_default(),
                 public: operation["security"].as_array().is_some_and(Vec::is_empty),
+                query: names,
+                body_of_tenant: media.is_some_and(|media| has_field(&media["schema"], "tenant", &whole)),
             });
         }
     }
@@ -101,7 +123,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     operations
 }
 
-async fn send(service: &TestService, operation: &Operation, token: Option<&str>) -> Reply {
+pub(crate) async fn send(service: &TestService, operation: &Operation, token: Option<&str>) -> Reply {
     let mut request = Request::builder().method(operation.method.as_str()).uri(&operation.path);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
