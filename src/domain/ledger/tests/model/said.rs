@@ -51,7 +51,11 @@ pub(in super::super) fn said(answer: &Answer) -> String {
             Refusal::UsageRequired => "usage required",
             Refusal::OccurredOutOfRange(_) => "out of range",
             Refusal::LivesTooLong { .. } => "too long",
-            Refusal::BadUsage(_) | Refusal::Amount(_) | Refusal::Tariff(_) | Refusal::Calendar(_) => "unexpected",
+            Refusal::BadUsage(_)
+            | Refusal::TooManyTokens { .. }
+            | Refusal::Amount(_)
+            | Refusal::Tariff(_)
+            | Refusal::Calendar(_) => "unexpected",
         }
         .to_owned(),
     }
