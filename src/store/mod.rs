@@ -191,6 +191,7 @@ impl StoreError {
             | Self::Unkeepable(_)
             | Self::Encode(_)
             | Self::Recount(_)
+            | Self::KeyTaken
             | Self::Contended => false,
         }
     }
