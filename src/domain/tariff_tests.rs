@@ -81,7 +81,7 @@ fn books_without_a_row_price_nothing_at_zero() {
 #[test]
 fn a_tier_without_a_price_says_so_and_a_premium_one_is_unpriced() {
     let rates = rates();
-    let (provider, model) = ("openai".parse().unwrap(), "gpt-4o".parse().unwrap());
+    let (provider, model) = ("openai".parse().unwrap(), "gpt-4o-mini".parse().unwrap());
     let at = at("2026-01-01T00:00:00Z");
     for (tier, flag) in [
         (ServiceTier::Standard, None),
@@ -95,7 +95,7 @@ fn a_tier_without_a_price_says_so_and_a_premium_one_is_unpriced() {
         let both = Flags::SERVICE_TIER_FALLBACK.with(Flags::UNPRICED);
         assert_eq!(priced.flags.common(both), flag.unwrap_or(Flags::NONE), "{tier:?}");
         assert_eq!(tariff.is_priced(), flag != Some(Flags::UNPRICED), "{tier:?}: what strict tenants are refused for");
-        let standard = rust_decimal::dec!(2.5);
+        let standard = rust_decimal::dec!(0.15);
         let usd = priced.consumption.amounts.usd.decimal();
         assert!(if tier.is_dearer_than_standard() { usd > standard } else { usd == standard }, "{tier:?}: {usd}");
     }

@@ -542,7 +542,6 @@ impl Catalogue {
     #[must_use]
     pub fn not_counting(&self, call: &Dimensions, at: DateTime<Utc>) -> Vec<NotCounted> {
         let call = &*self.spellings.named(call);
-        let call = &*self.spellings.named(call);
         let own = self.budgets_by_tenant.get(&call.tenant).into_iter().flatten();
         let all = self.budgets_of_all.iter().chain(own).filter(|budget| budget.counts_at(at));
         all.filter_map(|budget| budget.not_counting(call)).collect()

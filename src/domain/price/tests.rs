@@ -384,9 +384,9 @@ fn a_provider_goes_by_its_aliases_and_sells_the_lists_it_uses() {
         cloud         swift         standard - 2026-02-01 | 2              // its own list first
         cloud         heavy         standard - 2026-02-01 | 5              // then the list it uses
         cloud         none          standard - 2026-02-01 | unpriced 2 5 1 // and the worst of both
-        gateway       acme-ai/heavy standard - 2026-02-01 | 4
-        gateway       acme-ai/none  standard - 2026-02-01 | unpriced 4 1
-        gateway       swift         standard - 2026-02-01 | unpriced 4 1 5 3 2
+        gateway       acme-ai/heavy standard - 2026-02-01 | 5
+        gateway       acme-ai/none  standard - 2026-02-01 | unpriced 5 1
+        gateway       swift         standard - 2026-02-01 | unpriced 5 1 3 2
         ",
     );
 }
