@@ -178,7 +178,7 @@ impl Model {
         match said {
             Ok(said) => {
                 if let Some(idempotency) = &command.idempotency {
-                    let kept = (idempotency.fingerprint, said.clone(), super::said_again_until(&command.action, &said));
+                    let kept = (idempotency.fingerprint, said.clone(), said_again_until(&command.action, &said));
                     self.answers.insert(idempotency.key.to_string(), kept);
                 }
                 said

@@ -40,7 +40,7 @@ pub(in super::super) fn said(answer: &Answer) -> String {
             let expires = extended.expires_at.timestamp();
             format!("extended {} to {expires} [{}]", verdict(&extended.ruling), budgets(&extended.budgets))
         }
-        Ok(Outcome::Repeated(_)) => said(&Ok(super::super::first(answer).clone())),
+        Ok(Outcome::Repeated(_)) => said(&Ok(first(answer).clone())),
         Err(refusal) => match refusal {
             Refusal::IdempotencyMismatch(_) => "mismatch",
             Refusal::UnknownTenant(_) => "unknown tenant",
