@@ -362,10 +362,10 @@ fn a_minted_token_is_its_caller_for_its_time() {
     for ttl in [0, -1, i64::from(i32::MAX)] {
         assert!(matches!(minted(ttl), Err(MintError::Lifetime { .. })), "{ttl}");
     }
-    // Another installation's local key has the same name and signs nothing here.
+    // The name of a local key says which installation made it.
     let other = LocalKey::from_bytes(vec![8; 32]).expect("32 bytes");
     let foreign = mint(&other, &rules, &caller, at(NOW), TimeDelta::seconds(60)).expect("minted");
-    assert_eq!(refused(&foreign), AuthError::BadSignature);
+    assert_eq!(refused(&foreign), AuthError::OtherInstallation);
 }
 
 #[test]

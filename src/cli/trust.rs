@@ -118,6 +118,6 @@ mod tests {
         std::fs::write(&file, SET).unwrap();
         std::fs::remove_file(dir.path().join("keys/local.key")).unwrap();
         sources.look(&mut trusted, &verifier).unwrap();
-        assert_eq!(verifier.verify(&token, now), Err(AuthError::BadSignature));
+        assert_eq!(verifier.verify(&token, now), Err(AuthError::OtherInstallation));
     }
 }

@@ -74,7 +74,6 @@ pub fn service(state: HttpState) -> Result<Router, serde_json::Error> {
 }
 
 /// The metrics and nothing else, for an address of their own.
-#[must_use]
 pub fn metrics_alone(state: HttpState) -> Router {
     let clock = state.app.clock.clone();
     middleware::wrap(Router::new().route("/metrics", get(read_metrics)).with_state(state), clock)

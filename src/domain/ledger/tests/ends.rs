@@ -127,7 +127,8 @@ fn a_reservation_is_settled_once_but_the_same_key_gets_the_first_answer() {
     let settlement = || Action::Settle(Box::new(settle(1, Some(used(10, 5)), COMPLETED)));
     let first = world.answer(keyed("k", 1, settlement()));
     world.advance(1_000);
-    assert_eq!(world.answer(keyed("k", 1, settlement())), first, "in the same words, also much later");
+    let again = world.answer(keyed("k", 1, settlement()));
+    assert_eq!(super::first(&again), first.as_ref().unwrap(), "in the same words, also much later");
     assert_eq!(
         world.answer(keyed("k", 2, settlement())),
         Err(Refusal::IdempotencyMismatch("k".parse().unwrap())),
