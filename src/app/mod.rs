@@ -66,6 +66,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::alerts::hub::EventHub;
@@ -99,6 +100,8 @@ pub struct App {
     pub snapshots: Snapshots,
     /// The latest projections that this replica knows.
     pub projections: projection::Projections,
+    /// Changes of the catalogue that count wait for each other here, before they take a connection.
+    pub changing: Arc<Mutex<()>>,
     /// The only reader of time.
     pub clock: Clock,
     /// Who is calling.
@@ -160,6 +163,25 @@ pub enum AppError {
     /// The id is that of a budget that the caller may not reach.
     #[error("the id `{0}` is taken: choose another")]
     IdTaken(BudgetId),
+    /// What is there is not what the caller said must be there.
+    #[error("{}", precondition(.id, *.there))]
+    PreconditionFailed {
+        /// Of what.
+        id: String,
+        /// The version that is there, if anything is.
+        there: Option<i32>,
+    },
+    /// A tenant would have more budgets than it may.
+    #[error(
+        "tenant `{tenant}` has {there} budgets, and may have {}: archive some, or let one count apart by `each`",
+        catalogue::TENANT_BUDGETS_MAX
+    )]
+    TooManyBudgets {
+        /// Which.
+        tenant: String,
+        /// How many it has.
+        there: usize,
+    },
     /// No such reconciliation.
     #[error("reconciliation {0} is not known")]
     UnknownReconciliation(Uuid),
@@ -194,6 +216,13 @@ pub enum AppError {
     /// The machine gave no random bytes.
     #[error("the machine gave no random bytes")]
     NoRandomness,
+}
+
+fn precondition(id: &str, there: Option<i32>) -> String {
+    match there {
+        Some(version) => format!("`{id}` is there in version {version}: read it, and say which version you replace"),
+        None => format!("`{id}` is not there: leave out If-Match to create it"),
+    }
 }
 
 impl From<sqlx::Error> for AppError {

@@ -19,11 +19,12 @@ use super::runs::StopsHeard;
 use crate::auth::{GrantSigner, SealKey, Verifier};
 use crate::clock::Clock;
 use crate::courier::Courier;
+use crate::domain::budget::catalogue::Catalogue;
 use crate::domain::id::FeatureId;
 use crate::domain::ledger::call_bound::CallBound;
 use crate::ingest::mapping::{FEATURE_DEFAULT, Mapping};
 use crate::lane::{Lane, Snapshots};
-use crate::store::{MIGRATOR, StoreError, catalogue, rates};
+use crate::store::{MIGRATOR, StoreError, catalogue, preparation, rates};
 
 /// Connections for everything but the lane. On two cores more only queue inside the database.
 pub const POOL_CONNECTIONS_MAX: u32 = 8;
@@ -67,12 +68,22 @@ pub async fn prepare(options: &PgConnectOptions, clock: &Clock) -> Result<Prepar
     let prices = rates::add_prices(&mut connection, &rows, clock.now()).await?;
     let factors = crate::wire::factor::bundled().map_err(|error| bundle(&error))?;
     let factors = rates::add_factors(&mut connection, &factors.docs, clock.now()).await?;
+    let recounted = !catalogue::has_timezone_rules(&mut connection).await? && {
+        let mut preparation = preparation::prepare(&mut connection, clock.now()).await?;
+        let before = preparation.catalogue(&Catalogue::default()).await?;
+        let ahead = preparation.count_all(&before).await?;
+        let mut change = preparation.lock().await?;
+        // Another replica may have done it meanwhile.
+        let recounted = change.follow_timezone_rules(Some(&ahead)).await?;
+        change.commit().await?;
+        recounted
+    };
     let mut change = catalogue::change(&mut connection, clock.now()).await?;
     let counted_otherwise = change.follow_counting_rules().await?;
-    let recounted = change.follow_timezone_rules().await? || counted_otherwise;
     let names = rates::load(change.connection()).await?;
     let named = change.follow_names(&names.prices).await?;
-    if recounted || named {
+    let recounted = recounted || counted_otherwise;
+    if counted_otherwise || named {
         change.commit().await?;
     } else {
         change.abandon().await?;
@@ -112,6 +123,7 @@ pub async fn start(
         stops_heard: StopsHeard::default(),
         courier: Courier::default(),
         call_bound: CallBound::default(),
+        changing: Arc::default(),
         pool,
         probe,
         reads: Places::new(READ_PLACES),

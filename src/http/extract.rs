@@ -275,7 +275,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 /// The value of a header that may be given once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Problem> {
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let wrong = |detail| Err(Problem::field(ProblemCode::InvalidRequest, name.as_str(), detail));

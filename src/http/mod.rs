@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`problem`] | every error answer (RFC 9457), and the only status codes of errors |
 //! | [`extract`] | bodies, queries, paths, callers and keys, or a problem that names the field |
+//! | [`conditions`] | `If-Match`, `If-None-Match` and `ETag` |
 //! | [`objects`] | a struct is read from an object only |
 //! | [`permit`] | a caller with a scope for the action, before the body is read |
 //! | [`middleware`] | what every request passes: id, span, panic, time, body bound |
@@ -20,6 +21,7 @@
 //! An assembled service is `middleware::wrap(routes, clock)`; its state gives [`std::sync::Arc`]`<`[`crate::auth::Verifier`]`>`
 //! and [`crate::clock::Clock`] by `FromRef`.
 
+pub mod conditions;
 pub mod connections;
 pub mod extract;
 pub mod limits;

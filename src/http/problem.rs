@@ -80,6 +80,8 @@ problem_codes! {
     IdempotencyMismatch = "idempotency_mismatch", CONFLICT, "The idempotency key was used for another request";
     /// The reservation has its end already.
     ReservationEnded = "reservation_ended", CONFLICT, "The reservation has ended";
+    /// Another version is there than the caller said.
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "Something else is there than was said";
     /// Too many bytes.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// Not a media type of this route.
@@ -115,6 +117,7 @@ impl ProblemCode {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
             StatusCode::CONFLICT => Self::Conflict,
+            StatusCode::PRECONDITION_FAILED => Self::PreconditionFailed,
             StatusCode::PAYLOAD_TOO_LARGE => Self::PayloadTooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Self::Timeout,
@@ -148,6 +151,7 @@ impl ProblemCode {
             | Self::Conflict
             | Self::IdempotencyMismatch
             | Self::ReservationEnded
+            | Self::PreconditionFailed
             | Self::PayloadTooLarge
             | Self::UnsupportedMediaType
             | Self::InvalidRequest

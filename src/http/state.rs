@@ -162,6 +162,8 @@ impl From<AppError> for Problem {
             AppError::TooManyExports => Self::overloaded(EXPORTS_RETRY_AFTER_S),
             AppError::UnknownTenant(_) => Self::with_detail(ProblemCode::UnknownTenant, error),
             AppError::UnknownBudget(_) => Self::with_detail(ProblemCode::UnknownBudget, error),
+            AppError::PreconditionFailed { .. } => Self::with_detail(ProblemCode::PreconditionFailed, error),
+            AppError::TooManyBudgets { .. } => Self::with_detail(ProblemCode::Conflict, error),
             AppError::UnknownReconciliation(_) => Self::with_detail(ProblemCode::NotFound, error),
             AppError::Busy(_) | AppError::AlreadyClosed { .. } => Self::with_detail(ProblemCode::Conflict, error),
             AppError::IdTaken(_) | AppError::PriceStands(_) => Self::with_detail(ProblemCode::Conflict, error),

@@ -101,7 +101,7 @@ impl Snapshots {
             snapshot.rates_version = rates_version;
         }
         if snapshot.catalogue.version != version {
-            snapshot.catalogue = Arc::new(catalogue::load(connection).await?);
+            snapshot.catalogue = Arc::new(catalogue::load_since(connection, &snapshot.catalogue).await?);
         }
         let mut known = self.books.write().unwrap_or_else(PoisonError::into_inner);
         if snapshot.catalogue.version >= known.catalogue.version && snapshot.rates_version >= known.rates_version {

@@ -24,7 +24,7 @@ use crate::wire::page::Page;
 const TENANT: &str = "id, name, timezone, strict, version, created_at, changed_at, archived_at";
 const BUDGET: &str = "id, number, tenant, doc, version, counted_from, created_at, changed_at, archived_at";
 
-fn tenant(row: &PgRow) -> Result<TenantRow, StoreError> {
+pub(super) fn tenant(row: &PgRow) -> Result<TenantRow, StoreError> {
     Ok(TenantRow {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -46,7 +46,7 @@ pub struct StoredBudget {
     pub row: BudgetRow,
 }
 
-fn budget(row: &PgRow) -> Result<StoredBudget, StoreError> {
+pub(super) fn budget(row: &PgRow) -> Result<StoredBudget, StoreError> {
     let Json(definition): Json<BudgetBody> = row.try_get("doc")?;
     Ok(StoredBudget {
         number: BudgetNumber(row.try_get("number")?),
@@ -57,6 +57,7 @@ fn budget(row: &PgRow) -> Result<StoredBudget, StoreError> {
             created_at: row.try_get("created_at")?,
             changed_at: row.try_get("changed_at")?,
             archived_at: row.try_get("archived_at")?,
+            warnings: Vec::new(),
         },
     })
 }

@@ -23,6 +23,8 @@ pub enum Lock {
     Pacing = 7_308_335,
     /// Making and scoring projections: one replica at a time.
     Projections = 7_308_336,
+    /// Changes of the catalogue that count before they take it: one at a time, so that what was counted still holds.
+    Counting = 7_308_340,
 }
 
 impl Lock {

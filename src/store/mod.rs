@@ -6,6 +6,8 @@
 //! | [`open`] | which Postgres a command talks to, and that it is new enough |
 //! | [`lane`] | the statements of a batch |
 //! | [`catalogue`] | tenants and budgets, and the counters of a budget that is new or changed |
+//! | [`counting`] | the counters of such a budget, counted before the change keeps batches out |
+//! | [`preparation`] | a change of the catalogue while it counts |
 //! | [`catalogue_reads`] | tenants and budgets, to be looked at |
 //! | [`reads`] | how reads begin |
 //! | [`reconciliations`] | the journal of a report's days, and what was reconciled |
@@ -33,6 +35,7 @@
 //! | [`verdicts`] | what was refused, and why |
 //! | [`verify`] | the books, checked against each other |
 //! | [`yielding`] | the priority of work that can wait, where Postgres is on this machine |
+//! | [`locks`] | the numbers of the advisory locks |
 //! | [`migrations`] | the schema, brought up to date |
 //! | `columns`, `rows` | values as array columns, rows as values |
 //!
@@ -45,6 +48,7 @@ pub mod catalogue;
 pub mod catalogue_reads;
 pub mod closing;
 mod columns;
+pub mod counting;
 pub mod embedded;
 pub mod export;
 pub mod housekeeping;
@@ -59,6 +63,7 @@ pub mod names;
 pub mod open;
 pub mod paces;
 pub mod planned_usage;
+pub mod preparation;
 pub mod projections;
 pub mod rates;
 pub mod reads;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::catalogue::Change;
 use super::rows::name;
-use crate::domain::budget::catalogue::{Budget, BudgetNumber};
+use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue};
 use crate::domain::budget::scope::Each;
 use crate::domain::budget::spellings::{Served, Spellings};
 use crate::domain::price::book::PriceBook;
@@ -63,10 +63,10 @@ impl Change<'_> {
         .await?;
         sqlx::query(include_str!("sql/name_rollup.sql")).execute(&mut *self.transaction).await?;
         self.name_scopes(book).await?;
-        let catalogue = self.catalogue().await?;
+        let catalogue = self.catalogue(&Catalogue::default()).await?;
         let by_name = catalogue.budgets().filter(|budget| counts_by_name(budget));
         let numbers: Vec<BudgetNumber> = by_name.map(|budget| budget.number).collect();
-        self.recount(&catalogue, numbers, None).await?;
+        self.recount(&catalogue, numbers, None, None).await?;
         let now = self.now;
         sqlx::query("update catalogue_head set names_followed_at = $1")
             .bind(now)

@@ -332,6 +332,7 @@ impl Snapshot<'_> {
             .bind(i32::try_from(Flags::LATE.bits()).unwrap_or(0))
             .bind(limit())
             .bind(i32::try_from(Flags::EXPIRED.bits()).unwrap_or(0))
+            .bind(i32::try_from(Flags::PERIOD_CLOSED.bits()).unwrap_or(0))
             .fetch_all(&mut *self.transaction)
             .await?;
         add_found(&mut findings, &rows)?;

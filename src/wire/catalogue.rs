@@ -67,6 +67,10 @@ pub struct BudgetRow {
     pub changed_at: DateTime<Utc>,
     /// When it was archived: it governs nothing any more.
     pub archived_at: Option<DateTime<Utc>>,
+    /// What may not have been meant, though it is valid; said by the answer to a write alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!([]))]
+    pub warnings: Vec<String>,
 }
 
 /// A version of a budget.

@@ -76,6 +76,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
 use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::id::BadName;
@@ -136,6 +137,39 @@ pub fn in_calendar(field: &str, at: Option<DateTime<Utc>>) -> Result<Option<Date
     checked.map(|_| at).map_err(|error| FieldError::new(field, error))
 }
 
+/// A decimal, exactly as it is written, with an exponent or without: JSON writes small numbers as `1e-6`. None where it is no
+/// decimal, or has more digits than can be kept.
+fn exact_decimal(text: &str) -> Option<Decimal> {
+    let Some((digits, exponent)) = text.split_once(['e', 'E']) else { return Decimal::from_str_exact(text).ok() };
+    let (digits, exponent) = (Decimal::from_str_exact(digits).ok()?.normalize(), exponent.parse::<i32>().ok()?);
+    if digits.is_zero() {
+        return Some(Decimal::ZERO);
+    }
+    match i32::try_from(digits.scale()).ok()?.checked_sub(exponent)? {
+        places @ 0.. => Decimal::try_from_i128_with_scale(digits.mantissa(), u32::try_from(places).ok()?).ok(),
+        missing => {
+            let factor = 10_i128.checked_pow(missing.unsigned_abs())?;
+            Decimal::try_from_i128_with_scale(digits.mantissa().checked_mul(factor)?, 0).ok()
+        }
+    }
+}
+
+/// A date of the calendar that may be absent.
+pub mod date {
+    use chrono::NaiveDate;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer};
+
+    /// # Errors
+    /// Says which date there is not.
+    pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let shown: String = text.chars().take(64).collect();
+        let bad = || D::Error::custom(format!("`{shown}` is no day of the calendar: write YYYY-MM-DD"));
+        text.parse().map(Some).map_err(|_| bad())
+    }
+}
+
 /// A decimal amount: a string, or a whole number.
 ///
 /// A fraction written as a JSON number has been a float by the time it is read, and a text of more digits than can be kept would be rounded: both are refused.
@@ -162,7 +196,7 @@ pub mod decimal {
 
     fn parse(value: &serde_json::Value) -> Option<Decimal> {
         match value {
-            serde_json::Value::String(text) => Decimal::from_str_exact(text).ok(),
+            serde_json::Value::String(text) => super::exact_decimal(text),
             serde_json::Value::Number(number) => {
                 number.as_u64().map(Decimal::from).or_else(|| number.as_i64().map(Decimal::from))
             }
@@ -207,6 +241,42 @@ pub mod number {
             | serde_json::Value::Array(_)
             | serde_json::Value::Object(_) => return Err(D::Error::custom("expected a number")),
         };
-        Decimal::from_str_exact(&text).map_err(|_| D::Error::custom(format!("`{text}` is not a decimal number")))
+        super::exact_decimal(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not a decimal number")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decimal_is_read_exactly_with_an_exponent_or_without() {
+        for (text, read) in [
+            ("12.5", Some("12.5")),
+            ("1e-6", Some("0.000001")),
+            ("-2.5E+3", Some("-2500")),
+            ("0E-6176", Some("0")),
+            ("1e-29", None),
+            ("1e29", None),
+            ("1e", None),
+            ("e5", None),
+            ("NaN", None),
+            ("12345678901234567890123456789012345", None),
+        ] {
+            assert_eq!(exact_decimal(text), read.map(|read| read.parse().expect("a decimal")), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_weight_that_can_be_written_is_read_back() {
+        use crate::wire::budget::WeightsBody;
+        for places in 0..=6 {
+            for digits in [1, 5, 15, 999_999] {
+                let input = Decimal::new(digits, places);
+                let text = serde_json::to_string(&WeightsBody { input, ..WeightsBody::default() }).expect("written");
+                let read: WeightsBody = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+                assert_eq!(read.input, input, "{text}");
+            }
+        }
     }
 }

@@ -61,7 +61,7 @@ pub struct PeriodBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor_day: Option<u8>,
     /// `months`, `year`: a local date on which one starts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::date::optional")]
     pub anchor_date: Option<NaiveDate>,
     /// `months`: how many, 1 to 120.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,17 +1,21 @@
 //! The fair split of a shared budget, applied: one budget for each tenant, all in one change of the catalogue.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 
 use super::asked::project_beside;
 use super::shown::fair_shares;
 use super::subject::Subject;
+use crate::app::catalogue::check_room;
 use crate::app::given::{Given, keep};
 use crate::app::{App, AppError};
 use crate::domain::budget::catalogue::BudgetClock;
 use crate::domain::budget::scope::Each;
 use crate::domain::id::BudgetId;
 use crate::domain::ledger::command::Idempotency;
-use crate::store::catalogue::change;
+use crate::store::catalogue;
+use crate::store::preparation::prepare;
 use crate::wire::FieldError;
 use crate::wire::budget::{BudgetBody, KindName};
 use crate::wire::projection::answer::{AppliedBody, FairShareBody};
@@ -42,38 +46,56 @@ impl App {
         if split.is_empty() {
             return Ok(Given::new(AppliedBody { budget: id.to_string(), written: 0, unchanged: 0, items: split }));
         }
+        let ids: Vec<&str> = split.iter().map(|share| share.budget.as_str()).collect();
+        let wanted = |before: &BTreeMap<BudgetId, BudgetBody>| -> Result<Vec<(BudgetId, BudgetBody)>, AppError> {
+            let one =
+                |share: &FairShareBody| wanted(before, tenant_budget(&shared, &subject, body, share), body, share);
+            Ok(split.iter().map(one).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        };
+        let known = self.snapshots.latest().catalogue;
+        let _turn = self.changing.lock().await;
         let mut connection = self.pool.acquire().await?;
-        let mut change = change(&mut connection, self.clock.now()).await?;
+        let mut preparation = prepare(&mut connection, self.clock.now()).await?;
+        let before = preparation.catalogue(&known).await?;
+        let changed = wanted(&catalogue::budget_bodies(preparation.connection(), &ids).await?)?;
+        check_room(&before, &changed)?;
+        let ahead = preparation.count_budgets(&before, &changed).await?;
+        let mut change = preparation.lock().await?;
         if let Some(given) = self.given_before(change.connection(), key).await? {
             return Ok(given);
         }
-        let before = change.budget_bodies(&split.iter().map(|share| share.budget.as_str()).collect::<Vec<_>>()).await?;
-        let mut changed = Vec::new();
-        for share in &split {
-            let budget = BudgetId::parse(&share.budget).map_err(|error| FieldError::new("id", error))?;
-            let fresh = tenant_budget(&shared, &subject, body, share);
-            let wanted = match before.get(&budget) {
-                None => fresh,
-                Some(kept) if counts_alike(kept, &fresh) => BudgetBody {
-                    limit: fresh.limit,
-                    enforcement: body.enforcement.unwrap_or(kept.enforcement),
-                    ..kept.clone()
-                },
-                Some(_) => return Err(AppError::IdTaken(budget)),
-            };
-            if before.get(&budget) != Some(&wanted) {
-                changed.push((budget, wanted));
-            }
-        }
-        let written = change.put_budgets(&changed).await?;
+        // Once more, because limits may have changed while the others were counted.
+        let changed = wanted(&catalogue::budget_bodies(change.connection(), &ids).await?)?;
+        let before = change.catalogue(&before).await?;
+        let written = change.put_budgets(&changed, &before, Some(&ahead)).await?;
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let unchanged = count(split.len().saturating_sub(written.len()));
-        let answer = AppliedBody { budget: id.to_string(), written: count(written.len()), unchanged, items: split };
+        let items = split.clone();
+        let answer = AppliedBody { budget: id.to_string(), written: count(written.len()), unchanged, items };
         keep(change.connection(), key, &answer, self.clock.now()).await?;
         change.commit().await?;
         self.snapshots.refresh(&mut connection).await?;
         Ok(Given::new(answer))
     }
+}
+
+/// What is to be written for one share; none where it is there as it is to be.
+fn wanted(
+    before: &BTreeMap<BudgetId, BudgetBody>,
+    fresh: BudgetBody,
+    body: &ApplyFairSplitBody,
+    share: &FairShareBody,
+) -> Result<Option<(BudgetId, BudgetBody)>, AppError> {
+    let budget = BudgetId::parse(&share.budget).map_err(|error| FieldError::new("id", error))?;
+    let kept = before.get(&budget);
+    let wanted = match kept {
+        None => fresh,
+        Some(kept) if counts_alike(kept, &fresh) => {
+            BudgetBody { limit: fresh.limit, enforcement: body.enforcement.unwrap_or(kept.enforcement), ..kept.clone() }
+        }
+        Some(_) => return Err(AppError::IdTaken(budget)),
+    };
+    Ok((kept != Some(&wanted)).then_some((budget, wanted)))
 }
 
 /// The budget of one tenant: the shared one's scope with the tenant in it, its measure and its window on its clock.

@@ -436,16 +436,30 @@ impl Catalogue {
     /// Builds a catalogue.
     #[must_use]
     pub fn new(version: i64, tenants: Vec<Tenant>, budgets: Vec<Budget>) -> Self {
-        let mut catalogue = Self { version, ..Self::default() };
-        catalogue.tenants = tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect();
+        let tenants = tenants.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect();
+        Self { version, tenants, ..Self::default() }.with_budgets(budgets.into_iter().map(Arc::new))
+    }
+
+    /// This catalogue with these budgets instead of its own.
+    #[must_use]
+    pub fn with_budgets(&self, budgets: impl IntoIterator<Item = Arc<Budget>>) -> Self {
+        let mut catalogue = Self { budgets_by_tenant: BTreeMap::new(), budgets_of_all: Vec::new(), ..self.clone() };
         for budget in budgets {
-            let budget = Arc::new(budget);
             match &budget.scope.tenant {
                 Some(tenant) => catalogue.budgets_by_tenant.entry(tenant.clone()).or_default().push(budget),
                 None => catalogue.budgets_of_all.push(budget),
             }
         }
         catalogue
+    }
+
+    /// This catalogue with one tenant's zone changed; as it is where the tenant is not known.
+    #[must_use]
+    pub fn with_zone(mut self, tenant: &TenantId, zone: Zone) -> Self {
+        if let Some(known) = self.tenants.get_mut(tenant) {
+            known.zone = zone;
+        }
+        self
     }
 
     /// This catalogue with these runs stopped.
@@ -518,7 +532,7 @@ impl Catalogue {
     }
 
     /// All budgets, those without a tenant first.
-    pub fn budgets(&self) -> impl Iterator<Item = &Arc<Budget>> {
+    pub fn budgets(&self) -> impl Iterator<Item = &Arc<Budget>> + Clone {
         self.budgets_of_all.iter().chain(self.budgets_by_tenant.values().flatten())
     }
 

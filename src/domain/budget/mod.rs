@@ -13,6 +13,7 @@
 //! | [`verdict`] | allow, cap, wait, stop |
 //! | [`spellings`] | by which names calls count that were written down before there were names |
 //! | [`recount`] | what the counters must be, from the journal alone |
+//! | [`counting`] | what must be read for that, and how far it may be added up first |
 //!
 //! Invariant: which counters a call touches is a function of the catalogue, the call's dimensions and the instant it is
 //! counted at. Nothing about it is stored, so counters can be recomputed from the journal at any time.
@@ -21,6 +22,7 @@ mod bad_budget;
 pub mod catalogue;
 pub mod closure;
 pub mod counter;
+pub mod counting;
 pub mod coverage;
 pub mod holding;
 pub mod measure;

@@ -65,6 +65,12 @@ impl<'a> Recount<'a> {
         Self { catalogue, only, is_timed, counters: BTreeMap::new() }
     }
 
+    /// Of all budgets of the catalogue, none of which bounds the time of what it counts, going on from what was counted before.
+    #[must_use]
+    pub const fn going_on(catalogue: &'a Catalogue, counters: BTreeMap<CounterId, Recounted>) -> Self {
+        Self { catalogue, only: Vec::new(), is_timed: false, counters }
+    }
+
     /// Counts what a transfer moved, in the period of its instant.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ pub const fn zone_names_version() -> &'static str {
 
 /// A text that names no zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown time zone {name:?}: use an IANA name such as {suggestion:?}")]
+#[error("unknown time zone {name:?}: use an IANA name such as {suggestion:?}{}", sign_of(.suggestion))]
 pub struct UnknownZone {
     /// The text, cut to 64 characters.
     pub name: String,
@@ -78,11 +78,31 @@ impl UnknownZone {
             let city = name.rsplit('/').next().unwrap_or(name);
             name.eq_ignore_ascii_case(&wanted) || (city.eq_ignore_ascii_case(&wanted) && !is_offset)
         };
+        let close = || ENTRIES.keys().find(|name| is_close(name)).copied();
         Self {
             name: text.chars().take(NAME_SHOWN_MAX).collect(),
-            suggestion: ENTRIES.keys().find(|name| is_close(name)).copied().unwrap_or("Europe/Berlin"),
+            suggestion: ahead_of_utc(&wanted).or_else(close).unwrap_or("Europe/Berlin"),
         }
     }
+}
+
+/// The zone that is meant by `GMT+5` or `UTC-03:00`: so many hours ahead of UTC, or behind. The database counts them the other way
+/// round, and by its own name whoever means UTC+5 would be ten hours off.
+fn ahead_of_utc(wanted: &str) -> Option<&'static str> {
+    let upper = wanted.to_ascii_uppercase();
+    let offset = upper.strip_prefix("GMT").or_else(|| upper.strip_prefix("UTC"))?;
+    let offset = offset.strip_suffix(":00").unwrap_or(offset);
+    let (sign, hours) = match (offset.strip_prefix('+'), offset.strip_prefix('-')) {
+        (Some(hours), _) => ('-', hours),
+        (None, Some(hours)) => ('+', hours),
+        (None, None) => return None,
+    };
+    let hours: u8 = hours.parse().ok()?;
+    ENTRIES.get_key_value(format!("Etc/GMT{sign}{hours}").as_str()).map(|(name, _)| *name)
+}
+
+fn sign_of(suggestion: &str) -> &'static str {
+    if suggestion.starts_with("Etc/GMT") { " (in these names `-` is ahead of UTC)" } else { "" }
 }
 
 /// What a clock and a calendar on a wall show.

@@ -1,28 +1,36 @@
 //! Budgets: create, replace, look at how they stand, list, history, archive.
 #![expect(unused_qualifications, reason = "the macro of the document qualifies the names of parameters")]
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::conditions::{Conditions, tagged};
 use super::super::permit::{self, Permit};
-use super::super::problem::Problem;
+use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
-use super::tenants::{PageQuery, WrittenBody};
+use super::tenants::PageQuery;
+use crate::app::catalogue::{BudgetPut, Precondition};
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{BudgetId, TenantId};
 use crate::wire::budget::BudgetBody;
 use crate::wire::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody};
 use crate::wire::page::Page;
-use crate::wire::{optional, required};
+use crate::wire::{FieldError, optional, required};
+
+/// Most budgets of one request.
+pub const BUDGET_ITEMS_MAX: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
-        .routes(routes!(list_budgets))
+        .routes(routes!(list_budgets, put_budgets))
         .routes(routes!(get_budget, put_budget, archive_budget))
         .routes(routes!(list_budget_versions))
 }
@@ -110,18 +118,24 @@ async fn list_budgets(
     path = "/v1/budgets/{id}",
     tag = "budgets",
     params(("id" = String, Path, description = "The budget, a slug."), CounterQuery),
-    responses((status = 200, description = "The budget and its counters.", body = BudgetNowBody))
+    responses((
+        status = 200,
+        description = "The budget and its counters.",
+        body = BudgetNowBody,
+        headers(("ETag" = String, description = "The version of the budget, in quotes: for `If-Match`. It says nothing of its counters."))
+    ))
 )]
 async fn get_budget(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
     ValidQuery(query): ValidQuery<CounterQuery>,
-) -> Result<Json<BudgetNowBody>, Problem> {
+) -> Result<(HeaderMap, Json<BudgetNowBody>), Problem> {
     let id: BudgetId = required("id", &id)?;
     let own = reach(&caller, Access::Read)?;
     let page = Page::new("counters", query.cursor.as_deref(), query.limit)?;
-    Ok(Json(state.app.budget_now(&id, own.as_ref(), query.key.as_deref(), &page).await?))
+    let now = state.app.budget_now(&id, own.as_ref(), query.key.as_deref(), &page).await?;
+    Ok(tagged(now.budget.version, now))
 }
 
 /// List a budget's versions
@@ -150,27 +164,100 @@ async fn list_budget_versions(
 /// Create or replace a budget
 ///
 /// Earlier versions are kept. A budget that is new, or that counts otherwise than before, is counted from the journal: a
-/// monthly budget made on the tenth knows what the month has used. A budget that was archived is back.
+/// monthly budget made on the tenth knows what the month has used. A budget that was archived is back. A change that counts goes on
+/// to its end, also where its caller gives up.
 /// `warnings` of the answer say what may not have been meant: names that nothing is known under, so that no call may ever match.
 #[utoipa::path(
     put,
     path = "/v1/budgets/{id}",
     tag = "budgets",
-    params(("id" = String, Path, description = "The budget, a slug.")),
+    params(
+        ("id" = String, Path, description = "The budget, a slug."),
+        ("If-Match" = Option<String>, Header, description = "An ETag: replace only that version. `*`: only what is there."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: create, and replace nothing."),
+    ),
     request_body = BudgetBody,
-    responses((status = 200, description = "It was written.", body = WrittenBody))
+    responses((
+        status = 200,
+        description = "The budget, as it was written.",
+        body = BudgetRow,
+        headers(("ETag" = String, description = "Its version, in quotes: for `If-Match`."))
+    ))
 )]
 async fn put_budget(
     State(state): State<HttpState>,
     Permit { caller, .. }: Permit<permit::Manage>,
     ValidPath(id): ValidPath<String>,
+    Conditions(when): Conditions,
     ValidJson(body): ValidJson<BudgetBody>,
-) -> Result<Json<WrittenBody>, Problem> {
+) -> Result<(HeaderMap, Json<BudgetRow>), Problem> {
     let id: BudgetId = required("id", &id)?;
+    may_write(&caller, &body)?;
+    let mut written = state.app.put_budgets(vec![BudgetPut { id, body, when }], caller.tenant.as_ref()).await?;
+    let written = written.pop().ok_or_else(|| Problem::internal("a budget was not written"))?;
+    Ok(tagged(written.version, written))
+}
+
+/// Whether the caller may write such a budget.
+fn may_write(caller: &Caller, body: &BudgetBody) -> Result<(), Problem> {
     let tenant: Option<TenantId> = optional("scope.tenant", body.scope.tenant.as_deref())?;
-    may(&caller, Access::Manage, tenant.as_ref())?;
-    let (written, warnings) = state.app.put_budget(&id, &body, caller.tenant.as_ref()).await?;
-    Ok(Json(WrittenBody::new(id.as_str(), written.version).with_warnings(warnings)))
+    Ok(may(caller, Access::Manage, tenant.as_ref())?)
+}
+
+/// Budgets to be written.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"items": [{
+    "id": "acme-monthly-usd", "scope": {"tenant": "acme"}, "measure": "usd", "limit": "500",
+    "period": {"kind": "month", "anchor_day": 1}, "timezone": "tenant", "enforcement": "hard"
+}]}))]
+struct BudgetsBody {
+    /// Each with its id. At most 1,000.
+    items: Vec<BudgetBody>,
+}
+
+/// Budgets, as they were written.
+#[derive(Debug, Serialize, ToSchema)]
+struct BudgetsWritten {
+    /// In the order in which they were given.
+    items: Vec<BudgetRow>,
+}
+
+/// Create or replace many budgets
+///
+/// All or none: where one is refused, nothing is written, and the error names it. They govern from one moment on, and what they
+/// count is counted once for all of them.
+#[utoipa::path(
+    put,
+    path = "/v1/budgets",
+    tag = "budgets",
+    request_body = BudgetsBody,
+    responses((status = 200, description = "The budgets, as they were written.", body = BudgetsWritten))
+)]
+async fn put_budgets(
+    State(state): State<HttpState>,
+    Permit { caller, .. }: Permit<permit::Manage>,
+    ValidJson(body): ValidJson<BudgetsBody>,
+) -> Result<Json<BudgetsWritten>, Problem> {
+    let wrong = |detail: String| Problem::field(ProblemCode::InvalidRequest, "items", detail);
+    if body.items.is_empty() || body.items.len() > BUDGET_ITEMS_MAX {
+        return Err(wrong(format!("must be 1 to {BUDGET_ITEMS_MAX} budgets")));
+    }
+    let mut puts = Vec::with_capacity(body.items.len());
+    let mut ids = BTreeSet::new();
+    for (place, body) in body.items.into_iter().enumerate() {
+        let within = |problem: Problem| problem.within(&format!("items[{place}]"));
+        let id = body.id.as_deref().ok_or_else(|| FieldError::new("id", "is required"));
+        let id: BudgetId = id.and_then(|id| required("id", id)).map_err(|error| within(error.into()))?;
+        state.app.described(&id, &body).map_err(|error| within(error.into()))?;
+        may_write(&caller, &body).map_err(within)?;
+        if !ids.insert(id.clone()) {
+            return Err(within(FieldError::new("id", format!("`{id}` is given twice")).into()));
+        }
+        puts.push(BudgetPut { id, body, when: Precondition::None });
+    }
+    let items = state.app.put_budgets(puts, caller.tenant.as_ref()).await?;
+    Ok(Json(BudgetsWritten { items }))
 }
 
 /// Archive a budget

@@ -3,11 +3,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::conditions::{Conditions, tagged};
 use super::super::permit::{self, Permit};
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
@@ -24,28 +26,6 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(list_tenants))
         .routes(routes!(get_tenant, put_tenant, archive_tenant))
         .routes(routes!(list_tenant_versions))
-}
-
-/// What was written.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct WrittenBody {
-    /// Its id.
-    id: String,
-    /// Counts replacements, from 1. Earlier versions are kept.
-    version: i32,
-    /// What may not have been meant, though it is valid.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-}
-
-impl WrittenBody {
-    pub(super) fn new(id: &str, version: i32) -> Self {
-        Self { id: id.to_owned(), version, warnings: Vec::new() }
-    }
-
-    pub(super) fn with_warnings(self, warnings: Vec<String>) -> Self {
-        Self { warnings, ..self }
-    }
 }
 
 /// A page of tenants.
@@ -125,16 +105,22 @@ async fn list_tenants(
     path = "/v1/tenants/{id}",
     tag = "tenants",
     params(("id" = String, Path, description = "The tenant, a slug.")),
-    responses((status = 200, description = "The tenant.", body = TenantRow))
+    responses((
+        status = 200,
+        description = "The tenant.",
+        body = TenantRow,
+        headers(("ETag" = String, description = "Its version, in quotes: for `If-Match`."))
+    ))
 )]
 async fn get_tenant(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
-) -> Result<Json<TenantRow>, Problem> {
+) -> Result<(HeaderMap, Json<TenantRow>), Problem> {
     let id: TenantId = required("id", &id)?;
     seen(&caller, &id)?;
-    Ok(Json(state.app.tenant(&id, caller.tenant.as_ref()).await?))
+    let tenant = state.app.tenant(&id, caller.tenant.as_ref()).await?;
+    Ok(tagged(tenant.version, tenant))
 }
 
 /// List a tenant's versions
@@ -168,20 +154,30 @@ async fn list_tenant_versions(
     put,
     path = "/v1/tenants/{id}",
     tag = "tenants",
-    params(("id" = String, Path, description = "The tenant, a slug.")),
+    params(
+        ("id" = String, Path, description = "The tenant, a slug."),
+        ("If-Match" = Option<String>, Header, description = "An ETag: replace only that version. `*`: only what is there."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: create, and replace nothing."),
+    ),
     request_body = TenantBody,
-    responses((status = 200, description = "It was written.", body = WrittenBody))
+    responses((
+        status = 200,
+        description = "The tenant, as it was written.",
+        body = TenantRow,
+        headers(("ETag" = String, description = "Its version, in quotes: for `If-Match`."))
+    ))
 )]
 async fn put_tenant(
     State(state): State<HttpState>,
     Permit { caller, .. }: Permit<permit::ManagePlatform>,
     ValidPath(id): ValidPath<String>,
+    Conditions(when): Conditions,
     ValidJson(body): ValidJson<TenantBody>,
-) -> Result<Json<WrittenBody>, Problem> {
+) -> Result<(HeaderMap, Json<TenantRow>), Problem> {
     let id: TenantId = required("id", &id)?;
     may(&caller, Access::ManagePlatform, None)?;
-    let written = state.app.put_tenant(&id, &body).await?;
-    Ok(Json(WrittenBody::new(id.as_str(), written.version)))
+    let written = state.app.put_tenant(&id, &body, &when).await?;
+    Ok(tagged(written.version, written))
 }
 
 /// Archive a tenant

@@ -1,5 +1,6 @@
 -- Each reservation reaches exactly one end: it and its one transfer name each other. $1 is the flag of a late transfer, $3 that
--- of an estimate that was posted when it expired: a settlement that came after all takes its place, and corrects it.
+-- of an estimate that was posted when it expired: a settlement that came after all takes its place, and corrects it. $4 is
+-- that of one whose period was closed.
 select *
 from (
     select
@@ -68,16 +69,79 @@ from (
         reservation.state in ('settled', 'expired', 'released')
         and (reservation.state <> 'settled') <> (transfer.flags & ($1 | $3) <> 0)
     union all
+    -- It counts where it was granted, unless that was closed when it was written: then in what was open, and it says so.
     select
         transfer.tenant,
         'transfer',
         transfer.id,
         'period_at',
         transfer.period_at::text,
-        coalesce(reservation.held_at, reservation.granted_at)::text
+        case when transfer.flags & $4 = 0 then coalesce(reservation.held_at, reservation.granted_at) else transfer.recorded_at end::text
     from reservations as reservation
     join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
-    where transfer.period_at <> coalesce(reservation.held_at, reservation.granted_at)
+    where
+        case
+            when transfer.flags & $4 = 0 then transfer.period_at <> coalesce(reservation.held_at, reservation.granted_at)
+            else
+                transfer.period_at <> transfer.recorded_at
+                -- By a clock that was behind the closing.
+                and not exists (
+                    select
+                    from closings
+                    where
+                        closings.closed_until = transfer.period_at
+                        and closings.closed_until > transfer.recorded_at
+                )
+        end
+    union all
+    -- Whether it was closed is said by the closings. An hour is more than clocks differ by.
+    select
+        transfer.tenant,
+        'transfer',
+        transfer.id,
+        'flags',
+        case when transfer.flags & $4 <> 0 then 'period_closed' end,
+        case when transfer.flags & $4 = 0 then 'period_closed' end
+    from reservations as reservation
+    join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
+    where
+        case
+            when transfer.flags & $4 = 0 then exists (
+                select
+                from closings
+                where
+                    closings.closed_until > coalesce(reservation.held_at, reservation.granted_at)
+                    and closings.closed_at < transfer.recorded_at - interval '1 hour'
+            )
+            else not exists (
+                select
+                from closings
+                where
+                    closings.closed_until > coalesce(reservation.held_at, reservation.granted_at)
+                    and closings.closed_at <= transfer.recorded_at + interval '1 hour'
+            )
+        end
+    union all
+    -- It says of the call what its reservation says, but for what served it.
+    select
+        transfer.tenant,
+        'transfer',
+        transfer.id,
+        said.name,
+        said.recorded,
+        said.recomputed
+    from reservations as reservation
+    join transfers as transfer on transfer.tenant = reservation.tenant and transfer.id = reservation.transfer
+    cross join lateral (
+        values
+            ('feature', transfer.feature, reservation.feature),
+            ('run', transfer.run, reservation.run),
+            ('agent', transfer.agent, reservation.agent),
+            ('labels', transfer.labels::text, reservation.labels::text),
+            ('priority', transfer.priority, reservation.priority),
+            ('requests', transfer.requests::text, reservation.requests::text)
+    ) as said (name, recorded, recomputed)
+    where said.recorded is distinct from said.recomputed
     union all
     select
         tenant,

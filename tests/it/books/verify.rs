@@ -2,6 +2,7 @@
 
 use counterfoil::app::verify::{VerifyReport, verify};
 use counterfoil::store::locks::Lock;
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 use super::world;
@@ -42,6 +43,61 @@ async fn books_that_nobody_touched_are_right() {
     assert_eq!(report.trial_balance.len(), 5);
     for unit in &report.trial_balance {
         assert!(unit.difference.is_zero() && unit.debit == unit.credit && !unit.debit.is_zero(), "{unit:?}");
+    }
+}
+
+/// Granted in May, May closed, settled in June: the books are right, and what is touched of it is found.
+#[tokio::test]
+async fn a_call_that_was_settled_over_a_closed_boundary_is_right_where_it_counts() {
+    let service = TestService::start_at("2026-05-31T23:50:00Z").await;
+    service.call("PUT", "/v1/tenants/acme", json!({"timezone": "Etc/UTC"})).await.ok();
+    let mut ask = crate::catalogue::ask("acme");
+    ask["ttl_seconds"] = json!(7200);
+    let over = service.call("POST", "/v1/preflight", ask.clone()).await.ok()["reservation"].clone();
+    let plain = service.call("POST", "/v1/preflight", ask).await.ok()["reservation"].clone();
+    let settle = async |reservation: &serde_json::Value| {
+        let path = format!("/v1/reservations/{}/settle", reservation.as_str().expect("an id"));
+        service.call("POST", &path, json!({"usage": {"input": 10, "output": 5}})).await.ok()
+    };
+    settle(&plain).await;
+    service.advance(chrono::TimeDelta::minutes(80));
+    service.call("POST", "/v1/periods/close", json!({"until": "2026-06-01T00:00:00Z"})).await.ok();
+    service.advance(chrono::TimeDelta::minutes(5));
+    let settled = settle(&over).await;
+    assert!(settled["flags"].to_string().contains("period_closed"), "{settled}");
+    let report = verified(&service).await;
+    assert!(report.is_consistent(), "{:#?}", report.differences().collect::<Vec<_>>());
+    // The rows, as if somebody had changed them.
+    let row = |reservation: &serde_json::Value| format!("where reservation = '{}'", reservation.as_str().unwrap());
+    for (touch, undo, found) in [
+        (
+            format!("update transfers set period_at = period_at - interval '1 day' {}", row(&over)),
+            format!("update transfers set period_at = period_at + interval '1 day' {}", row(&over)),
+            "reservations period_at",
+        ),
+        (
+            format!("update transfers set flags = flags | 128 {}", row(&plain)),
+            format!("update transfers set flags = flags - 128 {}", row(&plain)),
+            "reservations flags",
+        ),
+        (
+            format!("update transfers set requests = 2 {}", row(&plain)),
+            format!("update transfers set requests = 1 {}", row(&plain)),
+            "reservations requests",
+        ),
+        (
+            format!("update transfers set run = 'r-9' {}", row(&plain)),
+            format!("update transfers set run = null {}", row(&plain)),
+            "reservations run",
+        ),
+    ] {
+        let touched = |statement: &str| {
+            format!("set session_replication_role = replica; {statement}; reset session_replication_role")
+        };
+        execute(&service, &touched(&touch)).await;
+        let lines = lines(&verified(&service).await);
+        assert!(lines.iter().any(|line| line == found), "{touch}: {lines:?}");
+        execute(&service, &touched(&undo)).await;
     }
 }
 

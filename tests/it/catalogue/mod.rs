@@ -5,6 +5,7 @@ mod alternatives;
 mod budgets;
 mod calendar;
 mod confinement;
+mod counting;
 mod estimate;
 mod names;
 mod rates;

@@ -87,6 +87,11 @@ fn an_unknown_name_is_refused_with_a_better_one() {
         ("GMT+5", "Europe/Berlin"),
         ("etc/gmt+5", "Etc/GMT+5"),
         ("", "Europe/Berlin"),
+        ("GMT+5", "Etc/GMT-5"),
+        ("utc-3", "Etc/GMT+3"),
+        ("UTC+05:00", "Etc/GMT-5"),
+        ("GMT+05:30", "Europe/Berlin"),
+        ("GMT+25", "Europe/Berlin"),
         ("Factory", "Europe/Berlin"),
         ("../../etc/passwd", "Europe/Berlin"),
     ];
@@ -97,6 +102,8 @@ fn an_unknown_name_is_refused_with_a_better_one() {
     assert_eq!(long.name.chars().count(), 64);
     let text = Zone::parse("europe/berlin").unwrap_err().to_string();
     assert_eq!(text, "unknown time zone \"europe/berlin\": use an IANA name such as \"Europe/Berlin\"");
+    let text = Zone::parse("GMT+5").unwrap_err().to_string();
+    assert!(text.ends_with("such as \"Etc/GMT-5\" (in these names `-` is ahead of UTC)"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,14 @@
+    -- What the mark saw, of one page in the order of time: after ($13, $14), up to ($15, $16).
+    and (transfers.period_at, transfers.id) > ($13::timestamptz, $14::uuid)
+    and (transfers.period_at, transfers.id) <= ($15::timestamptz, $16::uuid)
+    and (
+        transfers.recorded_at < $9::timestamptz
+        or pg_visible_in_snapshot(
+            greatest(
+                3,
+                $11::bigint - 2147483648
+                    + (transfers.xmin::text::bigint - ($11::bigint & 4294967295) + 6442450944) % 4294967296
+            )::text::xid8,
+            $10::text::pg_snapshot
+        )
+    )
