@@ -35,6 +35,7 @@ mod preflight;
 mod projections;
 mod reconcile;
 mod restatements;
+mod rounds;
 mod runs;
 mod shares;
 mod signals;

@@ -1,0 +1,77 @@
+//! Rounds of random load on two replicas whose clocks are up to two seconds apart: sliding and calendar budgets, caps,
+//! extensions, changes of budgets and zones, closings, commits whose answer is lost, replicas that die.
+//!
+//! After each round no grant has gone past a limit ([`audit`], which shares no code with the product), and
+//! `verify` finds no difference. `COUNTERFOIL_ROUNDS=200 cargo test --test it rounds` is the long form;
+//! `COUNTERFOIL_SEED` begins at that round.
+
+mod audit;
+mod world;
+
+use std::collections::BTreeMap;
+
+use counterfoil::app::verify::verify;
+
+use world::{Dice, World};
+
+/// Rounds when nobody says otherwise: what a few seconds are enough for.
+const ROUNDS: u64 = 4;
+/// Steps of a round, each a handful of requests at once.
+const STEPS: u64 = 40;
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
+    let first = number("COUNTERFOIL_SEED", 1);
+    let rounds = number("COUNTERFOIL_ROUNDS", ROUNDS);
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let start = std::time::Instant::now();
+    for seed in first..first + rounds {
+        println!("round {seed} ({:.1} s)", start.elapsed().as_secs_f64());
+        let mut world = World::start(Dice::new(seed)).await;
+        for _ in 0..STEPS {
+            world.step().await;
+        }
+        world.rest().await;
+        let checked = audit::check(&world).await;
+        assert!(checked.passed.is_empty(), "round {seed}: {:#?}", checked.passed);
+        for limit in world.log().versions.iter_mut().map(|version| &mut version.limit) {
+            *limit /= 2;
+        }
+        // A check that finds nothing whatever it is shown proves nothing.
+        assert!(
+            !audit::check(&world).await.passed.is_empty(),
+            "round {seed}: half of each limit, and nothing is past it"
+        );
+        let report =
+            verify(&world.service.db.connect_options(), &world.service.clock, &mut |_| {}).await.unwrap().unwrap();
+        assert!(report.is_consistent(), "round {seed}: {:#?}", report.differences().collect::<Vec<_>>());
+        *seen.entry("grants that were checked".to_owned()).or_default() += checked.grants;
+        *seen.entry("grants that filled a limit".to_owned()).or_default() += checked.full;
+        for (what, count) in world.seen() {
+            *seen.entry(what).or_default() += count;
+        }
+    }
+    println!("{:.1} s: {seen:#?}", start.elapsed().as_secs_f64());
+    // A test that never gets anywhere proves nothing.
+    for what in [
+        "grants that were checked",
+        "grants that filled a limit",
+        "reserve allow",
+        "reserve cap",
+        "reserve wait",
+        "extend allow",
+        "settle",
+        "release",
+        "post",
+        "budget",
+        "zone",
+        "broken",
+        "killed",
+    ] {
+        assert!(seen.get(what).is_some_and(|count| *count > 0), "{what} never happened: {seen:#?}");
+    }
+}
