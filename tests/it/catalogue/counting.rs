@@ -13,8 +13,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::{ask, get, monthly, put_budget, tenant};
-use crate::support::audit;
 use crate::support::service::{Replica, TestService};
+use crate::support::{audit, from_environment, say};
 
 /// Rows of the generated journal, unless the environment names another number: see `docs/reference/benchmarks.md`.
 const ROWS: u32 = 30_000;
@@ -194,7 +194,7 @@ async fn longest_wait(service: &Replica, over: &AtomicBool) -> Duration {
 /// The figures of `docs/reference/benchmarks.md`: `JOURNAL_ROWS=3000000` makes them, a smaller journal keeps the way there sound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verdicts_go_on_while_a_budget_is_counted() {
-    let rows = std::env::var("JOURNAL_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
+    let rows = from_environment("JOURNAL_ROWS").unwrap_or(ROWS);
     let service = TestService::start().await;
     journal(&service, rows).await;
     service.call("POST", "/v1/preflight", ask("t-3")).await.ok();
@@ -218,7 +218,7 @@ async fn verdicts_go_on_while_a_budget_is_counted() {
             took
         };
         let (took, longest) = tokio::join!(put, longest_wait(&service, &over));
-        println!("{rows} rows, {what}: the change took {took:?}, the longest pre-flight beside it {longest:?}");
+        say(&format!("{rows} rows, {what}: the change took {took:?}, the longest concurrent pre-flight {longest:?}"));
         if let Some(posted) = posted {
             let shown = get(&service, "/v1/budgets/new").await["counters"][0]["posted"].clone();
             let shown: f64 = shown.as_str().expect("a decimal").parse().expect("a number");

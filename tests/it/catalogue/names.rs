@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::{get, put_budget, tenant};
 use crate::support::service::{Replica, TestService};
 
-fn limited(scope: Value, limit: &str) -> Value {
+fn limited(scope: &Value, limit: &str) -> Value {
     json!({"scope": scope, "measure": "tokens", "limit": limit, "period": {"kind": "month"}, "enforcement": "hard"})
 }
 
@@ -36,8 +36,8 @@ async fn posted(service: &Replica, budget: &str) -> String {
 async fn a_budget_a_question_and_an_answer_know_every_spelling() {
     let service = TestService::start().await;
     tenant(&service, "acme", "Etc/UTC").await;
-    put_budget(&service, "quota", limited(json!({"provider": "bedrock"}), "1000")).await;
-    put_budget(&service, "model", limited(json!({"model": "claude-sonnet-4-5-20250929"}), "1000")).await;
+    put_budget(&service, "quota", limited(&json!({"provider": "bedrock"}), "1000")).await;
+    put_budget(&service, "model", limited(&json!({"model": "claude-sonnet-4-5-20250929"}), "1000")).await;
     assert_eq!(get(&service, "/v1/budgets/quota").await["scope"], json!({"provider": "aws"}));
     assert_eq!(get(&service, "/v1/budgets/model").await["scope"], json!({"model": "claude-sonnet-4-5"}));
     let said = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
@@ -81,7 +81,7 @@ async fn a_budget_a_question_and_an_answer_know_every_spelling() {
         (json!({"provider": "*"}), "scope.provider"),
         (json!({"region": "us-*"}), "scope.region"),
     ] {
-        let refused = service.call("PUT", "/v1/budgets/glob", limited(scope, "1")).await;
+        let refused = service.call("PUT", "/v1/budgets/glob", limited(&scope, "1")).await;
         assert_eq!(refused.problem(), (422, "invalid_request"));
         assert_eq!(refused.body["errors"][0]["field"], field);
     }
@@ -91,7 +91,7 @@ async fn a_budget_a_question_and_an_answer_know_every_spelling() {
 async fn books_that_were_kept_before_there_were_names_are_counted_by_them() {
     let service = TestService::start().await;
     tenant(&service, "acme", "Etc/UTC").await;
-    put_budget(&service, "quota", limited(json!({"provider": "aws"}), "1000000")).await;
+    put_budget(&service, "quota", limited(&json!({"provider": "aws"}), "1000000")).await;
     put_budget(
         &service,
         "models",

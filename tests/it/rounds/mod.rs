@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 use counterfoil::app::verify::verify;
 
+use crate::support::{from_environment, say};
+
 use world::{Dice, World};
 
 /// Rounds when nobody says otherwise: what a few seconds are enough for.
@@ -19,18 +21,14 @@ const ROUNDS: u64 = 4;
 /// Steps of a round, each a handful of requests at once.
 const STEPS: u64 = 40;
 
-fn number(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
-    let first = number("COUNTERFOIL_SEED", 1);
-    let rounds = number("COUNTERFOIL_ROUNDS", ROUNDS);
+    let first = from_environment("COUNTERFOIL_SEED").unwrap_or(1);
+    let rounds = from_environment("COUNTERFOIL_ROUNDS").unwrap_or(ROUNDS);
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     let start = std::time::Instant::now();
     for seed in first..first + rounds {
-        println!("round {seed} ({:.1} s)", start.elapsed().as_secs_f64());
+        say(&format!("round {seed} ({:.1} s)", start.elapsed().as_secs_f64()));
         let mut world = World::start(Dice::new(seed)).await;
         for _ in 0..STEPS {
             world.step().await;
@@ -55,7 +53,7 @@ async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
             *seen.entry(what).or_default() += count;
         }
     }
-    println!("{:.1} s: {seen:#?}", start.elapsed().as_secs_f64());
+    say(&format!("{:.1} s: {seen:#?}", start.elapsed().as_secs_f64()));
     // A test that never gets anywhere proves nothing.
     for what in [
         "grants that were checked",

@@ -33,8 +33,12 @@ impl Dice {
         (self.0 >> 33) % sides
     }
 
+    fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.roll(u64::try_from(length).unwrap())).unwrap()
+    }
+
     fn pick<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.roll(all.len() as u64)).unwrap()]
+        all[self.index(all.len())]
     }
 
     fn between(&mut self, least: i64, most: i64) -> i64 {
@@ -263,12 +267,13 @@ impl World {
     }
 
     /// A request, to be made.
+    #[expect(clippy::too_many_lines, reason = "one table of what a caller may do, and what is noted of it")]
     fn call(&mut self, place: usize) -> impl Future<Output = ()> + Send + use<> {
         let dice = &mut self.dice;
         let replica = Arc::clone(&self.sides[place].replica);
         let (log, events) = (Arc::clone(&self.log), Arc::clone(&self.events));
         let open = log.lock().unwrap().open.clone();
-        let id = (!open.is_empty()).then(|| open[usize::try_from(dice.roll(open.len() as u64)).unwrap()].clone());
+        let id = (!open.is_empty()).then(|| open[dice.index(open.len())].clone());
         let (input, output) = (dice.between(1, 20), dice.between(1, 40));
         let tenant = dice.pick(&["acme", "acme", "acme", "beta"]);
         let feature = dice.pick(&["f0", "f1"]);
@@ -418,7 +423,7 @@ impl World {
 
     /// `acme` moves.
     async fn change_zone(&mut self) {
-        self.zone = usize::try_from(self.dice.roll(ZONES.len() as u64)).unwrap();
+        self.zone = self.dice.index(ZONES.len());
         let began = self.events.fetch_add(1, Ordering::SeqCst);
         let replica = Arc::clone(&self.sides[usize::from(self.dice.roll(2) == 0)].replica);
         replica.call("PUT", "/v1/tenants/acme", json!({"timezone": ZONES[self.zone].0})).await.ok();

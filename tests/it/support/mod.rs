@@ -6,3 +6,14 @@ pub(crate) mod commands;
 pub(crate) mod proxy;
 pub(crate) mod service;
 pub(crate) mod story;
+
+/// A number that the environment gives to a test that can be made longer.
+pub(crate) fn from_environment<T: std::str::FromStr<Err: std::fmt::Debug>>(variable: &str) -> Option<T> {
+    std::env::var_os(variable).map(|text| text.to_str().unwrap().parse().unwrap())
+}
+
+/// Reports a measurement of a test to whoever runs it with `--nocapture`.
+pub(crate) fn say(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").unwrap();
+}

@@ -280,7 +280,7 @@ fn pains_v_a_refusal_never_turns_into_a_success_on_retry() {
     assert_eq!(ruled(refused.clone()).ruling.verdict, Verdict::Stop);
     world.change("tenant acme Etc/UTC\nbudget b tokens 1000 day");
     let again = world.answer(ask(2));
-    assert_eq!(super::first(&again), refused.as_ref().unwrap(), "the first answer, although there is room now");
+    assert_eq!(first(&again), refused.as_ref().unwrap(), "the first answer, although there is room now");
     assert!(world.store.reservations.is_empty());
     let other = keyed("k2", 1, Action::Reserve(Box::new(reserve(3, CALL, 20, 0))));
     assert!(ruled(world.answer(other)).granted.is_some(), "a new attempt is a new key");
