@@ -196,7 +196,7 @@ pub mod decimal {
 
     fn parse(value: &serde_json::Value) -> Option<Decimal> {
         match value {
-            serde_json::Value::String(text) => super::exact_decimal(text),
+            serde_json::Value::String(text) => Decimal::from_str_exact(text).ok(),
             serde_json::Value::Number(number) => {
                 number.as_u64().map(Decimal::from).or_else(|| number.as_i64().map(Decimal::from))
             }

@@ -84,7 +84,6 @@ fn an_unknown_name_is_refused_with_a_better_one() {
         (" Asia/Kathmandu ", "Asia/Kathmandu"),
         ("Mars/Olympus", "Europe/Berlin"),
         ("+09:00", "Europe/Berlin"),
-        ("GMT+5", "Europe/Berlin"),
         ("etc/gmt+5", "Etc/GMT+5"),
         ("", "Europe/Berlin"),
         ("GMT+5", "Etc/GMT-5"),
