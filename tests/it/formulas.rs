@@ -32,7 +32,7 @@ async fn names_that_begin_like_a_formula_are_neutral_in_csv_unless_they_are_kept
         let neutral = cells(format!("/v1/exports/{export}?period=2026-06")).await;
         assert_eq!(neutral.iter().find(formula), None, "{export}");
         assert!(
-            neutral.iter().any(|cell| cell.starts_with("'@SUM") || cell.starts_with("'=HYPERLINK")),
+            neutral.iter().any(|cell| cell.starts_with("'@sum") || cell.starts_with("'=HYPERLINK")),
             "{export}: {neutral:?}"
         );
         let kept = cells(format!("/v1/exports/{export}?period=2026-06&formulas=keep")).await;

@@ -190,7 +190,7 @@ async fn survives(name: &str, kill: impl FnOnce(&mut Service, &Path)) {
         }
     }
     assert_eq!(held, "0", "{name}: held by nobody");
-    let again = admin.send(Method::POST, "/v1/preflight", None, &ask(9, 1, json!({}))).await.unwrap();
+    let again = admin.send(Method::POST, "/v1/preflight", None, &ask(9, 1, json!({"run": "after"}))).await.unwrap();
     assert_eq!(again.json::<Value>().unwrap()["verdict"], "allow");
     let mut gate = pool.begin().await.unwrap();
     let lock = "select pg_advisory_xact_lock($1)";

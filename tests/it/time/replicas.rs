@@ -64,7 +64,7 @@ async fn a_closed_month_does_not_change_through_a_replica_that_is_behind() {
     budget(&service, "m", "tokens", "100000", json!({})).await;
     post(&service, 100, service.now()).await;
     let ahead = service.replica_at(clock_after(&service, 6_000)).await;
-    ahead.call("POST", "/v1/periods/close", json!({"until": "2026-05"})).await.ok();
+    ahead.call("POST", "/v1/periods/close", json!({"until": "2026-05", "zone": "Etc/UTC"})).await.ok();
     let may = "select sum(posted)::text from counters where period_start = '2026-05-01T00:00:00Z'";
     let read = async || sqlx::query_scalar::<_, String>(may).fetch_one(service.db.pool()).await.unwrap();
     let before = read().await;
