@@ -32,7 +32,7 @@ const ROUNDS: usize = 4;
 
 /// Refuses to move an amount that was not named, or is not what was named.
 fn check_amount(compared: &Compared, named: Option<Decimal>) -> Result<(), FieldError> {
-    let Moved { usd, books_usd } = compared.moved;
+    let Moved { usd, books_usd, .. } = compared.moved;
     match named {
         Some(named) if !compared.moved.is_named_by(named) => {
             Err(FieldError::new("usd", format!("is {named}, and the true-ups move {usd} dollars as the books are now")))

@@ -381,6 +381,18 @@ async fn an_approval_that_moves_more_than_a_fifth_of_the_dollars_must_name_them(
 }
 
 #[tokio::test]
+async fn dollars_that_only_a_price_differs_by_need_not_be_named() {
+    let service = world().await;
+    post(&service, "acme", &format!("{DAY}T10:00:00Z"), SONNET, json!({"input": 1_000_000, "output": 0})).await;
+    // $3 in the books; the invoice has the same tokens, and then half of them, at a tenth of the price.
+    for (input, usd, must_be_named) in [(1_000_000, "0.3", false), (500_000, "0.15", true)] {
+        let invoice = json!(format!("day,model,bucket,quantity,usd\n{DAY},{SONNET},input,{input},{usd}\n"));
+        let proposed = send(&service, "anthropic", invoice).await.ok();
+        assert_eq!(proposed["moves"]["must_be_named"], must_be_named, "{input}: {:#}", proposed["moves"]);
+    }
+}
+
+#[tokio::test]
 async fn a_report_under_another_providers_name_or_one_that_nobody_knows_is_refused() {
     let service = world().await;
     let anthropic = page(&[bucket(DAY, &[row(SONNET, [1, 0, 0, 1])])]);

@@ -13,7 +13,7 @@ pub(crate) fn from_environment<T: std::str::FromStr<Err: std::fmt::Debug>>(varia
 }
 
 /// Reports a measurement of a test to whoever runs it with `--nocapture`.
+#[expect(clippy::print_stderr, reason = "a measurement is for whoever asked for it")]
 pub(crate) fn say(text: &str) {
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "{text}").unwrap();
+    eprintln!("{text}");
 }
