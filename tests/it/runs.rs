@@ -196,7 +196,9 @@ async fn the_time_of_a_run_begins_with_what_it_does_and_a_recount_knows_that() {
     service.advance(TimeDelta::seconds(1));
     let over = preflight(&service, run(json!({}))).await;
     assert_eq!(over["reasons"][0]["code"], "run_time_over", "{over:#}");
-    // Usage that says when it was begins it then.
+    // Usage that says when it was begins it then, if the budget counts what was then.
+    let since = json!({"kind": "once", "counts_from": service.now() - TimeDelta::days(1)});
+    per_run(&service, json!({"max_seconds": 600, "measure": "requests", "limit": "50", "period": since})).await;
     let usage = json!({
         "tenant": "acme", "feature": "chat", "provider": "anthropic", "model": "claude-sonnet-4-5", "run": "r-2",
         "usage": {"input": 1}, "occurred_at": service.now() - TimeDelta::hours(5)
