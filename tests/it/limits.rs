@@ -57,12 +57,10 @@ async fn a_budget_that_was_there_before_goes_on_as_it_did_until_it_is_put_again(
     budget(&service, "per-run", "tokens", "100", json!({"each": "run"})).await;
     budget(&service, "org", "tokens", "100", json!({"scope": {"labels": {"org": "b"}}})).await;
     for id in ["per-run", "org"] {
-        // As the release before wrote it.
-        sqlx::query("update budgets set doc = (doc - 'missing') || (case id when 'org' then '{\"each\": null}' else '{}' end)::jsonb where id = $1")
-            .bind(id)
-            .execute(service.db.pool())
-            .await
-            .unwrap();
+        // As the release before wrote it; another version, so that it is loaded again.
+        let written = "update budgets set version = version + 1, doc = (doc - 'missing') ||
+            (case id when 'org' then '{\"each\": null}' else '{}' end)::jsonb where id = $1";
+        sqlx::query(written).bind(id).execute(service.db.pool()).await.unwrap();
     }
     service.call("PUT", "/v1/tenants/acme", json!({"timezone": "Etc/UTC"})).await.ok();
     let ignored = preflight(&service, ask(9_999, 1, json!({}))).await;
