@@ -142,6 +142,9 @@ async fn rows_read(connection: &mut PgConnection) -> (i64, i64) {
 async fn a_new_budget_reads_what_its_scope_can_touch_and_next_to_nothing_while_verdicts_wait() {
     let service = TestService::start().await;
     journal(&service, ROWS).await;
+    // As autovacuum leaves a journal; otherwise the first who counts reads all of it once more, to summarize it.
+    let summarized = "select brin_summarize_new_values('transfers_recorded_at')";
+    sqlx::query(summarized).execute(service.db.pool()).await.unwrap();
     let rows = i64::from(ROWS);
     let quarters = 912_i64;
     let by_run = |scope: Value| {
@@ -155,7 +158,8 @@ async fn a_new_budget_reads_what_its_scope_can_touch_and_next_to_nothing_while_v
         ("its runs", by_run(json!({"tenant": "quiet"})), 0, 0),
         // Its rows are counted, to know by which index to look for the last ones.
         ("one tenant of a hundred", monthly("t-7", "5"), rows / 100, rows.min(quarters)),
-        ("everything", by_run(json!({})), 2 * rows, 0),
+        // And the last block range, which is summarized again.
+        ("everything", by_run(json!({})), 2 * rows + 32 * 40, 0),
     ] {
         let mut connection = PgConnection::connect_with(&service.db.connect_options()).await.unwrap();
         let mut preparation = prepare(&mut connection, service.now()).await.unwrap();
