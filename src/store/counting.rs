@@ -9,6 +9,7 @@
 //! own, so that nothing here keeps old versions of the counters alive; what is counted twice or not at all is decided by the
 //! transaction that wrote a row, as in [`super::export`], because neither ids nor instants are in the order of commits.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -104,7 +105,11 @@ pub async fn count_ahead(
         let alone = reading([budget].into_iter(), catalogue, tenant, now)?;
         if alone.is_in_rollup() { rolled.push(Arc::clone(budget)) } else { walked.push(Arc::clone(budget)) }
     }
-    let (mark, mut counters) = from_rollup(connection, &catalogue.with_budgets(rolled), tenant, now).await?;
+    let (mark, added_up) = from_rollup(connection, &catalogue.with_budgets(rolled.clone()), tenant, now).await?;
+    let mut counters = added_up.unwrap_or_else(|| {
+        walked.append(&mut rolled);
+        BTreeMap::new()
+    });
     if !walked.is_empty() {
         let walked = catalogue.with_budgets(walked);
         counters = from_journal(connection, &walked, tenant, &mark, counters, now).await?;
@@ -212,13 +217,14 @@ fn texts<T: ToString>(names: Option<&BTreeSet<T>>) -> Option<Vec<String>> {
     names.map(|names| names.iter().map(ToString::to_string).collect())
 }
 
-/// What the roll-up says, and the mark: what it saw.
+/// What the roll-up says, and the mark: what it saw. Nothing where it has a row under a spelling: it does not know whether that was
+/// said, and means another name, or was the name of its day.
 async fn from_rollup(
     connection: &mut PgConnection,
     catalogue: &Catalogue,
     tenant: Option<&TenantId>,
     now: DateTime<Utc>,
-) -> Result<(JournalMark, BTreeMap<CounterId, Recounted>), StoreError> {
+) -> Result<(JournalMark, Option<BTreeMap<CounterId, Recounted>>), StoreError> {
     let reading = reading(catalogue.budgets(), catalogue, tenant, now)?;
     let rows = sqlx::query(include_str!("sql/count_rollup.sql"))
         .bind(texts::<TenantId>(reading.tenants.as_ref()))
@@ -236,10 +242,13 @@ async fn from_rollup(
     let mut recount = Recount::going_on(catalogue, BTreeMap::new());
     for row in &rows {
         if row.try_get::<Option<&str>, _>("tenant")?.is_some() {
+            if matches!(catalogue.spellings.named(&dimensions_from_row(row)?), Cow::Owned(_)) {
+                return Ok((mark, None));
+            }
             add(&mut recount, row)?;
         }
     }
-    Ok((mark, recount.finish()))
+    Ok((mark, Some(recount.finish())))
 }
 
 /// What the journal says up to a mark, page by page in the order of time.

@@ -176,3 +176,20 @@ async fn a_price_that_says_something_else_in_the_same_place_is_refused() {
     let question = json!({"provider": "acme-ai", "model": "swift", "usage": {"output": 1_000_000}});
     assert_eq!(service.call("POST", "/v1/estimate", question).await.ok()["usd"], "0.3");
 }
+
+#[tokio::test]
+async fn a_name_that_was_a_spelling_once_is_counted_as_the_name_it_was_written_as() {
+    let service = TestService::start().await;
+    tenant(&service, "acme", "Etc/UTC").await;
+    sqlx::raw_sql(
+        "insert into spellings (provider, model, named_provider, named_model)
+            values ('openai', 'gpt-4o', 'openai', 'gpt-4o-mini');
+        update catalogue_head set version = version + 1",
+    )
+    .execute(service.db.pool())
+    .await
+    .unwrap();
+    spend(&service, "openai", "gpt-4o").await;
+    put_budget(&service, "named", limited(&json!({"model": "gpt-4o"}), "1000")).await;
+    assert_eq!(posted(&service, "named").await, "100", "written by its name, whatever the spelling meant");
+}
