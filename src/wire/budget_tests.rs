@@ -137,7 +137,11 @@ fn a_wrong_period_is_refused_and_the_field_named() {
         (json!({"kind": "months", "every": 3}), "period.anchor_date", "is needed"),
         (json!({"kind": "months", "anchor_date": "2026-01-01"}), "period.every", "is needed"),
         (json!({"kind": "months", "every": 0, "anchor_date": "2026-01-01"}), "period.every", "not between"),
-        (json!({"kind": "months", "every": 3, "anchor_date": "2026-02-30"}), "period.anchor_date", "no day of the calendar"),
+        (
+            json!({"kind": "months", "every": 3, "anchor_date": "2026-02-30"}),
+            "period.anchor_date",
+            "no day of the calendar",
+        ),
         (json!({"kind": "year", "anchor_date": "0001-01-01"}), "period.anchor_date", "not between"),
         (json!({"kind": "fixed", "seconds": 60}), "period.anchor_instant", "is needed"),
         (json!({"kind": "fixed", "anchor_instant": "2026-01-01T00:00:00Z"}), "period.seconds", "is needed"),

@@ -400,6 +400,15 @@ impl Governing {
         CounterId { budget: self.budget.number, key: self.key.clone(), start }
     }
 
+    /// Whether the limit bounds what was counted earlier together with what is counted here: in the same period, or in a slice
+    /// that has not left the window.
+    #[must_use]
+    pub fn counts(&self, earlier: &Self) -> bool {
+        let slides = self.budget.period.slides().is_some();
+        let is_within = earlier.period.start == self.period.start || (slides && earlier.period.start >= self.since);
+        self.budget.number == earlier.budget.number && self.key == earlier.key && is_within
+    }
+
     /// The counters that the limit bounds together, of those at hand: that of the period, or the slices of a sliding window
     /// since it begins, oldest first.
     pub fn window<'a, T>(&'a self, counters: &'a BTreeMap<CounterId, T>) -> impl Iterator<Item = (Period, &'a T)> {

@@ -13,9 +13,11 @@
 mod reason;
 mod remarks;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::catalogue::{Budget, Enforcement, Governing, HoldRule, Priority};
+use super::catalogue::{Budget, BudgetNumber, Enforcement, Governing, HoldRule, Priority};
 use super::counter::{Counter, Standing};
 use super::coverage::NotCounted;
 use super::measure::Consumption;
@@ -130,6 +132,8 @@ pub enum Holding<'a> {
         from: &'a Consumption,
         /// What is held of it.
         learned: &'a LearnedHolds,
+        /// The budgets whose window of now counts that already: in all others the whole of it is new.
+        counted: &'a BTreeSet<BudgetNumber>,
     },
 }
 
@@ -143,7 +147,9 @@ impl Ask<'_> {
         let whole = || -> Result<Promise, Undecided> { Ok(Promise::whole(budget.measure.of(consumption)?)) };
         match &self.holding {
             Holding::Whole => whole(),
-            Holding::Grown { from, learned } => Ok(learned.grown(from, consumption)?.promise(budget, consumption)?),
+            Holding::Grown { from, learned, .. } => {
+                Ok(learned.grown(from, consumption)?.promise(budget, consumption)?)
+            }
             Holding::ByRule { lessons, call } => {
                 let Some(lesson) = lessons.of(call, budget.reserve) else { return whole() };
                 let (requested, granted) = (self.usage.output, consumption.usage.output);
@@ -164,12 +170,14 @@ impl Ask<'_> {
         self.is_run_stopped || self.missing.iter().any(|one| one.is_refused)
     }
 
-    /// Whether the call takes nothing of what the budget counts: all of it, or what it grows by if it is under way. Then a
-    /// limit is no obstacle, however little is left of it: only what closes or times a budget is.
+    /// Whether the call takes nothing of what the budget counts: all of it, or what it grows by if it is under way and counted
+    /// there. Then a limit is no obstacle, however little is left of it: only what closes or times a budget is.
     fn takes_nothing(&self, budget: &Budget, priced: &Priced, promise: Promise) -> Result<bool, Undecided> {
         match &self.holding {
-            Holding::Grown { from, .. } => Ok(budget.measure.of(&priced.consumption)? <= budget.measure.of(from)?),
-            Holding::Whole | Holding::ByRule { .. } => {
+            Holding::Grown { from, counted, .. } if counted.contains(&budget.number) => {
+                Ok(budget.measure.of(&priced.consumption)? <= budget.measure.of(from)?)
+            }
+            Holding::Whole | Holding::ByRule { .. } | Holding::Grown { .. } => {
                 Ok(promise.held <= Quantity::ZERO && promise.at_risk <= Quantity::ZERO)
             }
         }

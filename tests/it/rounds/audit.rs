@@ -30,7 +30,7 @@ struct Taken<'a> {
     from: u64,
     /// … until this one,
     until: u64,
-    /// and as long as the clock says less than this.
+    /// and as long as every clock says less than this: the replica that is ahead ends what the other one would still hold.
     expires_at: i64,
 }
 
@@ -42,6 +42,10 @@ struct Granted<'a> {
     began: u64,
     ended: u64,
     id: &'a str,
+    /// The latest that any clock said by then.
+    clock: i64,
+    /// When the call was granted that grew; none if it is new.
+    was_at: Option<i64>,
 }
 
 pub(super) async fn check(world: &World) -> Checked {
@@ -64,10 +68,14 @@ pub(super) fn check_log(log: &Log, moved: &BTreeMap<String, i64>) -> Checked {
         for version in log.versions.iter().filter(|version| is_in_force(log, version, one)) {
             let shape = &version.shape;
             let Some(key) = key(shape, one.call) else { continue };
+            // What grows is no more calls than before where it was counted already, and is granted there whatever is left.
+            if shape.requests && one.was_at.is_some_and(|was_at| shape.window.may_hold(was_at, one.at)) {
+                continue;
+            }
             let counts = |other: &&Taken<'_>| {
                 other.from < one.began
                     && other.until > one.ended
-                    && one.at < other.expires_at
+                    && one.clock < other.expires_at
                     && self::key(shape, other.call).as_ref() == Some(&key)
                     && shape.window.holds(other.at, one.at)
             };
@@ -78,8 +86,8 @@ pub(super) fn check_log(log: &Log, moved: &BTreeMap<String, i64>) -> Checked {
             checked.full += u64::from(sum + if shape.requests { 1 } else { 30 } > version.limit);
             if sum > version.limit {
                 checked.passed.push(format!(
-                    "{} {key}: {} went to {sum} of {} at {}, {shape:?}",
-                    version.budget, one.id, version.limit, one.at
+                    "{} {key}: {} went to {sum} of {} at {}, before at {:?}, {shape:?}",
+                    version.budget, one.id, version.limit, one.at, one.was_at
                 ));
             }
         }
@@ -97,22 +105,24 @@ fn read<'a>(log: &'a Log, moved: &BTreeMap<String, i64>) -> (Vec<Granted<'a>>, V
         let (call, id) = (&grant.call, id.as_str());
         let ends: Vec<_> = log.ends.iter().filter(|end| end.id == id).collect();
         let growths: Vec<_> = log.growths.iter().filter(|growth| growth.id == id).collect();
-        let ended = ends.iter().map(|end| end.began).min().unwrap_or(u64::MAX);
+        let over = ends.iter().map(|end| end.began).min().unwrap_or(u64::MAX);
         let grew = growths.iter().map(|growth| growth.began).min().unwrap_or(u64::MAX);
         let mut held_at = Some(at).filter(|_| growths.is_empty());
         if is_open(at) {
-            granted.push(Granted { call, at, amount, began: grant.began, ended: grant.ended, id });
-            let until = ended.min(grew);
-            taken.push(Taken { call, at, amount, from: grant.ended, until, expires_at: grant.expires_at });
+            let (began, ended, clock) = (grant.began, grant.ended, grant.clock);
+            granted.push(Granted { call, at, amount, began, ended, id, clock, was_at: None });
+            let until = over.min(grew);
+            taken.push(Taken { call, at, amount, from: ended, until, expires_at: grant.expires_at });
         }
         // Of a reservation that grew once, and moved by it, everything is known.
         if let ([growth], Some(moved_at)) = (&growths[..], moved.get(id)) {
             let amount = amount + growth.more;
             if growth.allowed && is_open(*moved_at) {
-                let (began, at) = (growth.began, *moved_at);
-                granted.push(Granted { call, at, amount, began, ended: growth.ended, id });
+                let (began, ended, clock) = (growth.began, growth.ended, growth.clock);
+                let (at, was_at) = (*moved_at, Some(at));
+                granted.push(Granted { call, at, amount, began, ended, id, clock, was_at });
                 let expires_at = grant.expires_at;
-                taken.push(Taken { call, at, amount, from: growth.ended, until: ended, expires_at });
+                taken.push(Taken { call, at, amount, from: growth.ended, until: over, expires_at });
                 held_at = Some(at);
             }
         }

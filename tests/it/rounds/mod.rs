@@ -39,11 +39,9 @@ async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
         for limit in world.log().versions.iter_mut().map(|version| &mut version.limit) {
             *limit /= 2;
         }
-        // A check that finds nothing whatever it is shown proves nothing.
-        assert!(
-            !audit::check(&world).await.passed.is_empty(),
-            "round {seed}: half of each limit, and nothing is past it"
-        );
+        // Not in each round: some leave half of every limit.
+        let by_half = u64::try_from(audit::check(&world).await.passed.len()).unwrap();
+        *seen.entry("grants past half a limit".to_owned()).or_default() += by_half;
         let report =
             verify(&world.service.db.connect_options(), &world.service.clock, &mut |_| {}).await.unwrap().unwrap();
         assert!(report.is_consistent(), "round {seed}: {:#?}", report.differences().collect::<Vec<_>>());
@@ -54,10 +52,11 @@ async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
         }
     }
     say(&format!("{:.1} s: {seen:#?}", start.elapsed().as_secs_f64()));
-    // A test that never gets anywhere proves nothing.
+    // A test that never gets anywhere proves nothing, nor does an audit that finds nothing whatever it is shown.
     for what in [
         "grants that were checked",
         "grants that filled a limit",
+        "grants past half a limit",
         "reserve allow",
         "reserve cap",
         "reserve wait",

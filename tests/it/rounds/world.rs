@@ -73,6 +73,14 @@ impl Window {
             Self::Ever => true,
         }
     }
+
+    /// The same, but what has just left may be in it still: slices of a sixtieth leave as a whole.
+    pub(super) fn may_hold(self, at: i64, now: i64) -> bool {
+        match self {
+            Self::Sliding { seconds } => now - at < (seconds + (seconds + 59) / 60) * 1_000_000,
+            Self::Every { .. } | Self::Ever => self.holds(at, now),
+        }
+    }
 }
 
 /// What a budget counts.
@@ -108,6 +116,8 @@ pub(super) struct Grant {
     pub(super) ended: u64,
     pub(super) call: Call,
     pub(super) expires_at: i64,
+    /// The latest that any clock said by then.
+    pub(super) clock: i64,
 }
 
 /// A try to settle or to give back, whatever became of it.
@@ -127,6 +137,8 @@ pub(super) struct Growth {
     pub(super) more: i64,
     /// Whether it is known to be allowed.
     pub(super) allowed: bool,
+    /// The latest that any clock said by then.
+    pub(super) clock: i64,
 }
 
 /// What is known to who asked.
@@ -140,6 +152,8 @@ pub(super) struct Log {
     pub(super) versions: Vec<Version>,
     /// In microseconds since 1970.
     pub(super) closed_until: Option<i64>,
+    /// The latest that any clock says, in microseconds since 1970.
+    clock: i64,
     open: Vec<String>,
     seen: BTreeMap<String, u64>,
 }
@@ -245,6 +259,8 @@ impl World {
             side.replica.clock.advance_to(latest - TimeDelta::milliseconds(behind));
         }
         self.service.clock.advance_to(latest);
+        // Until the next step, and so until all that is asked in this one is answered.
+        self.log().clock = latest.timestamp_micros();
     }
 
     /// Now and then a connection of a lane breaks at some statement, before the server has seen it or before it is answered.
@@ -318,8 +334,8 @@ impl World {
                         log.ends.len() - 1
                     }
                     ("extend", Some(id)) => {
-                        let growth = Growth { id: id.clone(), began, ended: u64::MAX, more: amount, allowed: false };
-                        log.growths.push(growth);
+                        let (id, more, clock) = (id.clone(), amount, log.clock);
+                        log.growths.push(Growth { id, began, ended: u64::MAX, more, allowed: false, clock });
                         log.growths.len() - 1
                     }
                     _ => 0,
@@ -341,7 +357,8 @@ impl World {
                         let call = call(micros(&reply.body["granted_at"]), amount);
                         let expires_at = micros(&reply.body["expires_at"]).unwrap();
                         log.open.push(id.to_owned());
-                        log.grants.insert(id.to_owned(), Grant { began, ended, call, expires_at });
+                        let clock = log.clock;
+                        log.grants.insert(id.to_owned(), Grant { began, ended, call, expires_at, clock });
                     }
                 }
                 "settle" | "release" => {

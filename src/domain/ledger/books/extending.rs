@@ -1,10 +1,12 @@
 //! More time and more output for a call that is under way.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{Books, Effects, Shift, ended, expiry, seen_at};
 use crate::domain::amounts::Tokens;
-use crate::domain::budget::catalogue::Governing;
+use crate::domain::budget::catalogue::{BudgetNumber, Governing};
 use crate::domain::budget::verdict::{Ask, Holding, decide, keep};
 use crate::domain::ledger::command::Extend;
 use crate::domain::ledger::outcome::{Extended, Outcome, Refusal};
@@ -16,7 +18,8 @@ impl Books {
     /// they do not, nothing changes.
     ///
     /// More tokens are weighed in the periods of now. Where one of them is not the one that the reservation is counted in, all
-    /// of it moves there: what is weighed and what is written are the same counters, and a settlement posts in one place.
+    /// of it moves there: what is weighed and what is written are the same counters, and a settlement posts in one place. So a
+    /// window that did not count it yet must have room for the whole, also by a measure that does not grow: for one call more.
     pub(super) fn extend(&self, extend: &Extend, now: DateTime<Utc>) -> Result<(Outcome, Effects), Refusal> {
         let reservation = self.own(extend.reservation, extend.tenant.as_ref())?;
         if !reservation.is_held(now) {
@@ -47,6 +50,8 @@ impl Books {
         let stays = held.iter().map(Governing::counter).eq(current.iter().map(Governing::counter));
         let held_at = if stays { reservation.held_at } else { counted_at };
         let standings = self.standings(&current, &effects);
+        let is_counted = |one: &&Governing| held.iter().any(|before| one.counts(before));
+        let counted: BTreeSet<BudgetNumber> = current.iter().filter(is_counted).map(|one| one.budget.number).collect();
         let before = reservation.hold.consumption.usage;
         let usage = Usage { output: before.output.checked_add(extend.more_output)?, ..before };
         let call = &reservation.call;
@@ -59,7 +64,11 @@ impl Books {
             priority: reservation.priority,
             tariff: &tariff,
             jitter: reservation.id.0.as_u64_pair().1,
-            holding: Holding::Grown { from: &reservation.hold.consumption, learned: &reservation.learned },
+            holding: Holding::Grown {
+                from: &reservation.hold.consumption,
+                learned: &reservation.learned,
+                counted: &counted,
+            },
             is_run_stopped: self.catalogue.is_run_stopped(call),
             // It has begun.
             missing: &[],

@@ -490,6 +490,32 @@ fn an_extension_of_a_sliding_budget_is_weighed_and_counted_in_the_window_of_now(
 }
 
 #[test]
+fn a_call_that_grows_is_one_more_where_it_was_not_counted() {
+    for period in ["hour", "sliding:3600"] {
+        let mut world = World::with(&format!("budget r requests 1 {period}"));
+        world.now = at("2026-01-01T12:00:00Z");
+        world.grant(1, CALL, 0, 10);
+        world.extend(extend(1, 86_400, 0)).unwrap();
+        world.change(&format!("tenant acme Etc/UTC\nbudget r requests 0 {period}"));
+        assert_eq!(
+            world.extend(extend(1, 900, 1)).unwrap().ruling.verdict,
+            Verdict::Allow,
+            "no more calls than before"
+        );
+        world.change(&format!("tenant acme Etc/UTC\nbudget r requests 1 {period}"));
+        world.advance(3_660);
+        world.grant(2, CALL, 0, 10);
+        let before = world.reservation(1).clone();
+        let extension = world.extend(extend(1, 900, 1)).unwrap();
+        assert_eq!(extension.ruling.verdict, Verdict::Wait, "{period}: another call has the only place");
+        assert_eq!(*world.reservation(1), before);
+        world.release(release(2)).unwrap();
+        assert_eq!(world.extend(extend(1, 900, 1)).unwrap().ruling.verdict, Verdict::Allow, "{period}");
+        assert!(!world.reserve(reserve(3, CALL, 0, 1)).ruling.verdict.grants(), "{period}: it has moved there");
+    }
+}
+
+#[test]
 fn the_life_of_a_reservation_is_bounded() {
     let mut world = world();
     world.grant(1, CALL, 1, 1);

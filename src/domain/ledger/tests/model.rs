@@ -289,8 +289,11 @@ impl Model {
                 Asks::More(hold) => grown(rule, hold, priced),
             };
             let takes = match asks {
-                Asks::New(_) => asked[0] + asked[2],
-                Asks::More(hold) => (rule.measure)(&priced.consumption) - (rule.measure)(&hold.priced.consumption),
+                // What moves to a window that did not count it is new there.
+                Asks::More(hold) if Self::within(rule.window, call, hold.counts_at, now) => {
+                    (rule.measure)(&priced.consumption) - (rule.measure)(&hold.priced.consumption)
+                }
+                Asks::New(_) | Asks::More(_) => asked[0] + asked[2],
             };
             if takes <= Decimal::ZERO {
                 continue;
