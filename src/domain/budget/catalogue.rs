@@ -12,8 +12,9 @@ use super::counter::CounterId;
 use super::coverage::{MissingRule, NotCounted};
 use super::measure::{Measure, WEIGHT_MAX};
 use super::scope::{CounterKey, Dimensions, Each, Scope};
+use super::share::share_of;
 use super::spellings::Spellings;
-use crate::domain::amounts::{QUANTITY_PLACES, Quantity};
+use crate::domain::amounts::Quantity;
 use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
 use crate::domain::id::{BudgetId, RunId, TenantId};
 
@@ -319,23 +320,6 @@ impl Budget {
             // Only counters of a budget that bounds time know when they were opened.
             && self.max_seconds.is_some() == other.max_seconds.is_some()
     }
-}
-
-/// A share of a limit, rounded down to what a quantity keeps, and whether that is exact.
-///
-/// In whole numbers, because a product of two `Decimal`s is rounded to 28 digits without a word: a limit has up to 28
-/// digits and a share 6 more.
-pub(super) fn share_of(limit: Quantity, share: Decimal) -> Option<(Quantity, bool)> {
-    let at_scale = |value: Decimal, places: u32| {
-        let value = value.normalize();
-        let missing = places.checked_sub(value.scale())?;
-        10_i128.checked_pow(missing).and_then(|factor| value.mantissa().checked_mul(factor))
-    };
-    let product = at_scale(limit.decimal(), QUANTITY_PLACES)?.checked_mul(at_scale(share, SHARE_PLACES)?)?;
-    let unit = 10_i128.checked_pow(SHARE_PLACES)?;
-    let (floor, rest) = (product.checked_div_euclid(unit)?, product.checked_rem_euclid(unit)?);
-    let floor = Decimal::try_from_i128_with_scale(floor, QUANTITY_PLACES).ok()?;
-    Some((Quantity::new(floor).ok()?, rest == 0))
 }
 
 /// A budget that governs a call, with the counters that say so.

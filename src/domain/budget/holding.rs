@@ -7,8 +7,9 @@
 
 use rust_decimal::{Decimal, dec};
 
-use super::catalogue::{Budget, Enforcement, share_of};
+use super::catalogue::{Budget, Enforcement};
 use super::measure::{Consumption, Measure};
+use super::share::share_of;
 use crate::domain::amounts::Quantity;
 
 /// Largest share of a budget that tenants share which one reservation that is no ordinary call may hold.

@@ -11,6 +11,7 @@
 //! | [`counter`] | the mutable numbers, and how a budget stands |
 //! | [`promise`] | what a budget holds of a call, by its rule |
 //! | [`verdict`] | allow, cap, wait, stop |
+//! | `share` | what a share of a limit comes to |
 //! | [`spellings`] | by which names calls count that were written down before there were names |
 //! | [`recount`] | what the counters must be, from the journal alone |
 //! | [`counting`] | what must be read for that, and how far it may be added up first |
@@ -29,6 +30,7 @@ pub mod measure;
 pub mod promise;
 pub mod recount;
 pub mod scope;
+mod share;
 pub mod spellings;
 pub mod verdict;
 

@@ -13,6 +13,7 @@ mod pains;
 mod reserving;
 mod restating;
 mod store;
+mod usage;
 
 use std::sync::Arc;
 
