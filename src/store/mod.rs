@@ -83,7 +83,6 @@ pub mod webhook_secrets;
 pub mod webhooks;
 pub mod yielding;
 
-use sqlx::error::ErrorKind;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
 
@@ -198,24 +197,6 @@ impl StoreError {
             | Self::Recount(_)
             | Self::KeyTaken
             | Self::Contended => false,
-        }
-    }
-
-    /// Whether a unique constraint of this name was broken.
-    #[must_use]
-    pub fn is_duplicate(&self, constraint: &str) -> bool {
-        match self {
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.kind() == ErrorKind::UniqueViolation && error.constraint() == Some(constraint)
-            }
-            Self::Database(_)
-            | Self::Migrate(_)
-            | Self::Row(_)
-            | Self::Unkeepable(_)
-            | Self::Encode(_)
-            | Self::Recount(_)
-            | Self::Contended
-            | Self::KeyTaken => false,
         }
     }
 }

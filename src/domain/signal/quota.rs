@@ -15,7 +15,7 @@ use super::rule::{Comeback, LimitPeriod};
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetKind, Catalogue};
 use crate::domain::budget::closure::{Closure, early_until};
 use crate::domain::budget::scope::Scope;
-use crate::domain::calendar::{PeriodSpec, Zone};
+use crate::domain::calendar::Zone;
 use crate::domain::id::{BudgetId, ModelId, ProviderId, RegionId, TenantId};
 use crate::domain::price::names::ProviderNames;
 
@@ -200,17 +200,9 @@ fn closure(
 /// When all that a quota counts now has left it; none if it never does.
 fn last_reset(budget: &Budget, zone: Zone, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let end = budget.period.holding(zone, now).ok()?.end?;
-    match budget.period {
-        PeriodSpec::Sliding { seconds } => end.checked_add_signed(TimeDelta::seconds(i64::from(seconds.get()))),
-        PeriodSpec::Hour
-        | PeriodSpec::Day { .. }
-        | PeriodSpec::Week { .. }
-        | PeriodSpec::Month { .. }
-        | PeriodSpec::Months { .. }
-        | PeriodSpec::Quarter
-        | PeriodSpec::Year { .. }
-        | PeriodSpec::Fixed { .. }
-        | PeriodSpec::Once => Some(end),
+    match budget.period.slides() {
+        Some(window) => end.checked_add_signed(window),
+        None => Some(end),
     }
 }
 
