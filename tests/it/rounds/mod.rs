@@ -2,8 +2,8 @@
 //! extensions, changes of budgets and zones, closings, commits whose answer is lost, replicas that die.
 //!
 //! After each round no grant has gone past a limit ([`audit`], which shares no code with the product), and
-//! `verify` finds no difference. It runs by name: `COUNTERFOIL_ROUNDS=200 cargo test --test it rounds`;
-//! `COUNTERFOIL_SEED` begins at that round.
+//! `verify` finds no difference. With the other tests it runs for [`ROUNDS`] rounds; for long by name:
+//! `COUNTERFOIL_ROUNDS=200 cargo test --test it rounds:: -- --nocapture`. `COUNTERFOIL_SEED` is the number of the first round.
 
 mod audit;
 mod world;
@@ -16,14 +16,16 @@ use crate::support::{from_environment, say};
 
 use world::{Dice, World};
 
+/// How many rounds run with the other tests.
+const ROUNDS: u64 = 4;
+/// From so many rounds on everything must have happened that a round may bring.
+const ROUNDS_WITH_ALL: u64 = 20;
 /// Steps of a round, each a handful of requests at once.
 const STEPS: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
-    let Some(rounds) = from_environment::<u64>("COUNTERFOIL_ROUNDS") else {
-        return say("not run: COUNTERFOIL_ROUNDS says how many rounds");
-    };
+    let rounds = from_environment("COUNTERFOIL_ROUNDS").unwrap_or(ROUNDS);
     let first = from_environment("COUNTERFOIL_SEED").unwrap_or(1);
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     let start = std::time::Instant::now();
@@ -53,8 +55,8 @@ async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
     }
     say(&format!("{:.1} s: {seen:#?}", start.elapsed().as_secs_f64()));
     // A test that never gets anywhere proves nothing, nor does an audit that finds nothing whatever it is shown.
-    for what in [
-        "grants that were checked",
+    assert!(seen["grants that were checked"] > 0, "{seen:#?}");
+    let expected = [
         "grants that filled a limit",
         "grants past half a limit",
         "reserve allow",
@@ -68,7 +70,8 @@ async fn no_round_of_random_load_on_two_replicas_grants_past_a_limit() {
         "zone",
         "broken",
         "killed",
-    ] {
-        assert!(seen.get(what).is_some_and(|count| *count > 0), "{what} never happened: {seen:#?}");
+    ];
+    for what in expected.iter().filter(|_| rounds >= ROUNDS_WITH_ALL) {
+        assert!(seen.get(*what).is_some_and(|count| *count > 0), "{what} never happened: {seen:#?}");
     }
 }

@@ -17,6 +17,8 @@ const BEGIN: &str = "2026-05-31T23:58:00Z";
 const ZONES: [(&str, i64); 4] =
     [("Etc/UTC", 0), ("Asia/Tokyo", 32_400), ("Asia/Kathmandu", 20_700), ("America/Sao_Paulo", -10_800)];
 const APART_MAX_MS: i64 = 2_000;
+/// By this event the budgets have been made and about ten calls posted.
+const EARLY_EVENTS: u64 = 32;
 
 /// Numbers that look random and are the same in each run.
 pub(super) struct Dice(u64);
@@ -57,7 +59,10 @@ pub(super) enum Window {
         seconds: i64,
         from: i64,
     },
-    Ever,
+    /// All of time from an instant on, in microseconds since 1970: what occurred before it counts nowhere.
+    From {
+        instant: i64,
+    },
 }
 
 impl Window {
@@ -70,7 +75,7 @@ impl Window {
                 let number = |at: i64| (at - from * 1_000_000).div_euclid(seconds * 1_000_000);
                 number(at) == number(now)
             }
-            Self::Ever => true,
+            Self::From { instant } => at >= instant,
         }
     }
 
@@ -78,7 +83,7 @@ impl Window {
     pub(super) fn may_hold(self, at: i64, now: i64) -> bool {
         match self {
             Self::Sliding { seconds } => now - at < (seconds + (seconds + 59) / 60) * 1_000_000,
-            Self::Every { .. } | Self::Ever => self.holds(at, now),
+            Self::Every { .. } | Self::From { .. } => self.holds(at, now),
         }
     }
 }
@@ -310,7 +315,8 @@ impl World {
                 let body = json!({"more_output": more, "ttl_seconds": ttl});
                 (if more > 0 { "extend" } else { "keep" }, format!("/v1/reservations/{id}/extend"), body)
             }
-            (6, _) => {
+            // A round begins with usage of before its budgets were made.
+            (which, _) if which == 6 || events.load(Ordering::SeqCst) < EARLY_EVENTS => {
                 let occurred_at = replica.now() + TimeDelta::seconds(dice.pick(&[-90, -3, 0, 2, 40, 290]));
                 let usage = json!({
                     "tenant": tenant, "feature": feature, "provider": "anthropic", "model": "claude-sonnet-4-5", "run": run,
@@ -386,7 +392,7 @@ impl World {
             self.lengths.insert(budget, self.dice.pick(&[20, 60, 300]));
         }
         let seconds = self.lengths[budget];
-        let acme = Shape { tenant: Some("acme"), each: None, requests: false, window: Window::Ever };
+        let acme = Shape { tenant: Some("acme"), each: None, requests: false, window: Window::From { instant: 0 } };
         let sliding = json!({"kind": "sliding", "seconds": seconds});
         let (period, zone, limit, shape) = match budget {
             "slide" => (sliding, "Etc/UTC", limit, Shape { window: Window::Sliding { seconds }, ..acme }),
@@ -427,8 +433,12 @@ impl World {
         }
         let began = self.events.fetch_add(1, Ordering::SeqCst);
         let replica = Arc::clone(&self.sides[usize::from(self.dice.roll(2) == 0)].replica);
-        replica.call("PUT", &format!("/v1/budgets/{budget}"), body).await.ok();
+        let answer = replica.call("PUT", &format!("/v1/budgets/{budget}"), body).await.ok();
         let ended = self.events.fetch_add(1, Ordering::SeqCst);
+        let shape = match micros(&answer["period"]["counts_from"]) {
+            Some(instant) => Shape { window: Window::From { instant }, ..shape },
+            None => shape,
+        };
         let mut log = self.log();
         log.versions.push(Version { budget, began, ended, limit, shape });
         *log.seen.entry("budget".to_owned()).or_default() += 1;
