@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
 
+use super::reads::Read;
 use super::{App, AppError};
-use crate::domain::budget::catalogue::{Budget, BudgetClock, Catalogue, Governing};
+use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetNumber, Catalogue, Governing};
 use crate::domain::budget::counter::{Counter, CounterId, Standing};
 use crate::domain::budget::promise::Promise;
 use crate::domain::budget::recount::Recount;
@@ -17,7 +19,7 @@ use crate::domain::calendar::{Period, Zone};
 use crate::domain::id::{BudgetId, TenantId};
 use crate::domain::ledger::outcome::{BudgetState, Refusal};
 use crate::domain::ledger::reservation::Reservation;
-use crate::store::catalogue_reads::{self as sql, OpenAsked, OpenCounters};
+use crate::store::catalogue_reads::{self as sql, OpenAsked, OpenCounters, OpenPeriod, StoredBudget};
 use crate::store::{StoreError, catalogue, confine};
 use crate::wire::answer::BudgetStateBody;
 use crate::wire::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody, TenantRow, TenantVersionBody};
@@ -97,8 +99,28 @@ impl App {
         let mut read = self.begin_read(confined).await?;
         let rows = sql::list_budgets(&mut read, only, archived, page).await?;
         read.commit().await?;
-        let rows = rows.into_iter().map(|stored| stored.row).collect();
-        Ok(page.cut(rows, |row: &BudgetRow| row.definition.id.clone().unwrap_or_default()))
+        Ok(page.cut(rows.into_iter().map(|stored| stored.row).collect(), budget_key))
+    }
+
+    /// The same, each with its first counters: one state of the books at one instant, by as many statements for a page as for
+    /// one budget.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn budgets_now(
+        &self,
+        only: Option<&TenantId>,
+        confined: Option<&TenantId>,
+        archived: bool,
+        page: &Page,
+    ) -> Result<(Vec<BudgetNowBody>, DateTime<Utc>, Option<String>), AppError> {
+        let (mut read, catalogue, at) = self.begin_look(confined).await?;
+        let rows = sql::list_budgets(&mut read, only, archived, page).await?;
+        let (rows, next_cursor) = page.cut(rows, |stored| budget_key(&stored.row));
+        let look = Look { catalogue: &catalogue, at, key: None, page: &Page::new("counters", None, None)? };
+        let items = self.look(&mut read, &look, rows).await?;
+        read.commit().await?;
+        Ok((items, at, next_cursor))
     }
 
     /// A page of a budget's history.
@@ -129,6 +151,16 @@ impl App {
         key: Option<&str>,
         page: &Page,
     ) -> Result<BudgetNowBody, AppError> {
+        let (mut read, catalogue, at) = self.begin_look(confined).await?;
+        let stored = sql::get_budget(&mut read, id).await?.ok_or_else(|| AppError::UnknownBudget(id.clone()))?;
+        let look = Look { catalogue: &catalogue, at, key, page };
+        let now = self.look(&mut read, &look, vec![stored]).await?.pop();
+        read.commit().await?;
+        now.ok_or_else(|| AppError::UnknownBudget(id.clone()))
+    }
+
+    /// Begins to read how budgets stand: one state of the books, the catalogue that it has, and the instant.
+    async fn begin_look(&self, confined: Option<&TenantId>) -> Result<(Read, Arc<Catalogue>, DateTime<Utc>), AppError> {
         let at = self.clock.now();
         let mut read = self.begin_consistent_read(confined).await?;
         // The catalogue is loaded before the read is confined: it is shared with everybody else.
@@ -137,34 +169,75 @@ impl App {
         if let Some(tenant) = confined {
             confine(&mut read, tenant).await?;
         }
-        let stored = sql::get_budget(&mut read, id).await?.ok_or_else(|| AppError::UnknownBudget(id.clone()))?;
-        let Some(budget) = catalogue.budget(id).filter(|_| stored.row.archived_at.is_none()) else {
-            return Ok(BudgetNowBody { budget: stored.row, at, counters: Vec::new(), next_cursor: None });
-        };
-        let asked = OpenAsked {
-            budget: stored.number,
-            open: open_periods(budget, &catalogue, at)?,
-            slides: budget.period.slides().is_some(),
-            key,
-            after: page.after.as_deref(),
-            limit: page.fetch(),
-        };
-        let mut open = sql::open_counters(&mut read, &asked).await?;
-        let expired = sql::expired_reservations(&mut read, at).await?;
-        read.commit().await?;
-        if budget.each.is_none() && key.is_none_or(str::is_empty) && page.after.is_none() {
+        Ok((read, catalogue, at))
+    }
+
+    /// How budgets stand, in their order.
+    async fn look(
+        &self,
+        read: &mut PgConnection,
+        look: &Look<'_>,
+        budgets: Vec<StoredBudget>,
+    ) -> Result<Vec<BudgetNowBody>, AppError> {
+        let shown = budgets.iter().filter(|stored| stored.row.archived_at.is_none());
+        let shown: BTreeSet<BudgetNumber> = shown.map(|stored| stored.number).collect();
+        let governing = look.catalogue.budgets().filter(|budget| shown.contains(&budget.number));
+        let live: BTreeMap<BudgetNumber, &Arc<Budget>> = governing.map(|budget| (budget.number, budget)).collect();
+        let mut open = Vec::new();
+        for budget in live.values() {
+            open.extend(open_periods(budget, look.catalogue, look.at)?);
+        }
+        let asked = OpenAsked { open, key: look.key, after: look.page.after.as_deref(), limit: look.page.fetch() };
+        let mut found = sql::open_counters(&mut *read, &asked).await?;
+        let expired = sql::expired_reservations(read, look.at).await?;
+        let given_back = given_back(live.keys().copied().collect(), look.catalogue, &expired)?;
+        let mut shown = Vec::with_capacity(budgets.len());
+        for stored in budgets {
+            let open = found.remove(&stored.number).unwrap_or_default();
+            let (counters, next_cursor) = match live.get(&stored.number) {
+                Some(budget) => self.counters(look, budget, open, &given_back)?,
+                None => (Vec::new(), None),
+            };
+            shown.push(BudgetNowBody { budget: stored.row, at: look.at, counters, next_cursor });
+        }
+        Ok(shown)
+    }
+
+    /// A page of one budget's counters.
+    fn counters(
+        &self,
+        look: &Look<'_>,
+        budget: &Arc<Budget>,
+        mut open: BTreeMap<CounterKey, OpenCounters>,
+        given_back: &BTreeMap<CounterId, Counter>,
+    ) -> Result<(Vec<BudgetStateBody>, Option<String>), AppError> {
+        if budget.each.is_none() && look.key.is_none_or(str::is_empty) && look.page.after.is_none() {
             open.entry(CounterKey::whole()).or_default();
         }
-        let given_back = given_back(budget, &catalogue, &expired)?;
-        let states = open
-            .into_iter()
-            .filter_map(|(key, counters)| state(budget, &catalogue, key, &counters, &given_back, at).transpose());
+        let states = open.into_iter().filter_map(|(key, counters)| {
+            state(budget, look.catalogue, key, &counters, given_back, look.at).transpose()
+        });
         let states = states.collect::<Result<Vec<BudgetState>, AppError>>()?;
-        let (states, next_cursor) = page.cut(states, |state| state.key.as_str().to_owned());
+        let (states, next_cursor) = look.page.cut(states, |state| state.key.as_str().to_owned());
         let mut counters: Vec<BudgetStateBody> = states.iter().map(BudgetStateBody::from).collect();
         self.projections.tell(&mut counters);
-        Ok(BudgetNowBody { budget: stored.row, at, counters, next_cursor })
+        Ok((counters, next_cursor))
     }
+}
+
+/// What is looked at of budgets, and when.
+struct Look<'a> {
+    catalogue: &'a Catalogue,
+    at: DateTime<Utc>,
+    /// Only this key.
+    key: Option<&'a str>,
+    /// Which part of the counters of each.
+    page: &'a Page,
+}
+
+/// The page key of a budget.
+fn budget_key(row: &BudgetRow) -> String {
+    row.definition.id.clone().unwrap_or_default()
 }
 
 /// The zone that bounds the periods of a budget's counters of one tenant.
@@ -178,16 +251,12 @@ pub(in crate::app) fn zone_of(budget: &Budget, catalogue: &Catalogue, tenant: Op
     }
 }
 
-/// The starts of the periods that are open, or since when a sliding window counts, with the zones whose they are; no zone's
-/// name for a budget of one zone.
-fn open_periods(
-    budget: &Budget,
-    catalogue: &Catalogue,
-    at: DateTime<Utc>,
-) -> Result<Vec<(&'static str, DateTime<Utc>)>, AppError> {
+/// The periods of a budget that are open, or since when a sliding window counts; no zone's name for a budget of one zone.
+fn open_periods(budget: &Budget, catalogue: &Catalogue, at: DateTime<Utc>) -> Result<Vec<OpenPeriod>, AppError> {
     let mut open = Vec::new();
     let mut add = |name, zone| -> Result<(), AppError> {
-        open.push((name, budget.period.since(zone, at).map_err(Refusal::Calendar)?));
+        let start = budget.period.since(zone, at).map_err(Refusal::Calendar)?;
+        open.push(OpenPeriod { budget: budget.number, zone: name, start, slides: budget.period.slides().is_some() });
         Ok(())
     };
     if let Some(zone) = zone_of(budget, catalogue, None) {
@@ -201,13 +270,13 @@ fn open_periods(
     Ok(open)
 }
 
-/// What a budget's counters no longer hold, because the time of the reservations has passed.
+/// What the counters of budgets no longer hold, because the time of the reservations has passed.
 fn given_back(
-    budget: &Budget,
+    budgets: Vec<BudgetNumber>,
     catalogue: &Catalogue,
     expired: &[Reservation],
 ) -> Result<BTreeMap<CounterId, Counter>, AppError> {
-    let mut recount = Recount::new(catalogue, vec![budget.number]);
+    let mut recount = Recount::new(catalogue, budgets);
     for reservation in expired {
         let held = &reservation.hold.consumption;
         let learned = &reservation.learned;

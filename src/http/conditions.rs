@@ -1,12 +1,16 @@
 //! Conditional writes: `If-Match`, `If-None-Match: *`, and the `ETag` that they are about (RFC 9110, section 13).
 //!
-//! The tag of a thing of the catalogue is its version in quotes. It says which definition is there, and nothing of counters.
+//! The tag of a thing that is written by `PUT` is its version in quotes. It says which definition is there, and nothing of
+//! counters or of how it fares.
 
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Required, Type};
 
 use super::extract::only;
 use super::problem::{Problem, ProblemCode};
@@ -28,6 +32,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
             (Some(tags), None) => matching(tags.trim()).map(Self),
             (Some(_), Some(_)) => Err(bad(&IF_MATCH, "does not go with If-None-Match: send one of them")),
         }
+    }
+}
+
+impl IntoParams for Conditions {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let header = |name: &str, description: &str| {
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Header)
+                .required(Required::False)
+                .description(Some(description))
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
+                .build()
+        };
+        vec![
+            header("If-Match", "An ETag: write only over that version. `*`: only over what is there."),
+            header("If-None-Match", "`*`: write only if nothing of this id is there."),
+        ]
     }
 }
 

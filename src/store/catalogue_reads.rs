@@ -219,48 +219,58 @@ pub struct OpenCounters {
     pub counters: BTreeMap<DateTime<Utc>, Counter>,
 }
 
-/// Which counters of a budget are asked for.
-#[derive(Debug, Clone)]
-pub struct OpenAsked<'a> {
+/// A period of a budget that is open.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenPeriod {
     /// The budget.
     pub budget: BudgetNumber,
-    /// The starts of the periods that are open, each with the zone it is of; an empty zone is that of every counter. Of a
-    /// sliding window the start of its oldest slice.
-    pub open: Vec<(&'static str, DateTime<Utc>)>,
-    /// Whether the later ones count as well: the slices of a sliding window.
+    /// The zone that bounds it, where each tenant's own does; empty if it is that of every counter.
+    pub zone: &'static str,
+    /// Its start; of a sliding window the start of its oldest slice.
+    pub start: DateTime<Utc>,
+    /// Whether what begins later counts as well: the slices of a sliding window.
     pub slides: bool,
+}
+
+/// Which counters of budgets are asked for.
+#[derive(Debug, Clone)]
+pub struct OpenAsked<'a> {
+    /// Those of these periods.
+    pub open: Vec<OpenPeriod>,
     /// Only this key.
     pub key: Option<&'a str>,
     /// Only keys after this one.
     pub after: Option<&'a str>,
-    /// At most so many keys.
+    /// At most so many keys of each budget.
     pub limit: i64,
 }
 
-/// The open counters of a budget, by key.
+/// The open counters of budgets, by key.
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn open_counters(
     connection: &mut PgConnection,
     asked: &OpenAsked<'_>,
-) -> Result<BTreeMap<CounterKey, OpenCounters>, StoreError> {
-    let (zones, starts): (Vec<&str>, Vec<DateTime<Utc>>) = asked.open.iter().copied().unzip();
+) -> Result<BTreeMap<BudgetNumber, BTreeMap<CounterKey, OpenCounters>>, StoreError> {
+    let of = |period: &OpenPeriod| (period.budget.0, (period.zone, (period.start, period.slides)));
+    let (budgets, (zones, (starts, slides))): (Vec<i32>, (Vec<&str>, (Vec<DateTime<Utc>>, Vec<bool>))) =
+        asked.open.iter().map(of).unzip();
     let rows = sqlx::query(include_str!("sql/open_counters.sql"))
-        .bind(asked.budget.0)
+        .bind(budgets)
         .bind(zones)
         .bind(starts)
+        .bind(slides)
         .bind(asked.key)
         .bind(asked.after)
         .bind(asked.limit)
-        .bind(asked.slides)
         .fetch_all(connection)
         .await?;
-    let mut found: BTreeMap<CounterKey, OpenCounters> = BTreeMap::new();
+    let mut found: BTreeMap<BudgetNumber, BTreeMap<CounterKey, OpenCounters>> = BTreeMap::new();
     for row in &rows {
-        let (CounterId { key, start, .. }, counter) = super::lane::counter_from_row(row)?;
+        let (CounterId { budget, key, start }, counter) = super::lane::counter_from_row(row)?;
         let tenant: Option<&str> = row.try_get("tenant")?;
-        let open = found.entry(key).or_default();
+        let open = found.entry(budget).or_default().entry(key).or_default();
         open.tenant = tenant.map(|tenant| TenantId::stored(tenant).map_err(StoreError::name("tenant"))).transpose()?;
         open.counters.insert(start, counter);
     }

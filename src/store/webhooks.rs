@@ -30,14 +30,12 @@ const NAMED: &str = "coalesce(tenant, '') = $1 and coalesce(name, id) = $2";
 pub struct Found {
     /// What it is known by here.
     pub key: WebhookKey,
-    /// Counts replacements, from 1.
-    pub version: i32,
     /// The endpoint.
     pub webhook: WebhookBody,
 }
 
 fn found(row: &PgRow) -> Result<Found, StoreError> {
-    Ok(Found { key: WebhookKey::stored(row.try_get("key")?), version: row.try_get("version")?, webhook: webhook(row)? })
+    Ok(Found { key: WebhookKey::stored(row.try_get("key")?), webhook: webhook(row)? })
 }
 
 fn webhook(row: &PgRow) -> Result<WebhookBody, StoreError> {
@@ -60,6 +58,7 @@ fn webhook(row: &PgRow) -> Result<WebhookBody, StoreError> {
             (true, Some(_)) => WebhookState::Paused,
             (true, None) => WebhookState::Enabled,
         },
+        version: row.try_get("version")?,
         created_at: row.try_get("created_at")?,
         changed_at: row.try_get("changed_at")?,
         paused_at,

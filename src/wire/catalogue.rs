@@ -102,3 +102,33 @@ pub struct BudgetNowBody {
     /// Give it as `cursor` for the next counters; null when there are no more.
     pub next_cursor: Option<String>,
 }
+
+/// A budget of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ListedBudget)]
+pub struct ListedBudgetBody {
+    /// The budget.
+    #[serde(flatten)]
+    pub budget: BudgetRow,
+    /// With `include=counters`: the first 100 of its counters, as `GET /v1/budgets/{id}` shows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub counters: Option<Vec<BudgetStateBody>>,
+    /// With `include=counters`, and only if the budget has more of them: the `cursor` with which `GET /v1/budgets/{id}` goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub counters_cursor: Option<String>,
+}
+
+impl From<BudgetRow> for ListedBudgetBody {
+    fn from(budget: BudgetRow) -> Self {
+        Self { budget, counters: None, counters_cursor: None }
+    }
+}
+
+impl From<BudgetNowBody> for ListedBudgetBody {
+    fn from(now: BudgetNowBody) -> Self {
+        let BudgetNowBody { budget, at: _, counters, next_cursor } = now;
+        Self { budget, counters: Some(counters), counters_cursor: next_cursor }
+    }
+}

@@ -13,6 +13,7 @@
 use super::answer::{
     BudgetStateBody, ExtendedAnswer, PostedAnswer, PreflightAnswer, ReasonBody, detail_without_numbers,
 };
+use super::catalogue::BudgetNowBody;
 use super::pace::PaceBody;
 use crate::domain::budget::verdict::ReasonCode;
 
@@ -79,5 +80,11 @@ impl TellsOfBudgets for PostedAnswer {
 impl TellsOfBudgets for ExtendedAnswer {
     fn told(&mut self) -> Told<'_> {
         Told { budgets: &mut self.budgets, reasons: &mut self.reasons, pace: None }
+    }
+}
+
+impl TellsOfBudgets for BudgetNowBody {
+    fn told(&mut self) -> Told<'_> {
+        Told { budgets: &mut self.counters, reasons: &mut [], pace: None }
     }
 }

@@ -136,6 +136,8 @@ pub struct WebhookBody {
     pub kinds: Vec<AlertKindName>,
     /// Whether events are sent.
     pub state: WebhookState,
+    /// Counts replacements, from 1.
+    pub version: i32,
     /// When it was first written.
     pub created_at: DateTime<Utc>,
     /// When it was last written.

@@ -6,6 +6,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
+use super::super::catalogue::Precondition;
 use super::super::{App, AppError};
 use super::secrets::sealed;
 use crate::auth::seal::SealError;
@@ -37,12 +38,13 @@ impl App {
     /// changed or shown; what is answered is what was written.
     ///
     /// # Errors
-    /// Names the field that is wrong, or says that the space is full.
+    /// Names the field that is wrong, or says that the space is full; [`AppError::PreconditionFailed`].
     pub async fn put_webhook(
         &self,
         id: &WebhookId,
         tenant: Option<&TenantId>,
         body: &WebhookPutBody,
+        when: &Precondition,
     ) -> Result<WrittenWebhookBody, AppError> {
         if body.url.len() > WEBHOOK_URL_LENGTH_MAX {
             return Err(FieldError::new("url", format!("may have at most {WEBHOOK_URL_LENGTH_MAX} bytes")).into());
@@ -56,7 +58,9 @@ impl App {
         let mut transaction = self.pool.begin().await?;
         // Whoever creates it in between is found in the second round.
         for _ in 0..2 {
-            if let Some(known) = sql::lock(&mut transaction, tenant, id).await? {
+            let known = sql::lock(&mut transaction, tenant, id).await?;
+            when.check(id.as_str(), known.as_ref().map(|known| known.webhook.version))?;
+            if let Some(known) = known {
                 let secret = given.as_ref().map(|secret| sealed(&self.seals, &known.key, secret)).transpose()?;
                 let written = sql::replace(&mut transaction, &known.key, body, secret.as_ref(), now).await?;
                 let webhook = self.with_waiting(&mut transaction, vec![written]).await?.pop();
@@ -158,12 +162,18 @@ impl App {
     /// Removes an endpoint and what waits for it; answers what it was.
     ///
     /// # Errors
-    /// [`AppError::UnknownWebhook`] when there is none that the caller may see.
-    pub async fn delete_webhook(&self, id: &WebhookId, tenant: Option<&TenantId>) -> Result<WebhookBody, AppError> {
+    /// [`AppError::UnknownWebhook`] when there is none that the caller may see; [`AppError::PreconditionFailed`].
+    pub async fn delete_webhook(
+        &self,
+        id: &WebhookId,
+        tenant: Option<&TenantId>,
+        when: &Precondition,
+    ) -> Result<WebhookBody, AppError> {
         let mut transaction = self.pool.begin().await?;
         let space = self.space(&mut transaction, id, tenant).await?;
         let found = sql::lock(&mut transaction, space.as_ref(), id).await?;
         let found = found.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
+        when.check(id.as_str(), Some(found.webhook.version))?;
         let key = found.key.clone();
         let was = self.with_waiting(&mut transaction, vec![found]).await?.pop();
         sql::delete(&mut transaction, &key).await?;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -21,12 +22,14 @@ use crate::app::catalogue::{BudgetPut, Precondition};
 use crate::domain::access::{Action as Access, Caller, confine, may};
 use crate::domain::id::{BudgetId, TenantId};
 use crate::wire::budget::BudgetBody;
-use crate::wire::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody};
+use crate::wire::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody, ListedBudgetBody};
 use crate::wire::page::Page;
 use crate::wire::{FieldError, optional, required};
 
 /// Most budgets of one request.
 pub const BUDGET_ITEMS_MAX: usize = 1_000;
+/// Most budgets of a page that come with their counters.
+pub const COUNTED_BUDGETS_MAX: u32 = 100;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
@@ -39,7 +42,12 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 #[derive(Debug, Serialize, ToSchema)]
 struct BudgetList {
     /// By id.
-    items: Vec<BudgetRow>,
+    items: Vec<ListedBudgetBody>,
+    /// With `include=counters`: the instant of which all counters of the page speak. Holds whose time has passed are not counted
+    /// as held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    at: Option<DateTime<Utc>>,
     /// Give it as `cursor` for the next page; null on the last.
     next_cursor: Option<String>,
 }
@@ -62,11 +70,22 @@ struct BudgetListQuery {
     tenant: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-    /// How many at most: 1 to 1,000; 100 if not given.
+    /// How many at most: 1 to 1,000, with `include=counters` 1 to 100; 100 if not given.
     limit: Option<u32>,
     /// Whether archived ones are listed too.
     #[serde(default)]
     archived: bool,
+    /// What each is listed with.
+    #[param(inline)]
+    include: Option<Include>,
+}
+
+/// What a budget can be listed with.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    /// How it stands: the counters of the period that holds this instant.
+    Counters,
 }
 
 /// Which counters.
@@ -89,7 +108,8 @@ fn reach(caller: &Caller, access: Access) -> Result<Option<TenantId>, Problem> {
 
 /// List budgets
 ///
-/// A token that is confined to a tenant sees the budgets whose scope is that tenant.
+/// A token that is confined to a tenant sees the budgets whose scope is that tenant. With `include=counters` each comes with how it
+/// stands: up to 100 counters each, all of one instant.
 #[utoipa::path(
     get,
     path = "/v1/budgets",
@@ -104,8 +124,22 @@ async fn list_budgets(
 ) -> Result<Json<BudgetList>, Problem> {
     let only = confine(&caller, Access::Read, optional("tenant", query.tenant.as_deref())?)?;
     let page = Page::new("budgets", query.cursor.as_deref(), query.limit)?;
-    let (items, next_cursor) = state.app.budgets(only.as_ref(), caller.tenant.as_ref(), query.archived, &page).await?;
-    Ok(Json(BudgetList { items, next_cursor }))
+    let (only, confined) = (only.as_ref(), caller.tenant.as_ref());
+    let Some(Include::Counters) = query.include else {
+        let (items, next_cursor) = state.app.budgets(only, confined, query.archived, &page).await?;
+        let items = items.into_iter().map(ListedBudgetBody::from).collect();
+        return Ok(Json(BudgetList { items, at: None, next_cursor }));
+    };
+    if query.limit.is_some_and(|limit| limit > COUNTED_BUDGETS_MAX) {
+        let detail = format!("a page with `include=counters` has at most {COUNTED_BUDGETS_MAX} budgets");
+        return Err(FieldError::new("limit", detail).into());
+    }
+    let (mut items, at, next_cursor) = state.app.budgets_now(only, confined, query.archived, &page).await?;
+    for item in &mut items {
+        state.app.show(confined, item);
+    }
+    let items = items.into_iter().map(ListedBudgetBody::from).collect();
+    Ok(Json(BudgetList { items, at: Some(at), next_cursor }))
 }
 
 /// Get a budget
@@ -134,7 +168,8 @@ async fn get_budget(
     let id: BudgetId = required("id", &id)?;
     let own = reach(&caller, Access::Read)?;
     let page = Page::new("counters", query.cursor.as_deref(), query.limit)?;
-    let now = state.app.budget_now(&id, own.as_ref(), query.key.as_deref(), &page).await?;
+    let mut now = state.app.budget_now(&id, own.as_ref(), query.key.as_deref(), &page).await?;
+    state.app.show(caller.tenant.as_ref(), &mut now);
     Ok(tagged(now.budget.version, now))
 }
 
@@ -173,8 +208,7 @@ async fn list_budget_versions(
     tag = "budgets",
     params(
         ("id" = String, Path, description = "The budget, a slug."),
-        ("If-Match" = Option<String>, Header, description = "An ETag: replace only that version. `*`: only what is there."),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: create, and replace nothing."),
+        Conditions,
     ),
     request_body = BudgetBody,
     responses((

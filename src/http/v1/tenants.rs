@@ -156,8 +156,7 @@ async fn list_tenant_versions(
     tag = "tenants",
     params(
         ("id" = String, Path, description = "The tenant, a slug."),
-        ("If-Match" = Option<String>, Header, description = "An ETag: replace only that version. `*`: only what is there."),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: create, and replace nothing."),
+        Conditions,
     ),
     request_body = TenantBody,
     responses((

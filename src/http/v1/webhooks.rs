@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::conditions::{Conditions, tagged};
 use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
@@ -66,17 +68,23 @@ async fn list_webhooks(
     path = "/v1/webhooks/{id}",
     tag = "webhooks",
     params(("id" = String, Path, description = "The webhook, a slug."), WebhookQuery),
-    responses((status = 200, description = "The webhook.", body = WebhookBody))
+    responses((
+        status = 200,
+        description = "The webhook.",
+        body = WebhookBody,
+        headers(("ETag" = String, description = "Its version, in quotes: for `If-Match`. It says nothing of how it fares."))
+    ))
 )]
 async fn get_webhook(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
     ValidQuery(query): ValidQuery<WebhookQuery>,
-) -> Result<Json<WebhookBody>, Problem> {
+) -> Result<(HeaderMap, Json<WebhookBody>), Problem> {
     let tenant = named(&caller, Access::Read, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(shown(&caller, state.app.webhook(&id, tenant.as_ref()).await?)))
+    let webhook = shown(&caller, state.app.webhook(&id, tenant.as_ref()).await?);
+    Ok(tagged(webhook.version, webhook))
 }
 
 /// Create or replace a webhook
@@ -87,19 +95,26 @@ async fn get_webhook(
     put,
     path = "/v1/webhooks/{id}",
     tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook, a slug.")),
+    params(("id" = String, Path, description = "The webhook, a slug."), Conditions),
     request_body = WebhookPutBody,
-    responses((status = 200, description = "It was written.", body = WrittenWebhookBody))
+    responses((
+        status = 200,
+        description = "It was written.",
+        body = WrittenWebhookBody,
+        headers(("ETag" = String, description = "Its version, in quotes: for `If-Match`."))
+    ))
 )]
 async fn put_webhook(
     State(state): State<HttpState>,
     Permit { caller, .. }: Permit<permit::Manage>,
     ValidPath(id): ValidPath<String>,
+    Conditions(when): Conditions,
     ValidJson(body): ValidJson<WebhookPutBody>,
-) -> Result<Json<WrittenWebhookBody>, Problem> {
+) -> Result<(HeaderMap, Json<WrittenWebhookBody>), Problem> {
     let tenant = confine(&caller, Access::Manage, optional::<TenantId>("tenant", body.tenant.as_deref())?)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.put_webhook(&id, tenant.as_ref(), &body).await?))
+    let written = state.app.put_webhook(&id, tenant.as_ref(), &body, &when).await?;
+    Ok(tagged(written.webhook.version, written))
 }
 
 /// Remove a webhook
@@ -109,7 +124,7 @@ async fn put_webhook(
     delete,
     path = "/v1/webhooks/{id}",
     tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook, a slug."), WebhookQuery),
+    params(("id" = String, Path, description = "The webhook, a slug."), WebhookQuery, Conditions),
     responses((status = 200, description = "What was removed.", body = WebhookBody))
 )]
 async fn delete_webhook(
@@ -117,10 +132,11 @@ async fn delete_webhook(
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
     ValidQuery(query): ValidQuery<WebhookQuery>,
+    Conditions(when): Conditions,
 ) -> Result<Json<WebhookBody>, Problem> {
     let tenant = named(&caller, Access::Manage, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.delete_webhook(&id, tenant.as_ref()).await?))
+    Ok(Json(state.app.delete_webhook(&id, tenant.as_ref(), &when).await?))
 }
 
 /// Resume a webhook

@@ -300,9 +300,11 @@ async fn a_write_says_which_version_it_replaces() {
     };
     const NEW: &[(&str, &str)] = &[("if-none-match", "*")];
     const FIRST: &[(&str, &str)] = &[("if-match", "\"1\"")];
-    for (path, body) in
-        [("/v1/tenants/acme", json!({"timezone": "Asia/Tokyo"})), ("/v1/budgets/acme-usd", monthly("acme", "10"))]
-    {
+    for (path, body) in [
+        ("/v1/tenants/acme", json!({"timezone": "Asia/Tokyo"})),
+        ("/v1/budgets/acme-usd", monthly("acme", "10")),
+        ("/v1/webhooks/pager", json!({"url": "https://hooks.example.com/a"})),
+    ] {
         assert_eq!(put(path, FIRST, body.clone()).await.problem(), (412, "precondition_failed"), "{path} is not there");
         let made = put(path, NEW, body.clone()).await;
         assert_eq!(made.headers["etag"], "\"1\"", "{path}");
@@ -315,6 +317,12 @@ async fn a_write_says_which_version_it_replaces() {
         assert!(stale.body["detail"].as_str().unwrap().contains("version 2"), "{}", stale.body);
         assert_eq!(service.call("GET", path, Value::Null).await.ok()["version"], 2, "nothing was written");
     }
+    let delete = |headers: &'static [(&'static str, &'static str)]| {
+        service.call_as(&admin, "DELETE", "/v1/webhooks/pager", headers, Value::Null)
+    };
+    assert_eq!(delete(FIRST).await.problem(), (412, "precondition_failed"));
+    assert_eq!(delete(NEW).await.problem(), (412, "precondition_failed"));
+    assert_eq!(delete(&[("if-match", "\"2\"")]).await.ok()["id"], "pager");
     // Of two who add to what they read one is told that it was not what they read.
     let (one, other) = tokio::join!(
         put("/v1/budgets/acme-usd", &[("if-match", "\"2\"")], monthly("acme", "15")),

@@ -7,6 +7,7 @@ mod calendar;
 mod confinement;
 mod counting;
 mod estimate;
+mod listed;
 mod names;
 mod rates;
 mod tenants;

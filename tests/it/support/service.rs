@@ -21,6 +21,7 @@ use counterfoil::store::MIGRATOR;
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -139,6 +140,13 @@ impl Replica {
         let mut app = self.app.clone();
         let tasks = TaskTracker::new();
         app.lane = Lane::start_within(queue_max, options, app.snapshots.clone(), app.clock.clone(), &tasks);
+        Self::around(app, Arc::clone(&self.key), self.rules.clone())
+    }
+
+    /// This replica with another pool of connections.
+    pub(crate) fn with_pool(&self, pool: PgPool) -> Self {
+        let mut app = self.app.clone();
+        app.pool = pool;
         Self::around(app, Arc::clone(&self.key), self.rules.clone())
     }
 
