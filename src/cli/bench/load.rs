@@ -9,6 +9,7 @@
 //!
 //! Calls of the last two are of each priority in turn. Every limit is so high that nobody is refused: a refusal is cheaper than a grant, and would flatter.
 
+use chrono::{Datelike, Days, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -16,6 +17,10 @@ use serde_json::{Value, json};
 const SPREAD_TENANTS: usize = 256;
 /// Tenants of the plain and of the paced shape.
 const PACING_TENANTS: usize = 4;
+/// As far back as [`past::post_rhythm`](super::beside) posts, and a day.
+const FORTNIGHT: Days = Days::new(15);
+/// The last day that every month has.
+const ANCHOR_DAY_MAX: u32 = 28;
 /// The priorities of the plain and of the paced shape.
 pub(super) const PRIORITIES: [&str; 3] = ["interactive", "standard", "batch"];
 /// Prompt tokens of a call: this and up to so many more.
@@ -152,7 +157,12 @@ impl Shape {
     }
 
     /// The budgets: id and document.
-    pub(super) fn budgets(self) -> Vec<(String, Value)> {
+    ///
+    /// Their months have begun a fortnight before `today`, so that what was used before counts in them and none of them turns
+    /// while it is measured, at whatever hour of the year.
+    pub(super) fn budgets(self, today: NaiveDate) -> Vec<(String, Value)> {
+        let begun = today.checked_sub_days(FORTNIGHT).unwrap_or(today);
+        let period = json!({"kind": "month", "anchor_day": begun.day().min(ANCHOR_DAY_MAX)});
         let provider = json!({"provider": self.provider()});
         let feature = || json!({"provider": self.provider(), "feature": self.feature()});
         let (scope, each, kind, pacing) = match self {
@@ -163,7 +173,7 @@ impl Shape {
         };
         let shared = |measure: &str| {
             let body = json!({
-                "scope": scope, "each": each, "measure": measure, "limit": "1000000000000", "period": {"kind": "month"},
+                "scope": scope, "each": each, "measure": measure, "limit": "1000000000000", "period": period,
                 "timezone": "Etc/UTC", "enforcement": "hard", "kind": kind, "pacing": pacing,
             });
             (self.budget(measure), body)
@@ -171,7 +181,7 @@ impl Shape {
         let own = |number: usize| {
             let tenant = self.tenant(number);
             let body = json!({
-                "scope": {"tenant": tenant}, "measure": "usd", "limit": "1000000000000", "period": {"kind": "month"},
+                "scope": {"tenant": tenant}, "measure": "usd", "limit": "1000000000000", "period": period,
                 "timezone": "tenant", "enforcement": "hard", "thresholds": ["0.8", "0.95"], "pacing": pacing,
             });
             (tenant, body)
@@ -243,10 +253,24 @@ mod tests {
     use crate::wire::budget::BudgetBody;
     use crate::wire::call::PreflightBody;
 
+    const TODAY: NaiveDate = NaiveDate::from_ymd_opt(2026, 12, 1).unwrap();
+
+    #[test]
+    fn no_budget_turns_within_a_week_of_the_day_of_the_bench_and_each_holds_the_fortnight_before() {
+        for day in TODAY.iter_days().take(800) {
+            for (id, body) in Shape::Plain.budgets(day) {
+                let anchor = u32::try_from(body["period"]["anchor_day"].as_u64().unwrap()).unwrap();
+                let turns = |day: &NaiveDate| day.day() == anchor;
+                assert!(!day.iter_days().skip(1).take(7).any(|day| turns(&day)), "{id} on {day}");
+                assert!(!day.iter_days().rev().take(14).any(|day| turns(&day)), "{id} on {day}");
+            }
+        }
+    }
+
     #[test]
     fn budgets_and_calls_are_what_the_api_takes() {
         for shape in [Shape::Hot, Shape::Spread, Shape::Plain, Shape::Paced] {
-            for (id, body) in shape.budgets() {
+            for (id, body) in shape.budgets(TODAY) {
                 serde_json::from_value::<BudgetBody>(body).unwrap_or_else(|error| panic!("{id}: {error}"));
             }
             let call = Calls::new(shape, 1).next_call();
@@ -270,11 +294,11 @@ mod tests {
     #[test]
     fn the_paced_shape_differs_from_the_plain_one_in_names_and_pacing_alone() {
         let without_names = |shape: Shape| {
-            let text = serde_json::to_string(&shape.budgets()).expect("JSON");
+            let text = serde_json::to_string(&shape.budgets(TODAY)).expect("JSON");
             text.replace(shape.name(), "").replace("\"forecast\"", "\"off\"")
         };
         assert_eq!(without_names(Shape::Plain), without_names(Shape::Paced));
-        assert_ne!(Shape::Plain.budgets()[0].1["pacing"], Shape::Paced.budgets()[0].1["pacing"]);
+        assert_ne!(Shape::Plain.budgets(TODAY)[0].1["pacing"], Shape::Paced.budgets(TODAY)[0].1["pacing"]);
         let priorities: std::collections::BTreeSet<_> = {
             let mut calls = Calls::new(Shape::Paced, 1);
             (0..100).map(|_| Shape::Paced.priority(&calls.next_call())).collect()

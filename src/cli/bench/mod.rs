@@ -546,7 +546,7 @@ async fn lay(admin: &mut Client, shape: Shape) -> anyhow::Result<()> {
         let reply = admin.send(Method::PUT, &path, None, &json!({"timezone": "Europe/Berlin"})).await?;
         reply.json::<serde_json::Value>().with_context(|| format!("making {path}"))?;
     }
-    for (id, body) in shape.budgets() {
+    for (id, body) in shape.budgets(Clock::system().now().date_naive()) {
         let reply = admin.send(Method::PUT, &format!("/v1/budgets/{id}"), None, &body).await?;
         reply.json::<serde_json::Value>().with_context(|| format!("making the budget {id}"))?;
     }
