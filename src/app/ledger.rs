@@ -6,8 +6,9 @@ use uuid::Uuid;
 use super::{App, AppError};
 use crate::domain::id::{TenantId, TransferId};
 use crate::domain::ledger::transfer::Transfer;
-use crate::store::ledger;
-use crate::store::verify::UnitBalance;
+pub use crate::store::balance::{CountersBalance, Pair, RollupBalance, TrialBalance};
+pub use crate::store::comparing::Part;
+use crate::store::{balance, ledger};
 use crate::wire::ledger::{AccountBody, TransfersQuery};
 
 impl App {
@@ -58,18 +59,15 @@ impl App {
         Ok(found)
     }
 
-    /// Both sides of each unit. For a tenant: of what its calls moved.
+    /// The trial balance of a part of the books, in one snapshot. The sides of each unit are as of an instant of recording. For a
+    /// tenant: of what its calls moved, and of the counters that count its calls alone.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn trial_balance(
-        &self,
-        tenant: Option<&TenantId>,
-        as_of: DateTime<Utc>,
-    ) -> Result<Vec<UnitBalance>, AppError> {
-        let mut transaction = self.begin_read(tenant).await?;
-        let found = ledger::trial_balance(&mut transaction, Some(as_of)).await?;
-        transaction.commit().await?;
+    /// When the database does not answer, or a sum cannot be read.
+    pub async fn trial_balance(&self, part: &Part, as_of: DateTime<Utc>) -> Result<TrialBalance, AppError> {
+        let mut read = self.begin_consistent_read(part.tenant.as_ref()).await?;
+        let found = balance::trial_balance(&mut read, part, Some(as_of), self.clock.now()).await?;
+        read.commit().await?;
         Ok(found)
     }
 }

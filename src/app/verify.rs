@@ -9,7 +9,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use crate::clock::Clock;
 use crate::domain::calendar::tzdb_version;
 use crate::store::StoreError;
-pub use crate::store::verify::{Difference, Findings, UnitBalance};
+pub use crate::store::balance::UnitBalance;
+pub use crate::store::verify::{Difference, Findings};
 
 /// What is compared with what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -200,7 +200,8 @@ pub async fn count_rest(
     Ok(all)
 }
 
-fn reading<'a>(
+/// What is read of the journal for some budgets, of one tenant or of all.
+pub(super) fn reading<'a>(
     budgets: impl Iterator<Item = &'a Arc<Budget>> + Clone,
     catalogue: &Catalogue,
     tenant: Option<&TenantId>,
@@ -383,17 +384,28 @@ async fn since_mark(
 }
 
 /// Counts what an open reservation holds.
-fn hold(recount: &mut Recount<'_>, row: &PgRow) -> Result<(), StoreError> {
+pub(super) fn hold(recount: &mut Recount<'_>, row: &PgRow) -> Result<(), StoreError> {
     let reservation = reservation_from_row(row)?;
     let held = &reservation.hold.consumption;
     recount.hold(&reservation.call, reservation.held_at, held, &reservation.learned).map_err(StoreError::recount)
 }
 
-/// The parameters of `sql/count_calls.sql`.
+/// The parameters of `sql/count_calls.sql` and those of the mark.
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     reading: &Reading,
     mark: &JournalMark,
+) -> Query<'q, Postgres, PgArguments> {
+    bind_reading(query, reading)
+        .bind(mark.at().checked_sub_signed(MARK_WINDOW).unwrap_or(mark.at()))
+        .bind(mark.seen().to_owned())
+        .bind(mark.newest())
+}
+
+/// The parameters of `sql/count_calls.sql`.
+pub(super) fn bind_reading<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    reading: &Reading,
 ) -> Query<'q, Postgres, PgArguments> {
     query
         .bind(texts::<TenantId>(reading.tenants.as_ref()))
@@ -404,14 +416,11 @@ fn bind<'q>(
         .bind(reading.runs)
         .bind(reading.agents)
         .bind(reading.labels)
-        .bind(mark.at().checked_sub_signed(MARK_WINDOW).unwrap_or(mark.at()))
-        .bind(mark.seen().to_owned())
-        .bind(mark.newest())
         .bind(reading.said)
 }
 
 /// Counts calls that were added up: what they took, and what was taken back of it.
-fn add(recount: &mut Recount<'_>, row: &PgRow) -> Result<(), StoreError> {
+pub(super) fn add(recount: &mut Recount<'_>, row: &PgRow) -> Result<(), StoreError> {
     let call = dimensions_from_row(row)?;
     let at: DateTime<Utc> = row.try_get("at")?;
     let sums = Sums::from_row(row)?;

@@ -1,4 +1,4 @@
-//! The journal and its sums, to be looked at: transfers page by page, account balances, the trial balance.
+//! The journal and its sums, to be looked at: transfers page by page, and account balances.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::rows::transfer_from_row;
-use super::verify::{UnitBalance, unit_balance_from_row};
 use crate::domain::id::TransferId;
 use crate::domain::ledger::transfer::Transfer;
 use crate::wire::ledger::{AccountBody, BalanceBody, Order, TransfersQuery};
@@ -131,17 +130,4 @@ fn account_from_row(row: &PgRow) -> Result<AccountBody, StoreError> {
             gco2e_embodied: decimal("gco2e_embodied")?,
         },
     })
-}
-
-/// Both sides of each unit, as of an instant of recording or of all time.
-///
-/// # Errors
-/// When the database does not answer, or a sum is beyond what can be told.
-pub async fn trial_balance(
-    connection: &mut PgConnection,
-    as_of: Option<DateTime<Utc>>,
-) -> Result<Vec<UnitBalance>, StoreError> {
-    let rows =
-        sqlx::query("select * from trial_balance(coalesce($1, 'infinity'))").bind(as_of).fetch_all(connection).await?;
-    rows.iter().map(unit_balance_from_row).collect()
 }

@@ -25,7 +25,9 @@
 //! | [`scratch`] | a database for a while, for `bench` |
 //! | [`learned`] | what calls really use of what they ask for |
 //! | [`export`] | a slice of the journal up to a mark, page by page |
-//! | [`ledger`] | the journal, account balances, the trial balance |
+//! | [`ledger`] | the journal, account balances |
+//! | [`balance`] | the trial balance |
+//! | `comparing` | what is derived against what it is derived from |
 //! | [`series`] | what a budget's measure used, hour by hour |
 //! | [`projections`] | projections that were made, and what came true of them |
 //! | [`planned_usage`] | work that was announced |
@@ -44,10 +46,12 @@
 pub mod alert_facts;
 pub mod alert_look;
 pub mod alerts;
+pub mod balance;
 pub mod catalogue;
 pub mod catalogue_reads;
 pub mod closing;
 mod columns;
+pub mod comparing;
 pub mod counting;
 pub mod embedded;
 pub mod export;

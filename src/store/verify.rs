@@ -8,21 +8,17 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use futures::TryStreamExt;
-use rust_decimal::Decimal;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Postgres, Row, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::balance::{self, UnitBalance};
 use super::catalogue;
-use super::lane::counter_from_row;
+use super::comparing::{self, Compared, Part};
 use crate::domain::amounts::Quantity;
 use crate::domain::budget::catalogue::{BudgetNumber, Catalogue};
 use crate::domain::budget::counter::{Counter, CounterId};
-use crate::domain::budget::recount::Recounted;
-use crate::domain::calendar::Period;
-use crate::domain::id::TenantId;
 use crate::domain::tariff::Flags;
 
 /// Most differences of one check that are listed. Books that differ in more have one cause, which the first ones show.
@@ -66,28 +62,6 @@ impl Findings {
             self.truncated = true;
         }
     }
-}
-
-/// Both sides of one unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnitBalance {
-    /// `tokens`, `usd`, `gco2e_usage_location`, `gco2e_usage_market` or `gco2e_embodied`.
-    pub unit: String,
-    /// What the debit sides add up to.
-    pub debit: Decimal,
-    /// What the credit sides add up to.
-    pub credit: Decimal,
-    /// Debit less credit: zero, always.
-    pub difference: Decimal,
-}
-
-pub(super) fn unit_balance_from_row(row: &PgRow) -> Result<UnitBalance, StoreError> {
-    Ok(UnitBalance {
-        unit: row.try_get("unit")?,
-        debit: row.try_get("debit")?,
-        credit: row.try_get("credit")?,
-        difference: row.try_get("difference")?,
-    })
 }
 
 /// The books as of one instant, whatever is written meanwhile.
@@ -149,17 +123,15 @@ impl Snapshot<'_> {
     pub async fn counters(&mut self, on_row: &mut (dyn FnMut() + Send)) -> Result<Findings, StoreError> {
         let catalogue = catalogue::load(&mut self.transaction).await?;
         let mut findings = self.count("select count(*) from counters").await?;
+        let whole = Part::default();
         for pass in self.passes(&catalogue).await? {
             let numbers: Vec<i32> = pass.iter().map(|number| number.0).collect();
-            let mut recounted = catalogue::count(&mut self.transaction, &catalogue, pass, None, on_row).await?;
-            self.compare(&catalogue, &numbers, &mut recounted, &mut findings).await?;
-            for (id, missing) in recounted {
-                if missing.counter != Counter::default() {
-                    compare_counter(&catalogue, &id, None, Some(missing.counter), &mut findings);
-                }
-            }
+            let recounted = catalogue::count(&mut self.transaction, &catalogue, pass, None, on_row).await?;
+            let mut show = |compared: Compared<'_>| add_counter(&catalogue, &compared, &mut findings);
+            comparing::counters(&mut self.transaction, &catalogue, &whole, &numbers, recounted, &mut show).await?;
         }
-        self.counters_of_nothing(&catalogue, &mut findings).await?;
+        let mut show = |compared: Compared<'_>| add_counter(&catalogue, &compared, &mut findings);
+        comparing::counters_of_nothing(&mut self.transaction, &catalogue, &whole, &mut show).await?;
         Ok(findings)
     }
 
@@ -185,81 +157,12 @@ impl Snapshot<'_> {
         Ok(passes)
     }
 
-    /// Compares the rows of some budgets, and takes what it compared out of `recounted`.
-    async fn compare(
-        &mut self,
-        catalogue: &Catalogue,
-        budgets: &[i32],
-        recounted: &mut BTreeMap<CounterId, Recounted>,
-        findings: &mut Findings,
-    ) -> Result<(), StoreError> {
-        let mut rows = sqlx::query(
-            "select budget, key, period_start, posted, held, margin, at_risk, period_end, tenant, opened_at from counters
-            where budget = any($1)
-            order by budget, key, period_start",
-        )
-        .bind(budgets)
-        .fetch(&mut *self.transaction);
-        while let Some(row) = rows.try_next().await? {
-            let (id, recorded) = counter_from_row(&row)?;
-            let end: Option<DateTime<Utc>> = row.try_get("period_end")?;
-            let budget = catalogue.budgets().find(|budget| budget.number == id.budget);
-            let period = Period { start: id.start, end };
-            if budget.is_some_and(|budget| catalogue.has_forgotten(budget, &period)) {
-                // A slice that left its window long ago: what is left of it is of no use to anybody.
-                continue;
-            }
-            let known = recounted.remove(&id);
-            let must = known.as_ref().map(|known| known.counter).unwrap_or_default();
-            compare_counter(catalogue, &id, Some(recorded), Some(must), findings);
-            let opened_at: Option<DateTime<Utc>> = row.try_get("opened_at")?;
-            let must_be_opened = known.as_ref().and_then(|known| known.opened_at);
-            if opened_at != must_be_opened {
-                findings.add(Difference {
-                    subject: counter_subject(catalogue, &id),
-                    column: "opened_at".to_owned(),
-                    recorded: opened_at.map(instant),
-                    recomputed: must_be_opened.map(instant),
-                });
-            }
-            let Some(known) = known else { continue };
-            let tenant: Option<String> = row.try_get("tenant")?;
-            let owner = known.tenant.as_ref().map(TenantId::as_str);
-            let words = [
-                ("period_end", end.map(instant), known.period.end.map(instant)),
-                ("tenant", tenant, owner.map(str::to_owned)),
-            ];
-            for (column, recorded, recomputed) in words.into_iter().filter(|(_, a, b)| a != b) {
-                let subject = counter_subject(catalogue, &id);
-                findings.add(Difference { subject, column: column.to_owned(), recorded, recomputed });
-            }
-        }
-        Ok(())
-    }
-
-    /// Counters of budgets that are not in the catalogue: archived ones take theirs with them.
-    async fn counters_of_nothing(&mut self, catalogue: &Catalogue, findings: &mut Findings) -> Result<(), StoreError> {
-        let known: Vec<i32> = catalogue.budgets().map(|budget| budget.number.0).collect();
-        let mut rows = sqlx::query(
-            "select budget, key, period_start, posted, held, margin, at_risk from counters
-            where budget <> all($1)
-            order by budget, key, period_start",
-        )
-        .bind(known)
-        .fetch(&mut *self.transaction);
-        while let Some(row) = rows.try_next().await? {
-            let (id, recorded) = counter_from_row(&row)?;
-            compare_counter(catalogue, &id, Some(recorded), None, findings);
-        }
-        Ok(())
-    }
-
     /// Both sides of each unit.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn trial_balance(&mut self) -> Result<(Findings, Vec<UnitBalance>), StoreError> {
-        let units = super::ledger::trial_balance(&mut self.transaction, None).await?;
+        let units = balance::sides(&mut self.transaction, &Part::default(), None).await?;
         let mut findings = self.count("select count(*) from entries").await?;
         for unit in units.iter().filter(|unit| !unit.difference.is_zero()) {
             findings.add(Difference {
@@ -306,7 +209,9 @@ impl Snapshot<'_> {
             "gco2e_embodied",
         ];
         let mut findings = self.count("select count(*) from usage_rollup").await?;
-        let rows = self.fetch(include_str!("sql/verify_rollup.sql")).await?;
+        let (spellings, whole) = (super::names::spellings(&mut self.transaction).await?, Part::default());
+        let statement = comparing::bind_part(comparing::ROLLUP_ROWS, &whole, &spellings).bind(limit());
+        let rows = statement.fetch_all(&mut *self.transaction).await?;
         for row in &rows {
             let subject = [
                 ("tenant", row.try_get("tenant")?),
@@ -370,32 +275,41 @@ fn counter_subject(catalogue: &Catalogue, id: &CounterId) -> Vec<(&'static str, 
     vec![("budget", budget), ("key", id.key.as_str().to_owned()), ("period_start", instant(id.start))]
 }
 
-/// The numbers of one counter, on both sides; none where there is, or must be, no row.
-fn compare_counter(
-    catalogue: &Catalogue,
-    id: &CounterId,
-    recorded: Option<Counter>,
-    recomputed: Option<Counter>,
-    findings: &mut Findings,
-) {
+/// What differs of one counter; none where there is, or must be, no row.
+fn add_counter(catalogue: &Catalogue, compared: &Compared<'_>, findings: &mut Findings) {
     type Number = fn(Counter) -> Quantity;
+    let (recorded, recomputed) = (compared.recorded.as_ref(), compared.recomputed.as_ref());
+    let (is, must_be) = compared.numbers();
+    let has_budget = catalogue.budgets().any(|budget| budget.number == compared.id.budget);
     let columns: [(&str, Number); 4] = [
         ("posted", |counter| counter.posted),
         ("held", |counter| counter.held),
         ("margin", |counter| counter.margin),
         ("at_risk", |counter| counter.at_risk),
     ];
+    let mut add = |column: &str, recorded: Option<String>, recomputed: Option<String>| {
+        let subject = counter_subject(catalogue, compared.id);
+        findings.add(Difference { subject, column: column.to_owned(), recorded, recomputed });
+    };
     for (column, number) in columns {
-        let (recorded, recomputed) = (recorded.map(number), recomputed.map(number));
         // No row is as good as a row of zero.
-        if recorded.unwrap_or_default() != recomputed.unwrap_or_default() {
-            findings.add(Difference {
-                subject: counter_subject(catalogue, id),
-                column: column.to_owned(),
-                recorded: recorded.map(|number| number.to_string()),
-                recomputed: recomputed.map(|number| number.to_string()),
-            });
+        if number(is) != number(must_be) {
+            let text = |counter: Counter| number(counter).to_string();
+            add(column, recorded.map(|_| text(is)), has_budget.then(|| text(must_be)));
         }
+    }
+    let opened_at = recorded.and_then(|recorded| recorded.opened_at);
+    let must_be_opened = recomputed.and_then(|recomputed| recomputed.opened_at);
+    if has_budget && opened_at != must_be_opened {
+        add("opened_at", opened_at.map(instant), must_be_opened.map(instant));
+    }
+    let Some((recorded, recomputed)) = recorded.zip(recomputed) else { return };
+    let owner = recomputed.tenant.as_ref().map(ToString::to_string);
+    if recorded.period_end != recomputed.period.end {
+        add("period_end", recorded.period_end.map(instant), recomputed.period.end.map(instant));
+    }
+    if recorded.tenant != owner {
+        add("tenant", recorded.tenant.clone(), owner);
     }
 }
 

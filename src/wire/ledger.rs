@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::answer::{AmountsBody, UsageBuckets};
 use super::said::SaidAsBody;
+use super::{FieldError, in_calendar};
 use crate::domain::ledger::transfer::Transfer;
 
 /// In which order a list is walked.
@@ -252,15 +253,47 @@ pub struct AccountsPage {
     pub next_cursor: Option<String>,
 }
 
-/// Of when.
+/// Of which part of the books.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TrialBalanceQuery {
-    /// Only what this tenant's calls moved.
+    /// Only what this tenant's calls moved, and counters of its calls alone.
     pub tenant: Option<String>,
-    /// As of this instant of recording; now if not given.
+    /// The sides of each unit as of this instant of recording; now if not given. The roll-up and counters have no past: they are
+    /// always compared as they stand now.
     pub as_of: Option<DateTime<Utc>>,
+    /// Only what counts from this instant on: on a quarter of an hour, UTC. From the beginning if not given.
+    pub from: Option<DateTime<Utc>>,
+    /// Only what counts before this instant: on a quarter of an hour, UTC. To the end if not given.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// Grain of the roll-up, in seconds.
+const QUARTER_S: i64 = 900;
+
+impl TrialBalanceQuery {
+    /// # Errors
+    /// Names the field that is wrong.
+    pub fn check(&self) -> Result<(), FieldError> {
+        for (field, at) in [("as_of", self.as_of), ("from", self.from), ("to", self.to)] {
+            in_calendar(field, at)?;
+        }
+        for (field, at) in [("from", self.from), ("to", self.to)] {
+            let is_on_quarter =
+                |at: DateTime<Utc>| at.timestamp().rem_euclid(QUARTER_S) == 0 && at.timestamp_subsec_nanos() == 0;
+            if at.is_some_and(|at| !is_on_quarter(at)) {
+                let detail = "must be on a quarter of an hour: the roll-up keeps none of the instants between";
+                return Err(FieldError::new(field, detail));
+            }
+        }
+        match self.from.zip(self.to) {
+            Some((from, to)) if from >= to => {
+                Err(FieldError::new("to", format!("{to} is not after from, which is {from}")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// One unit of the trial balance.
@@ -280,13 +313,84 @@ pub struct UnitBalanceBody {
     pub difference: Decimal,
 }
 
-/// The trial balance.
+/// One unit of the journal beside the same of the roll-up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RolledUnitBody {
+    /// `requests`, or the name of a unit.
+    #[schema(example = "usd")]
+    pub unit: String,
+    /// What the transfers add up to, less what was taken back.
+    #[schema(value_type = String, format = "decimal", example = "12.5")]
+    pub journal: Decimal,
+    /// What the roll-up adds up to.
+    #[schema(value_type = String, format = "decimal", example = "12.5")]
+    pub rollup: Decimal,
+    /// Roll-up less journal.
+    #[schema(value_type = String, format = "decimal", example = "0")]
+    pub difference: Decimal,
+}
+
+/// The journal against the usage roll-up, as they stand now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RollupBalanceBody {
+    /// Rows of the roll-up.
+    pub rows: i64,
+    /// Rows in which the two differ: not zero where opposite errors cancel out in the sums.
+    pub differing: i64,
+    /// Each unit.
+    pub units: Vec<RolledUnitBody>,
+}
+
+/// What counters say beside what it is a sum of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CountedBody {
+    /// What the counters add up to.
+    #[schema(value_type = String, format = "decimal", example = "12.5")]
+    pub counters: Decimal,
+    /// What they must add up to: by the journal for `posted`, by the open reservations for `held`.
+    #[schema(value_type = String, format = "decimal", example = "12.5")]
+    pub recomputed: Decimal,
+    /// Counters less what they must be.
+    #[schema(value_type = String, format = "decimal", example = "0")]
+    pub difference: Decimal,
+}
+
+/// The counters of all budgets of one measure, as they stand now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CountersBalanceBody {
+    /// What they count: `requests`, `tokens`, `usd`, `gco2e`, `gco2e_market` or `weighted`. None for counters without a budget,
+    /// which must not be there.
+    #[schema(example = "usd")]
+    pub measure: Option<String>,
+    /// How many budgets they belong to. A call is added up once for each that counts it.
+    pub budgets: u64,
+    /// How many counters, on either side. Only those whose whole period is between `from` and `to`.
+    pub counters: u64,
+    /// How many of them differ: not zero where opposite errors cancel out in the sums.
+    pub differing: u64,
+    /// What is posted, against the journal.
+    pub posted: CountedBody,
+    /// What is held, against the open reservations.
+    pub held: CountedBody,
+}
+
+/// The trial balance: of the journal by itself, and of all that is derived from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrialBalanceBody {
-    /// The instant of recording up to which transfers are counted.
+    /// The instant of recording up to which the sides of each unit are added up.
     pub as_of: DateTime<Utc>,
-    /// Whether every difference is zero.
+    /// As asked for.
+    pub from: Option<DateTime<Utc>>,
+    /// As asked for.
+    pub to: Option<DateTime<Utc>>,
+    /// Whether nothing differs: no side of a unit, no row of the roll-up, no counter. Zero rows balance: see `transfers`.
     pub balanced: bool,
-    /// Each unit.
+    /// Rows of the journal that the roll-up was compared with.
+    pub transfers: i64,
+    /// Both sides of each unit.
     pub units: Vec<UnitBalanceBody>,
+    /// The journal against the roll-up.
+    pub rollup: RollupBalanceBody,
+    /// The journal and the open reservations against the counters, by measure.
+    pub counters: Vec<CountersBalanceBody>,
 }

@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, ValidPath, ValidQuery};
+use crate::app::ledger::{CountersBalance, Pair, Part, RollupBalance};
 use crate::domain::access::{Action as Access, confine};
 use crate::domain::id::{AgentId, FeatureId, ModelId, ProviderId, RegionId, RunId, TenantId, TransferId};
 use crate::wire::ledger::{
-    AccountsPage, AccountsQuery, Order, TransferBody, TransfersPage, TransfersQuery, TrialBalanceBody,
-    TrialBalanceQuery, UnitBalanceBody,
+    AccountsPage, AccountsQuery, CountedBody, CountersBalanceBody, Order, RolledUnitBody, RollupBalanceBody,
+    TransferBody, TransfersPage, TransfersQuery, TrialBalanceBody, TrialBalanceQuery, UnitBalanceBody,
 };
 use crate::wire::page::Page;
 use crate::wire::{FieldError, in_calendar, optional};
@@ -139,13 +140,17 @@ async fn list_accounts(
 
 /// Show the trial balance
 ///
-/// The sums of both sides in each unit, as of any instant of recording. The difference is zero, always.
+/// What the debit and the credit sides of the journal add up to, in each unit; the journal against the usage roll-up, row by row;
+/// and the journal and the open reservations against the counters of every budget: all in one snapshot of the books. `balanced`
+/// says that nothing differs; where something cannot be read or added up, the answer is an error. Bounded by `from` and `to` it
+/// reads only what counts in between: ask for a month where the whole journal takes too long (`timeout`). Which rows differ is
+/// listed by `counterfoil verify`.
 #[utoipa::path(
     get,
     path = "/v1/ledger/trial-balance",
     tag = "ledger",
     params(TrialBalanceQuery),
-    responses((status = 200, description = "Both sides of each unit.", body = TrialBalanceBody))
+    responses((status = 200, description = "The sums of the books, beside each other.", body = TrialBalanceBody))
 )]
 async fn get_trial_balance(
     State(state): State<HttpState>,
@@ -153,17 +158,53 @@ async fn get_trial_balance(
     ValidQuery(query): ValidQuery<TrialBalanceQuery>,
 ) -> Result<Json<TrialBalanceBody>, Problem> {
     let tenant = confine(&caller, Access::Read, optional("tenant", query.tenant.as_deref())?)?;
-    in_calendar("as_of", query.as_of)?;
+    query.check()?;
     let as_of = query.as_of.unwrap_or_else(|| state.app.clock.now());
-    let found = state.app.trial_balance(tenant.as_ref(), as_of).await?;
-    let units: Vec<UnitBalanceBody> = found
-        .into_iter()
-        .map(|unit| UnitBalanceBody {
-            unit: unit.unit,
-            debit: unit.debit.normalize(),
-            credit: unit.credit.normalize(),
-            difference: unit.difference.normalize(),
-        })
-        .collect();
-    Ok(Json(TrialBalanceBody { as_of, balanced: units.iter().all(|unit| unit.difference.is_zero()), units }))
+    let part = Part { tenant, from: query.from, to: query.to };
+    let found = state.app.trial_balance(&part, as_of).await?;
+    Ok(Json(TrialBalanceBody {
+        as_of,
+        from: part.from,
+        to: part.to,
+        balanced: found.is_balanced(),
+        transfers: found.rollup.transfers,
+        units: found
+            .units
+            .iter()
+            .map(|unit| UnitBalanceBody {
+                unit: unit.unit.clone(),
+                debit: unit.debit.normalize(),
+                credit: unit.credit.normalize(),
+                difference: unit.difference.normalize(),
+            })
+            .collect(),
+        rollup: rollup_body(&found.rollup),
+        counters: found.counters.iter().map(|(measure, counters)| counters_body(*measure, counters)).collect(),
+    }))
+}
+
+fn rollup_body(found: &RollupBalance) -> RollupBalanceBody {
+    let units = found.units.iter().map(|unit| RolledUnitBody {
+        unit: unit.unit.to_owned(),
+        journal: unit.journal.normalize(),
+        rollup: unit.rollup.normalize(),
+        difference: unit.rollup.saturating_sub(unit.journal).normalize(),
+    });
+    RollupBalanceBody { rows: found.rows, differing: found.differing, units: units.collect() }
+}
+
+fn counters_body(measure: Option<&str>, found: &CountersBalance) -> CountersBalanceBody {
+    let counted = |pair: Pair| CountedBody {
+        counters: pair.recorded.normalize(),
+        recomputed: pair.recomputed.normalize(),
+        difference: pair.recorded.saturating_sub(pair.recomputed).normalize(),
+    };
+    CountersBalanceBody {
+        measure: measure.map(str::to_owned),
+        budgets: u64::try_from(found.budgets.len()).unwrap_or(u64::MAX),
+        counters: found.counters,
+        differing: found.differing,
+        posted: counted(found.posted),
+        held: counted(found.held),
+    }
 }

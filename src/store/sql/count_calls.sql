@@ -1,7 +1,7 @@
 -- Calls of the journal that some budgets can have counted, added up as far as none of the budgets tells them apart: by what they
 -- are about, and between two instants at which a counter turns.
 -- $1 tenants, $2 features, $3 since; $4 the turns, $5 until when they are known; $6 to $8 whether runs, agents and labels are
--- told apart, $12 whether what was said of who served them is. Of the mark: $9 long enough before it, $10 what it saw, $11 its newest transaction (see `export_slice.sql`).
+-- told apart, $9 whether what was said of who served them is. Of the mark: $10 long enough before it, $11 what it saw, $12 its newest transaction (see `export_slice.sql`).
 select
     transfers.tenant,
     transfers.feature,
@@ -11,7 +11,7 @@ select
     case when $6::boolean then transfers.run end as run,
     case when $7::boolean then transfers.agent end as agent,
     case when $8::boolean then transfers.labels end as labels,
-    case when $12::boolean or transfers.said_as is null then transfers.said_as else '{}'::jsonb end as said_as,
+    case when $9::boolean or transfers.said_as is null then transfers.said_as else '{}'::jsonb end as said_as,
     min(transfers.period_at) as at,
     sum(transfers.direction * transfers.requests)::numeric as requests,
     sum(transfers.direction * transfers.input)::numeric as input,

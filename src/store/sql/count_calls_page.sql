@@ -2,13 +2,13 @@
     and (transfers.period_at, transfers.id) > ($13::timestamptz, $14::uuid)
     and (transfers.period_at, transfers.id) <= ($15::timestamptz, $16::uuid)
     and (
-        transfers.recorded_at < $9::timestamptz
+        transfers.recorded_at < $10::timestamptz
         or pg_visible_in_snapshot(
             greatest(
                 3,
-                $11::bigint - 2147483648
-                    + (transfers.xmin::text::bigint - ($11::bigint & 4294967295) + 6442450944) % 4294967296
+                $12::bigint - 2147483648
+                    + (transfers.xmin::text::bigint - ($12::bigint & 4294967295) + 6442450944) % 4294967296
             )::text::xid8,
-            $10::text::pg_snapshot
+            $11::text::pg_snapshot
         )
     )

@@ -7,7 +7,7 @@ group by
     case when $6::boolean then transfers.run end,
     case when $7::boolean then transfers.agent end,
     case when $8::boolean then transfers.labels end,
-    case when $12::boolean or transfers.said_as is null then transfers.said_as else '{}'::jsonb end,
+    case when $9::boolean or transfers.said_as is null then transfers.said_as else '{}'::jsonb end,
     case
         when transfers.period_at < $5::timestamptz then width_bucket(transfers.period_at, $4::timestamptz[])
     end,

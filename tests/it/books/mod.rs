@@ -7,6 +7,7 @@ mod ledger;
 mod post_usage;
 mod query_usage;
 mod shared_budgets;
+mod trial_balance;
 mod verdicts;
 mod verify;
 
