@@ -13,7 +13,7 @@ use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue};
 use crate::domain::calendar::Zone;
 use crate::domain::id::{BudgetId, TenantId};
 use crate::lane::LaneError;
-use crate::store::catalogue::{Change, change};
+use crate::store::catalogue::{BudgetHead, Change, change};
 use crate::store::preparation::prepare;
 use crate::wire::FieldError;
 use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
@@ -109,21 +109,25 @@ fn must_count(catalogue: &Catalogue, budgets: &[(BudgetId, BudgetBody)]) -> bool
     })
 }
 
-/// Checks that no tenant gets more budgets than it may have. Who has more already may replace them.
+/// Checks that no tenant gets more budgets than it may have: in its own space, and as many that the platform makes for it, so that
+/// the tenant's leave room for the platform's. Who has more already may replace them.
 pub(super) fn check_room(before: &Catalogue, budgets: &[(BudgetId, BudgetBody)]) -> Result<(), AppError> {
     let known: BTreeMap<_, _> = before.budgets().map(|budget| (&budget.id, budget)).collect();
-    let mut more: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut more: BTreeMap<(&str, bool), usize> = BTreeMap::new();
     for (id, body) in budgets {
         let Some(tenant) = body.scope.tenant.as_deref() else { continue };
         let is_its_own = |was: &&Arc<Budget>| was.scope.tenant.as_ref().is_some_and(|own| own.as_str() == tenant);
         if !known.get(id).is_some_and(is_its_own) {
-            let count = more.entry(tenant).or_default();
+            let count = more.entry((tenant, id.space().is_some())).or_default();
             *count = count.saturating_add(1);
         }
     }
-    for (tenant, more) in more {
-        let is_its_own = |tenant: &str, own: Option<&TenantId>| own.is_some_and(|own| own.as_str() == tenant);
-        let there = before.budgets().filter(|budget| is_its_own(tenant, budget.scope.tenant.as_ref())).count();
+    for ((tenant, in_space), more) in more {
+        let is_alike = |budget: &&Arc<Budget>| {
+            budget.scope.tenant.as_ref().is_some_and(|own| own.as_str() == tenant)
+                && budget.id.space().is_some() == in_space
+        };
+        let there = before.budgets().filter(is_alike).count();
         if there.saturating_add(more) > TENANT_BUDGETS_MAX {
             return Err(AppError::TooManyBudgets { tenant: tenant.to_owned(), there });
         }
@@ -208,6 +212,10 @@ impl App {
         let scope = body.scope.named(&known.rates.prices)?;
         let named = BudgetBody { scope, ..body.clone() };
         unwritten(id, &named)?;
+        if let Some(space) = id.space().filter(|space| named.scope.tenant.as_deref() != Some(*space)) {
+            let detail = format!("must be `{space}`: `{id}` is in that tenant's own space");
+            return Err(FieldError::new("scope.tenant", detail));
+        }
         let settled = named.settled(known.catalogue.budget(id).map(AsRef::as_ref), self.clock.now())?;
         Ok(Described { budget: unwritten(id, &settled)?, named, settled })
     }
@@ -216,8 +224,8 @@ impl App {
     /// already. A caller that is confined to a tenant replaces that tenant's own only.
     ///
     /// # Errors
-    /// Names the field that is wrong; [`AppError::IdTaken`] when an id is that of a budget out of the caller's reach;
-    /// [`AppError::PreconditionFailed`]; [`AppError::TooManyBudgets`].
+    /// Names the field that is wrong; [`AppError::UnknownBudget`] when a budget of the platform is to be replaced that is not the
+    /// caller's; [`AppError::PreconditionFailed`]; [`AppError::TooManyBudgets`].
     pub async fn put_budgets(
         &self,
         puts: Vec<BudgetPut>,
@@ -245,10 +253,13 @@ impl App {
             let there = change.budget_heads(&ids).await?;
             for (id, when) in &conditions {
                 let head = there.get(id);
-                if confined.is_some() && head.is_some_and(|head| head.tenant != confined) {
-                    return Err(AppError::IdTaken(id.clone()));
+                // In its own space there is nothing but its own. Elsewhere it makes nothing.
+                let is_its_own = |head: &BudgetHead| head.tenant == confined;
+                if confined.is_some() && id.space().is_none() && !head.is_some_and(is_its_own) {
+                    return Err(AppError::UnknownBudget(id.clone()));
                 }
-                when.check(id.as_str(), head.map(|head| head.version))?;
+                let name = if confined.is_some() { id.name() } else { id.as_str() };
+                when.check(name, head.map(|head| head.version))?;
             }
             Ok(())
         };

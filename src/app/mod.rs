@@ -160,8 +160,10 @@ pub enum AppError {
     /// No such budget.
     #[error("budget `{0}` is not known")]
     UnknownBudget(BudgetId),
-    /// The id is that of a budget that the caller may not reach.
-    #[error("the id `{0}` is taken: choose another")]
+    /// The id is that of a budget which is no part of a fair split.
+    #[error(
+        "the id `{0}` is that of a budget that no split has written: archive it, or make its scope, measure, period and zone those of the split"
+    )]
     IdTaken(BudgetId),
     /// What is there is not what the caller said must be there.
     #[error("{}", precondition(.id, *.there))]

@@ -56,6 +56,9 @@ impl App {
         let now = self.clock.now();
         let occurred_at = occurred_at(body, now)?;
         let mut names = body.names(&self.otlp.providers)?;
+        if let Some(budget) = &body.budget {
+            names.budget = Some(self.budget_named("budget", budget, caller.tenant.as_ref()).await?);
+        }
         let book = self.snapshots.latest().rates.prices.clone();
         names.model = names.model.map(|model| book.model_name(&names.provider, &model));
         names.tenant = names.tenant.or_else(|| caller.tenant.clone());

@@ -53,6 +53,14 @@ fn check_slug(text: &str) -> Result<(), BadName> {
     if first.is_ascii_alphanumeric() && text.bytes().all(inner) { Ok(()) } else { Err(BadName::NotASlug) }
 }
 
+/// Between a tenant and the name of a budget in its own space. No slug holds it.
+const SPACE_SEPARATOR: char = ':';
+
+fn check_budget(text: &str) -> Result<(), BadName> {
+    let Some((tenant, name)) = text.split_once(SPACE_SEPARATOR) else { return check_slug(text) };
+    check_slug(tenant).and_then(|()| check_slug(name))
+}
+
 fn check_name(text: &str) -> Result<(), BadName> {
     if text.is_empty() {
         return Err(BadName::Empty);
@@ -156,8 +164,8 @@ text_id!(
     RegionId, check_slug
 );
 text_id!(
-    /// A limit on one measure over one scope in one period.
-    BudgetId, check_slug
+    /// A limit on one measure over one scope in one period: a slug, or `tenant:slug` of one in that tenant's own space.
+    BudgetId, check_budget
 );
 text_id!(
     /// An endpoint that events are sent to.
@@ -244,6 +252,68 @@ impl FeatureId {
     }
 }
 
+/// A budget, as a caller who is confined to a tenant names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedBudget {
+    /// The tenant's own of that name; where it has none, one that the platform made for it.
+    OfTenant(BudgetId),
+    /// The one that the platform made for it, although it has one of that name itself.
+    OfPlatform(BudgetId),
+}
+
+impl NamedBudget {
+    /// Reads what the caller wrote: `daily`, or `:daily` for the platform's.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        let of_platform = text.strip_prefix(SPACE_SEPARATOR);
+        let name = of_platform.unwrap_or(text);
+        check_slug(name)?;
+        let id = BudgetId::parse(name)?;
+        Ok(if of_platform.is_some() { Self::OfPlatform(id) } else { Self::OfTenant(id) })
+    }
+}
+
+impl std::str::FromStr for NamedBudget {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        Self::parse(text)
+    }
+}
+
+impl BudgetId {
+    /// The budget of a name in a tenant's own space.
+    #[must_use]
+    pub fn in_space(tenant: &TenantId, name: &Self) -> Self {
+        Self(Arc::from(format!("{tenant}{SPACE_SEPARATOR}{}", name.name())))
+    }
+
+    /// The tenant in whose own space it is. None: in the platform's.
+    #[must_use]
+    pub fn space(&self) -> Option<&str> {
+        self.0.split_once(SPACE_SEPARATOR).map(|(tenant, _)| tenant)
+    }
+
+    /// Its name in its space.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split_once(SPACE_SEPARATOR).map_or(&*self.0, |(_, name)| name)
+    }
+
+    /// How a caller who is confined to a tenant reads the id, given which budgets there are. What [`NamedBudget::parse`] takes
+    /// back.
+    #[must_use]
+    pub fn as_seen_by(&self, tenant: &TenantId, is_there: impl Fn(&Self) -> bool) -> String {
+        match self.space() {
+            Some(space) if space == tenant.as_str() => self.name().to_owned(),
+            None if is_there(&Self::in_space(tenant, self)) => format!("{SPACE_SEPARATOR}{self}"),
+            Some(_) | None => self.to_string(),
+        }
+    }
+}
+
 /// Between the key of many and the number of one of them: no key that a caller gives may hold it.
 const ITEM_SEPARATOR: char = ' ';
 
@@ -315,6 +385,7 @@ mod tests {
         assert_eq!(slug("café"), Err(BadName::NotASlug));
         assert_eq!(slug("alice+test@example.com"), Ok("alice+test@example.com".to_owned()));
         assert_eq!(slug("@acme"), Err(BadName::NotASlug));
+        assert_eq!(slug("acme:daily"), Err(BadName::NotASlug), "a budget's id is split at its colon");
         assert_eq!(slug(&"a".repeat(129)), Err(BadName::TooLong { max: 128 }));
 
         assert!(TenantId::parse("-").is_err() && TenantId::stored("-").unwrap().is_nobody());
@@ -353,5 +424,39 @@ mod tests {
         }
         assert_eq!(AgentId::parse(" a"), Err(BadName::Edge));
         assert_eq!(AgentId::parse("a\u{3000}"), Err(BadName::Edge));
+    }
+
+    #[test]
+    fn budgets_of_two_spaces_share_no_id_and_each_tenant_reads_its_own_name() {
+        let tenant = |id: &str| TenantId::parse(id).unwrap();
+        let plain = BudgetId::parse("daily").unwrap();
+        let own = BudgetId::in_space(&tenant("acme"), &plain);
+        assert_eq!((own.as_str(), own.space(), own.name()), ("acme:daily", Some("acme"), "daily"));
+        assert_eq!((plain.space(), plain.name()), (None, "daily"));
+        assert_eq!(BudgetId::parse("acme:daily"), Ok(own.clone()), "the platform writes it out");
+        for strange in
+            [":daily", "acme:", "acme:daily:x", "acme::daily", "-acme:daily", "acme:-daily", "\u{430}cme:daily"]
+        {
+            assert!(BudgetId::parse(strange).is_err(), "{strange}");
+        }
+        let both = [own.clone(), plain.clone()];
+        for (id, reader, there, seen) in [
+            (&own, "acme", &both[..], "daily"),
+            (&plain, "acme", &both[..], ":daily"),
+            (&plain, "acme", &both[1..], "daily"),
+            (&plain, "bolt", &both[..], "daily"),
+        ] {
+            assert_eq!(id.as_seen_by(&tenant(reader), |id| there.contains(id)), seen, "{id} for {reader}");
+        }
+    }
+
+    #[test]
+    fn a_confined_caller_names_no_space_but_its_own_and_the_platforms() {
+        let plain = BudgetId::parse("daily").unwrap();
+        assert_eq!(NamedBudget::parse("daily"), Ok(NamedBudget::OfTenant(plain.clone())));
+        assert_eq!(NamedBudget::parse(":daily"), Ok(NamedBudget::OfPlatform(plain)));
+        for strange in ["acme:daily", "bolt:daily", "zzyx:daily", "::daily", ":", ""] {
+            assert!(NamedBudget::parse(strange).is_err(), "{strange}");
+        }
     }
 }

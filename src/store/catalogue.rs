@@ -174,7 +174,7 @@ pub(super) fn counted_before(now: DateTime<Utc>) -> DateTime<Utc> {
 ///
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
-pub async fn budget_bodies(
+async fn budget_bodies(
     connection: &mut PgConnection,
     ids: &[&str],
 ) -> Result<BTreeMap<BudgetId, BudgetBody>, StoreError> {

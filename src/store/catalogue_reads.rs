@@ -155,6 +155,50 @@ pub async fn get_budget(connection: &mut PgConnection, id: &BudgetId) -> Result<
     row.as_ref().map(budget).transpose()
 }
 
+/// Which of these budgets are a tenant's, by scope: with whether each is archived.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn budgets_of(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    ids: &[BudgetId],
+) -> Result<BTreeMap<BudgetId, bool>, StoreError> {
+    let rows: Vec<(String, bool)> =
+        sqlx::query_as("select id, archived_at is not null from budgets where tenant = $1 and id = any($2)")
+            .bind(tenant.as_str())
+            .bind(ids.iter().map(BudgetId::as_str).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+    let one = |(id, archived): (String, bool)| Ok((BudgetId::parse(&id).map_err(StoreError::name("id"))?, archived));
+    rows.into_iter().map(one).collect()
+}
+
+/// The documents of some budgets, as far as they are not archived: every version, the present one last.
+///
+/// # Errors
+/// When the database does not answer, or a row cannot be read.
+pub async fn budget_histories(
+    connection: &mut PgConnection,
+    ids: &[&str],
+) -> Result<BTreeMap<BudgetId, Vec<BudgetBody>>, StoreError> {
+    let rows = sqlx::query(
+        "select version.id, version.doc from budget_versions as version
+        join budgets as budget on budget.id = version.id and budget.archived_at is null
+        where version.id = any($1) order by version.id, version.version",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    let mut histories: BTreeMap<BudgetId, Vec<BudgetBody>> = BTreeMap::new();
+    for row in &rows {
+        let Json(body): Json<BudgetBody> = row.try_get("doc")?;
+        let id = BudgetId::parse(row.try_get("id")?).map_err(StoreError::name("id"))?;
+        histories.entry(id).or_default().push(body);
+    }
+    Ok(histories)
+}
+
 /// A page of the budgets, by id: of one tenant's scope if one is named; archived ones only if they are asked for.
 ///
 /// # Errors

@@ -268,13 +268,14 @@ pub struct Target {
     pub url: String,
     /// By which key.
     pub secret: KeptSecret,
-    /// Whether it is a tenant's: then what is said of it gives no address away.
-    pub is_tenants: bool,
+    /// Whose it is; none of the platform. What is said of a tenant's gives no address away, and is in the tenant's words.
+    pub tenant: Option<TenantId>,
 }
 
 fn target(row: &PgRow) -> Result<Target, StoreError> {
     let tenant: Option<&str> = row.try_get("tenant")?;
-    Ok(Target { url: row.try_get("url")?, secret: kept_secret(row)?, is_tenants: tenant.is_some() })
+    let tenant = tenant.map(|tenant| TenantId::parse(tenant).map_err(StoreError::name("tenant"))).transpose()?;
+    Ok(Target { url: row.try_get("url")?, secret: kept_secret(row)?, tenant })
 }
 
 /// Where and by which key an endpoint is sent to.

@@ -77,7 +77,7 @@ pub struct SignalNames {
     pub region: Option<RegionId>,
     /// Whose call it was.
     pub tenant: Option<TenantId>,
-    /// The quota it is about.
+    /// The quota it is about: which one its caller means is looked up apart.
     pub budget: Option<BudgetId>,
 }
 
@@ -94,7 +94,7 @@ impl SignalBody {
             model: optional("model", self.model.as_deref())?,
             region: optional("region", self.region.as_deref())?,
             tenant: optional("tenant", self.tenant.as_deref())?,
-            budget: optional("budget", self.budget.as_deref())?,
+            budget: None,
         })
     }
 

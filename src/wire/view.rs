@@ -7,15 +7,26 @@
 //! | that it is a reason, and which | the numbers in the reason's words |
 //! | the verdict, the band, when to come back | `pace`, if it is the one that binds first |
 //!
-//! Headers are made of what is left. Deliberately absent: a verdict that does not depend on the others. Whoever asks for a
+//! Headers are made of what is left. And it reads the ids of budgets as it writes them: its own by their names alone, without the
+//! space they are kept in ([`NamesBudgets`]).
+//!
+//! Deliberately absent: a verdict that does not depend on the others. Whoever asks for a
 //! thousand tokens and is refused knows that there are no thousand.
 
+use super::alert::EventBody;
 use super::answer::{
     BudgetStateBody, ExtendedAnswer, PostedAnswer, PreflightAnswer, ReasonBody, detail_without_numbers,
 };
-use super::catalogue::BudgetNowBody;
+use super::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody};
+use super::coverage::NotCountedBody;
 use super::pace::PaceBody;
+use super::projection::answer::{ProjectionBody, ProjectionList, SummaryBody};
+use super::projection::what_if::WhatIfAnswer;
+use super::run::RunBody;
+use super::signal::{SignalAnswer, SignalRow};
+use super::verdict::RefusalBody;
 use crate::domain::budget::verdict::ReasonCode;
+use crate::domain::id::BudgetId;
 
 /// An answer that tells of budgets.
 pub trait TellsOfBudgets {
@@ -86,5 +97,184 @@ impl TellsOfBudgets for ExtendedAnswer {
 impl TellsOfBudgets for BudgetNowBody {
     fn told(&mut self) -> Told<'_> {
         Told { budgets: &mut self.counters, reasons: &mut [], pace: None }
+    }
+}
+
+/// How one caller reads the ids of budgets.
+#[derive(Clone, Copy)]
+pub struct Reader<'a>(&'a dyn Fn(&BudgetId) -> String);
+
+impl<'a> Reader<'a> {
+    /// Who reads an id as `seen` says.
+    #[must_use]
+    pub const fn new(seen: &'a dyn Fn(&BudgetId) -> String) -> Self {
+        Self(seen)
+    }
+
+    /// The id as it is read. What is no id stays.
+    fn id(&self, id: &mut String) {
+        if let Ok(kept) = BudgetId::parse(id) {
+            *id = (self.0)(&kept);
+        }
+    }
+
+    /// The id, and words about that budget. An id with a space is no word of any text; one without stays in words as it is.
+    fn id_in(&self, id: &mut String, texts: &mut [&mut String]) {
+        if let Ok(kept) = BudgetId::parse(id) {
+            let seen = (self.0)(&kept);
+            for text in texts.iter_mut().filter(|_| kept.space().is_some()) {
+                **text = text.replace(kept.as_str(), &seen);
+            }
+            *id = seen;
+        }
+    }
+}
+
+/// An answer that names budgets.
+pub trait NamesBudgets {
+    /// Writes each id as the reader reads it.
+    fn name_budgets(&mut self, reader: &Reader<'_>);
+}
+
+impl<T: NamesBudgets> NamesBudgets for Vec<T> {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.iter_mut().for_each(|one| one.name_budgets(reader));
+    }
+}
+
+impl NamesBudgets for BudgetStateBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        reader.id(&mut self.budget);
+    }
+}
+
+impl NamesBudgets for NotCountedBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        reader.id(&mut self.budget);
+    }
+}
+
+impl NamesBudgets for ReasonBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        if let Some(budget) = &mut self.budget {
+            reader.id_in(budget, &mut [&mut self.detail]);
+        }
+    }
+}
+
+impl NamesBudgets for PreflightAnswer {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.budgets.name_budgets(reader);
+        self.reasons.name_budgets(reader);
+        self.not_counted.name_budgets(reader);
+        if let Some(pace) = &mut self.pace {
+            reader.id(&mut pace.budget);
+        }
+    }
+}
+
+impl NamesBudgets for PostedAnswer {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.budgets.name_budgets(reader);
+        self.not_counted.name_budgets(reader);
+    }
+}
+
+impl NamesBudgets for ExtendedAnswer {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.budgets.name_budgets(reader);
+        self.reasons.name_budgets(reader);
+    }
+}
+
+impl NamesBudgets for RefusalBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        if let Some(budget) = &mut self.budget {
+            reader.id(budget);
+        }
+        self.answer.name_budgets(reader);
+    }
+}
+
+impl TellsOfBudgets for RefusalBody {
+    fn told(&mut self) -> Told<'_> {
+        self.answer.told()
+    }
+}
+
+impl NamesBudgets for BudgetRow {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        if let Some(id) = &mut self.definition.id {
+            reader.id(id);
+        }
+    }
+}
+
+impl NamesBudgets for BudgetVersionBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        if let Some(id) = &mut self.definition.id {
+            reader.id(id);
+        }
+    }
+}
+
+impl NamesBudgets for BudgetNowBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.budget.name_budgets(reader);
+        self.counters.name_budgets(reader);
+    }
+}
+
+impl NamesBudgets for SummaryBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        reader.id(&mut self.budget);
+    }
+}
+
+impl NamesBudgets for ProjectionBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.summary.name_budgets(reader);
+    }
+}
+
+impl NamesBudgets for ProjectionList {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.items.name_budgets(reader);
+    }
+}
+
+impl NamesBudgets for WhatIfAnswer {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.as_is.name_budgets(reader);
+        self.what_if.name_budgets(reader);
+    }
+}
+
+impl NamesBudgets for EventBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        if let Some(budget) = &mut self.budget {
+            let mut texts = vec![&mut self.message, &mut self.advice];
+            texts.extend(self.links.values_mut());
+            reader.id_in(budget, &mut texts);
+        }
+    }
+}
+
+impl NamesBudgets for RunBody {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.budgets.iter_mut().for_each(|one| one.state.name_budgets(reader));
+    }
+}
+
+impl NamesBudgets for SignalAnswer {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.closed.iter_mut().for_each(|closed| reader.id(&mut closed.budget));
+        self.reopened.iter_mut().for_each(|id| reader.id(id));
+    }
+}
+
+impl NamesBudgets for SignalRow {
+    fn name_budgets(&mut self, reader: &Reader<'_>) {
+        self.budgets.iter_mut().for_each(|id| reader.id(id));
     }
 }

@@ -105,7 +105,9 @@ impl App {
     ) -> Result<u16, NotSent> {
         let address = Address::parse(&target.url).map_err(CourierError::Address)?;
         let secret = opened(&self.seals, webhook, &target.secret)?;
-        let message = MessageBody { kind, timestamp: event.occurred_at, data: event.clone() };
+        let mut data = event.clone();
+        self.show_names(target.tenant.as_ref(), &mut data);
+        let message = MessageBody { kind, timestamp: event.occurred_at, data };
         // Texts, counts and instants can always be written.
         let body = Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let (id, timestamp) = (event.id.to_string(), now.timestamp());
@@ -157,6 +159,6 @@ fn failed(claimed: &Claimed, error: &NotSent, now: DateTime<Utc>) -> Failed {
     let wait = retry_wait(claimed.attempts, seed.0 ^ seed.1);
     // A paused endpoint keeps what waits for it: it takes a probe some day, or somebody resumes or removes it.
     let next_attempt_at = if late && !pause { None } else { now.checked_add_signed(wait) };
-    let text = if claimed.target.is_tenants { error.for_tenant() } else { error.to_string() };
+    let text = if claimed.target.tenant.is_some() { error.for_tenant() } else { error.to_string() };
     Failed { status: error.status(), error: text, next_attempt_at, pause }
 }

@@ -14,7 +14,7 @@ use crate::domain::budget::catalogue::BudgetClock;
 use crate::domain::budget::scope::Each;
 use crate::domain::id::BudgetId;
 use crate::domain::ledger::command::Idempotency;
-use crate::store::catalogue;
+use crate::store::catalogue_reads::budget_histories;
 use crate::store::preparation::prepare;
 use crate::wire::FieldError;
 use crate::wire::budget::{BudgetBody, KindName};
@@ -47,7 +47,7 @@ impl App {
             return Ok(Given::new(AppliedBody { budget: id.to_string(), written: 0, unchanged: 0, items: split }));
         }
         let ids: Vec<&str> = split.iter().map(|share| share.budget.as_str()).collect();
-        let wanted = |before: &BTreeMap<BudgetId, BudgetBody>| -> Result<Vec<(BudgetId, BudgetBody)>, AppError> {
+        let wanted = |before: &BTreeMap<BudgetId, Vec<BudgetBody>>| -> Result<Vec<(BudgetId, BudgetBody)>, AppError> {
             let one =
                 |share: &FairShareBody| wanted(before, tenant_budget(&shared, &subject, body, share), body, share);
             Ok(split.iter().map(one).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -57,7 +57,7 @@ impl App {
         let mut connection = self.pool.acquire().await?;
         let mut preparation = prepare(&mut connection, self.clock.now()).await?;
         let before = preparation.catalogue(&known).await?;
-        let changed = wanted(&catalogue::budget_bodies(preparation.connection(), &ids).await?)?;
+        let changed = wanted(&budget_histories(preparation.connection(), &ids).await?)?;
         check_room(&before, &changed)?;
         let ahead = preparation.count_budgets(&before, &changed).await?;
         let mut change = preparation.lock().await?;
@@ -65,7 +65,7 @@ impl App {
             return Ok(given);
         }
         // Once more, because limits may have changed while the others were counted.
-        let changed = wanted(&catalogue::budget_bodies(change.connection(), &ids).await?)?;
+        let changed = wanted(&budget_histories(change.connection(), &ids).await?)?;
         let before = change.catalogue(&before).await?;
         let written = change.put_budgets(&changed, &before, Some(&ahead)).await?;
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -79,20 +79,23 @@ impl App {
     }
 }
 
-/// What is to be written for one share; none where it is there as it is to be.
+/// What is to be written for one share; none where it is there as it is to be. What an earlier split wrote and the tenant made
+/// another thing of is made what it was.
 fn wanted(
-    before: &BTreeMap<BudgetId, BudgetBody>,
+    before: &BTreeMap<BudgetId, Vec<BudgetBody>>,
     fresh: BudgetBody,
     body: &ApplyFairSplitBody,
     share: &FairShareBody,
 ) -> Result<Option<(BudgetId, BudgetBody)>, AppError> {
     let budget = BudgetId::parse(&share.budget).map_err(|error| FieldError::new("id", error))?;
-    let kept = before.get(&budget);
+    let versions = before.get(&budget).map(Vec::as_slice).unwrap_or_default();
+    let kept = versions.last();
     let wanted = match kept {
         None => fresh,
         Some(kept) if counts_alike(kept, &fresh) => {
             BudgetBody { limit: fresh.limit, enforcement: body.enforcement.unwrap_or(kept.enforcement), ..kept.clone() }
         }
+        Some(_) if versions.iter().any(|earlier| counts_alike(earlier, &fresh)) => fresh,
         Some(_) => return Err(AppError::IdTaken(budget)),
     };
     Ok((kept != Some(&wanted)).then_some((budget, wanted)))

@@ -122,7 +122,8 @@ impl App {
         let budget = catalogue.budget(id).filter(|_| now.budget.archived_at.is_none());
         let budget = budget.ok_or_else(|| AppError::UnknownBudget(id.clone()))?;
         if !has_an_end(budget) {
-            let detail = format!("{id} is a sliding window: it has room again within its own length, and never ends");
+            let detail =
+                format!("{} is a sliding window: it has room again within its own length, and never ends", id.name());
             return Err(FieldError::new("id", detail).into());
         }
         let subjects = now.counters.iter().filter_map(|state| Subject::shown(budget, state)).collect();
@@ -144,9 +145,11 @@ impl App {
         let none = || match key {
             None => FieldError::new(
                 "key",
-                format!("{id} is counted apart: name one of its keys, as /projections lists them"),
+                format!("{} is counted apart: name one of its keys, as /projections lists them", id.name()),
             ),
-            Some(key) => FieldError::new("key", format!("{id} has counted nothing for `{key}` in its open period")),
+            Some(key) => {
+                FieldError::new("key", format!("{} has counted nothing for `{key}` in its open period", id.name()))
+            }
         };
         Ok(subjects.into_iter().next().ok_or_else(none)?)
     }

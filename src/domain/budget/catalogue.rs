@@ -421,6 +421,7 @@ pub struct Catalogue {
     tenants: BTreeMap<TenantId, Tenant>,
     budgets_by_tenant: BTreeMap<TenantId, Vec<Arc<Budget>>>,
     budgets_of_all: Vec<Arc<Budget>>,
+    budgets_by_id: BTreeMap<BudgetId, Arc<Budget>>,
     stopped_runs: BTreeMap<TenantId, BTreeSet<RunId>>,
     closures: BTreeMap<BudgetNumber, Closure>,
 }
@@ -436,8 +437,10 @@ impl Catalogue {
     /// This catalogue with these budgets instead of its own.
     #[must_use]
     pub fn with_budgets(&self, budgets: impl IntoIterator<Item = Arc<Budget>>) -> Self {
-        let mut catalogue = Self { budgets_by_tenant: BTreeMap::new(), budgets_of_all: Vec::new(), ..self.clone() };
+        let (budgets_by_tenant, budgets_by_id) = (BTreeMap::new(), BTreeMap::new());
+        let mut catalogue = Self { budgets_by_tenant, budgets_by_id, budgets_of_all: Vec::new(), ..self.clone() };
         for budget in budgets {
+            catalogue.budgets_by_id.insert(budget.id.clone(), Arc::clone(&budget));
             match &budget.scope.tenant {
                 Some(tenant) => catalogue.budgets_by_tenant.entry(tenant.clone()).or_default().push(budget),
                 None => catalogue.budgets_of_all.push(budget),
@@ -532,7 +535,7 @@ impl Catalogue {
     /// One budget by id.
     #[must_use]
     pub fn budget(&self, id: &BudgetId) -> Option<&Arc<Budget>> {
-        self.budgets().find(|budget| budget.id == *id)
+        self.budgets_by_id.get(id)
     }
 
     /// The zone that bounds the periods of a budget's counter for a tenant's calls; none for a tenant that is not known where

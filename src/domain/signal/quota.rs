@@ -55,7 +55,7 @@ pub enum NotClosed {
     NoQuota,
     /// The budget that was named is none, or no quota, or out of reach.
     #[error("budget `{0}` is no quota")]
-    NotAQuota(BudgetId),
+    NotAQuota(String),
     /// Several could be meant.
     #[error("several quotas match: name one with `budget` ({0})")]
     Ambiguous(String),
@@ -95,7 +95,7 @@ pub fn closing(
     let mut candidates: Vec<&Arc<Budget>> = match about.budget {
         Some(id) => {
             let named = catalogue.budget(id).filter(|budget| is_in_reach(budget, about));
-            vec![named.ok_or_else(|| NotClosed::NotAQuota(id.clone()))?]
+            vec![named.ok_or_else(|| NotClosed::NotAQuota(shown(id, about).to_owned()))?]
         }
         None => catalogue
             .budgets()
@@ -114,7 +114,7 @@ pub fn closing(
         if candidates.iter().any(is_meant) {
             candidates.retain(is_meant);
         } else if about.comeback.is_none() {
-            return Err(NotClosed::OtherPeriod { period, ids: ids(&candidates) });
+            return Err(NotClosed::OtherPeriod { period, ids: ids(&candidates, about) });
         }
     }
     if let (Some(comeback), true) = (about.comeback, candidates.len() > 1) {
@@ -130,7 +130,7 @@ pub fn closing(
     // Quotas of one scope stop the same calls: which of them is meant makes no difference to anybody.
     let scope = candidates.first().map(|budget| &budget.scope);
     if !candidates.iter().all(|budget| Some(&budget.scope) == scope) {
-        return Err(NotClosed::Ambiguous(ids(&candidates)));
+        return Err(NotClosed::Ambiguous(ids(&candidates, about)));
     }
     let close = |budget: &Arc<Budget>| Ok((Arc::clone(budget), closure(budget, about, catalogue, now)?));
     candidates.into_iter().map(close).collect()
@@ -160,8 +160,13 @@ fn is_in_reach(budget: &Budget, about: &About<'_>) -> bool {
     budget.kind == BudgetKind::Quota && about.confined.is_none_or(|own| budget.scope.tenant.as_ref() == Some(own))
 }
 
-fn ids(budgets: &[&Arc<Budget>]) -> String {
-    budgets.iter().map(|budget| budget.id.as_str()).collect::<Vec<_>>().join(", ")
+fn ids(budgets: &[&Arc<Budget>], about: &About<'_>) -> String {
+    budgets.iter().map(|budget| shown(&budget.id, about)).collect::<Vec<_>>().join(", ")
+}
+
+/// A confined caller knows its budgets by their names in its own space.
+fn shown<'a>(id: &'a BudgetId, about: &About<'_>) -> &'a str {
+    if about.confined.is_some() { id.name() } else { id.as_str() }
 }
 
 /// How one quota is closed.

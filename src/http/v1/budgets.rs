@@ -20,7 +20,7 @@ use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
 use super::tenants::PageQuery;
 use crate::app::catalogue::{BudgetPut, Precondition};
 use crate::domain::access::{Action as Access, Caller, confine, may};
-use crate::domain::id::{BudgetId, TenantId};
+use crate::domain::id::{BudgetId, NamedBudget, TenantId};
 use crate::wire::budget::BudgetBody;
 use crate::wire::catalogue::{BudgetNowBody, BudgetRow, BudgetVersionBody, ListedBudgetBody};
 use crate::wire::page::Page;
@@ -126,7 +126,8 @@ async fn list_budgets(
     let page = Page::new("budgets", query.cursor.as_deref(), query.limit)?;
     let (only, confined) = (only.as_ref(), caller.tenant.as_ref());
     let Some(Include::Counters) = query.include else {
-        let (items, next_cursor) = state.app.budgets(only, confined, query.archived, &page).await?;
+        let (mut items, next_cursor) = state.app.budgets(only, confined, query.archived, &page).await?;
+        state.app.show_names(confined, &mut items);
         let items = items.into_iter().map(ListedBudgetBody::from).collect();
         return Ok(Json(BudgetList { items, at: None, next_cursor }));
     };
@@ -151,7 +152,7 @@ async fn list_budgets(
     get,
     path = "/v1/budgets/{id}",
     tag = "budgets",
-    params(("id" = String, Path, description = "The budget, a slug."), CounterQuery),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug."), CounterQuery),
     responses((
         status = 200,
         description = "The budget and its counters.",
@@ -165,11 +166,11 @@ async fn get_budget(
     ValidPath(id): ValidPath<String>,
     ValidQuery(query): ValidQuery<CounterQuery>,
 ) -> Result<(HeaderMap, Json<BudgetNowBody>), Problem> {
-    let id: BudgetId = required("id", &id)?;
     let own = reach(&caller, Access::Read)?;
+    let id = state.app.budget_named("id", &id, own.as_ref()).await?;
     let page = Page::new("counters", query.cursor.as_deref(), query.limit)?;
     let mut now = state.app.budget_now(&id, own.as_ref(), query.key.as_deref(), &page).await?;
-    state.app.show(caller.tenant.as_ref(), &mut now);
+    state.app.show(own.as_ref(), &mut now);
     Ok(tagged(now.budget.version, now))
 }
 
@@ -180,7 +181,7 @@ async fn get_budget(
     get,
     path = "/v1/budgets/{id}/versions",
     tag = "budgets",
-    params(("id" = String, Path, description = "The budget, a slug."), PageQuery),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug."), PageQuery),
     responses((status = 200, description = "A page of its versions.", body = BudgetVersionList))
 )]
 async fn list_budget_versions(
@@ -189,10 +190,11 @@ async fn list_budget_versions(
     ValidPath(id): ValidPath<String>,
     ValidQuery(query): ValidQuery<PageQuery>,
 ) -> Result<Json<BudgetVersionList>, Problem> {
-    let id: BudgetId = required("id", &id)?;
     let own = reach(&caller, Access::Read)?;
+    let id = state.app.budget_named("id", &id, own.as_ref()).await?;
     let page = Page::new("budget versions", query.cursor.as_deref(), query.limit)?;
-    let (items, next_cursor) = state.app.budget_versions(&id, own.as_ref(), &page).await?;
+    let (mut items, next_cursor) = state.app.budget_versions(&id, own.as_ref(), &page).await?;
+    state.app.show_names(own.as_ref(), &mut items);
     Ok(Json(BudgetVersionList { items, next_cursor }))
 }
 
@@ -207,7 +209,7 @@ async fn list_budget_versions(
     path = "/v1/budgets/{id}",
     tag = "budgets",
     params(
-        ("id" = String, Path, description = "The budget, a slug."),
+        ("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug."),
         Conditions,
     ),
     request_body = BudgetBody,
@@ -223,13 +225,28 @@ async fn put_budget(
     Permit { caller, .. }: Permit<permit::Manage>,
     ValidPath(id): ValidPath<String>,
     Conditions(when): Conditions,
-    ValidJson(body): ValidJson<BudgetBody>,
+    ValidJson(mut body): ValidJson<BudgetBody>,
 ) -> Result<(HeaderMap, Json<BudgetRow>), Problem> {
-    let id: BudgetId = required("id", &id)?;
+    let own = caller.tenant.as_ref();
+    let id = match own {
+        None => required("id", &id)?,
+        Some(tenant) => {
+            let named = required("id", &id)?;
+            if body.id.take().is_some_and(|inner| inner != id) {
+                return Err(FieldError::new("id", "differs from the id in the path").into());
+            }
+            one(state.app.budgets_to_write(vec![named], tenant).await?)?
+        }
+    };
     may_write(&caller, &body)?;
-    let mut written = state.app.put_budgets(vec![BudgetPut { id, body, when }], caller.tenant.as_ref()).await?;
-    let written = written.pop().ok_or_else(|| Problem::internal("a budget was not written"))?;
+    let mut written = one(state.app.put_budgets(vec![BudgetPut { id, body, when }], own).await?)?;
+    state.app.show_names(own, &mut written);
     Ok(tagged(written.version, written))
+}
+
+/// The one of one.
+fn one<T>(mut of_one: Vec<T>) -> Result<T, Problem> {
+    of_one.pop().ok_or_else(|| Problem::internal("a budget was not written"))
 }
 
 /// Whether the caller may write such a budget.
@@ -257,6 +274,24 @@ struct BudgetsWritten {
     items: Vec<BudgetRow>,
 }
 
+/// The ids of budgets that are to be written. Those of a confined caller are taken out of the bodies, because they are kept
+/// otherwise.
+async fn ids_of(state: &HttpState, own: Option<&TenantId>, items: &mut [BudgetBody]) -> Result<Vec<BudgetId>, Problem> {
+    let missing = || FieldError::new("id", "is required");
+    let within = |place: usize| move |error: FieldError| Problem::from(error.within(&format!("items[{place}]")));
+    let Some(tenant) = own else {
+        let id = |(place, item): (usize, &mut BudgetBody)| {
+            item.id.as_deref().ok_or_else(missing).and_then(|id| required("id", id)).map_err(within(place))
+        };
+        return items.iter_mut().enumerate().map(id).collect();
+    };
+    let name = |(place, item): (usize, &mut BudgetBody)| {
+        item.id.take().ok_or_else(missing).and_then(|id| required("id", &id)).map_err(within(place))
+    };
+    let named: Vec<NamedBudget> = items.iter_mut().enumerate().map(name).collect::<Result<_, _>>()?;
+    Ok(state.app.budgets_to_write(named, tenant).await?)
+}
+
 /// Create or replace many budgets
 ///
 /// All or none: where one is refused, nothing is written, and the error names it. They govern from one moment on, and what they
@@ -277,20 +312,23 @@ async fn put_budgets(
     if body.items.is_empty() || body.items.len() > BUDGET_ITEMS_MAX {
         return Err(wrong(format!("must be 1 to {BUDGET_ITEMS_MAX} budgets")));
     }
-    let mut puts = Vec::with_capacity(body.items.len());
-    let mut ids = BTreeSet::new();
-    for (place, body) in body.items.into_iter().enumerate() {
+    let own = caller.tenant.as_ref();
+    let mut items = body.items;
+    let ids = ids_of(&state, own, &mut items).await?;
+    let mut puts = Vec::with_capacity(items.len());
+    let mut seen = BTreeSet::new();
+    for (place, (id, body)) in ids.into_iter().zip(items).enumerate() {
         let within = |problem: Problem| problem.within(&format!("items[{place}]"));
-        let id = body.id.as_deref().ok_or_else(|| FieldError::new("id", "is required"));
-        let id: BudgetId = id.and_then(|id| required("id", id)).map_err(|error| within(error.into()))?;
         state.app.described(&id, &body).map_err(|error| within(error.into()))?;
         may_write(&caller, &body).map_err(within)?;
-        if !ids.insert(id.clone()) {
-            return Err(within(FieldError::new("id", format!("`{id}` is given twice")).into()));
+        if !seen.insert(id.clone()) {
+            let name = if own.is_some() { id.name() } else { id.as_str() };
+            return Err(within(FieldError::new("id", format!("`{name}` is given twice")).into()));
         }
         puts.push(BudgetPut { id, body, when: Precondition::None });
     }
-    let items = state.app.put_budgets(puts, caller.tenant.as_ref()).await?;
+    let mut items = state.app.put_budgets(puts, own).await?;
+    state.app.show_names(own, &mut items);
     Ok(Json(BudgetsWritten { items }))
 }
 
@@ -301,7 +339,7 @@ async fn put_budgets(
     delete,
     path = "/v1/budgets/{id}",
     tag = "budgets",
-    params(("id" = String, Path, description = "The budget, a slug.")),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug.")),
     responses((status = 200, description = "What was archived.", body = BudgetRow))
 )]
 async fn archive_budget(
@@ -309,10 +347,12 @@ async fn archive_budget(
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
 ) -> Result<Json<BudgetRow>, Problem> {
-    let id: BudgetId = required("id", &id)?;
     let own = reach(&caller, Access::Manage)?;
+    let id = state.app.budget_named("id", &id, own.as_ref()).await?;
     if state.app.budget(&id, own.as_ref()).await?.archived_at.is_none() {
         state.app.archive_budget(&id).await?;
     }
-    Ok(Json(state.app.budget(&id, own.as_ref()).await?))
+    let mut archived = state.app.budget(&id, own.as_ref()).await?;
+    state.app.show_names(own.as_ref(), &mut archived);
+    Ok(Json(archived))
 }

@@ -22,12 +22,13 @@ use super::super::extract::bearer;
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, ValidPath, ValidQuery};
+use super::budget_filter;
 use crate::app::App;
 use crate::app::alerts::hub::Wake;
 use crate::app::alerts::reads::Placed;
 use crate::app::places::Place;
 use crate::domain::access::{Action as Access, confine};
-use crate::domain::id::{BudgetId, EventId, FeatureId, RunId, TenantId};
+use crate::domain::id::{EventId, FeatureId, RunId, TenantId};
 use crate::wire::alert::{AlertsPage, AlertsQuery, EventBody, EventsPage, EventsQuery, last_event};
 use crate::wire::page::Page;
 use crate::wire::{in_calendar, optional};
@@ -74,12 +75,12 @@ async fn list_events(
     let tenant = confine(&caller, Access::Read, optional::<TenantId>("tenant", query.tenant.as_deref())?)?;
     optional::<FeatureId>("feature", query.feature.as_deref())?;
     optional::<RunId>("run", query.run.as_deref())?;
-    optional::<BudgetId>("budget", query.budget.as_deref())?;
     for (field, at) in [("from", query.from), ("to", query.to)] {
         in_calendar(field, at)?;
     }
     let confined = caller.tenant.clone();
-    let query = EventsQuery { tenant: tenant.as_ref().map(ToString::to_string), ..query };
+    let budget = budget_filter(&state, query.budget.as_deref(), confined.as_ref()).await?;
+    let query = EventsQuery { tenant: tenant.as_ref().map(ToString::to_string), budget, ..query };
     let last = match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
         None => None,
         Some(Ok(text)) => Some(last_event(text)?),
@@ -92,7 +93,8 @@ async fn list_events(
     let before = page.after.is_some().then(|| page.after_number()).transpose()?;
     let found = state.app.events(confined.as_ref(), &query, before, page.fetch()).await?;
     let (found, next_cursor) = page.cut(found, |placed| placed.place.to_string());
-    let items = found.into_iter().map(|placed| placed.event).collect();
+    let mut items: Vec<EventBody> = found.into_iter().map(|placed| placed.event).collect();
+    state.app.show_names(confined.as_ref(), &mut items);
     Ok(Json(EventsPage { items, next_cursor }).into_response())
 }
 
@@ -161,7 +163,8 @@ async fn follow(
 
 fn frames(following: Following) -> impl Stream<Item = Result<Frame, Infallible>> {
     stream::unfold(following, |mut following| async move {
-        let placed = next(&mut following).await?;
+        let mut placed = next(&mut following).await?;
+        following.app.show_names(following.confined.as_ref(), &mut placed.event);
         let EventBody { id, kind, status, .. } = &placed.event;
         let name = format!("{}.{}", crate::domain::alert::kind::AlertKind::from(*kind).name(), status.name());
         // Texts, counts and instants can always be written; none of them holds a bare line break.
@@ -219,7 +222,8 @@ async fn get_event(
     ValidPath(id): ValidPath<Uuid>,
 ) -> Result<Json<EventBody>, Problem> {
     let own = confine(&caller, Access::Read, None)?;
-    let found = state.app.event(own.as_ref(), EventId(id)).await?;
+    let mut found = state.app.event(own.as_ref(), EventId(id)).await?;
+    found.iter_mut().for_each(|event| state.app.show_names(own.as_ref(), event));
     found.map(Json).ok_or_else(|| Problem::with_detail(ProblemCode::NotFound, "no event of that id was kept"))
 }
 
@@ -240,10 +244,12 @@ async fn list_alerts(
     ValidQuery(query): ValidQuery<AlertsQuery>,
 ) -> Result<Json<AlertsPage>, Problem> {
     let tenant = confine(&caller, Access::Read, optional::<TenantId>("tenant", query.tenant.as_deref())?)?;
-    optional::<BudgetId>("budget", query.budget.as_deref())?;
     let page = Page::new("alerts", query.cursor.as_deref(), query.limit)?;
-    let query = AlertsQuery { tenant: tenant.as_ref().map(ToString::to_string), ..query };
+    let budget = budget_filter(&state, query.budget.as_deref(), caller.tenant.as_ref()).await?;
+    let query = AlertsQuery { tenant: tenant.as_ref().map(ToString::to_string), budget, ..query };
     let found = state.app.alerts(caller.tenant.as_ref(), &query, page.after.as_deref(), page.fetch()).await?;
     let (found, next_cursor) = page.cut(found, |(cause, _)| cause.clone());
-    Ok(Json(AlertsPage { items: found.into_iter().map(|(_, alert)| alert).collect(), next_cursor }))
+    let mut items: Vec<EventBody> = found.into_iter().map(|(_, alert)| alert).collect();
+    state.app.show_names(caller.tenant.as_ref(), &mut items);
+    Ok(Json(AlertsPage { items, next_cursor }))
 }

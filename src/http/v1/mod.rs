@@ -63,10 +63,11 @@ use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::problem::Problem;
 use super::state::HttpState;
 use crate::app::given::Given;
 use crate::domain::access::Caller;
-use crate::domain::id::IdempotencyKey;
+use crate::domain::id::{IdempotencyKey, TenantId};
 use crate::domain::ledger::command::{Idempotency, KeySpace};
 use crate::wire::answer::{RetryBody, VerdictName};
 
@@ -133,6 +134,16 @@ fn mark_repeated(headers: &mut HeaderMap, is_repeated: bool) {
 }
 
 /// An answer, with the header that says whether it was given before.
+/// The budget that a list is asked about, if one is named, as it is kept.
+async fn budget_filter(
+    state: &HttpState,
+    named: Option<&str>,
+    confined: Option<&TenantId>,
+) -> Result<Option<String>, Problem> {
+    let Some(named) = named else { return Ok(None) };
+    Ok(Some(state.app.budget_named("budget", named, confined).await?.to_string()))
+}
+
 fn told<T>(given: Given<T>) -> (HeaderMap, Json<T>) {
     let mut headers = HeaderMap::new();
     mark_repeated(&mut headers, given.is_repeated);

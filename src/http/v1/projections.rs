@@ -21,7 +21,7 @@ use crate::wire::page::Page;
 use crate::wire::projection::accuracy::AccuracyBody;
 use crate::wire::projection::answer::{AppliedBody, PATH_HOURS_MAX, ProjectionBody, ProjectionList};
 use crate::wire::projection::what_if::{ApplyFairSplitBody, WhatIfAnswer, WhatIfBody};
-use crate::wire::{in_calendar, optional, required};
+use crate::wire::{in_calendar, required};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
@@ -64,7 +64,7 @@ struct ProjectionListQuery {
     get,
     path = "/v1/budgets/{id}/projection",
     tag = "projections",
-    params(("id" = String, Path, description = "The budget, a slug."), ProjectionQuery),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug."), ProjectionQuery),
     responses((status = 200, description = "The projection.", body = ProjectionBody))
 )]
 async fn get_projection(
@@ -74,13 +74,15 @@ async fn get_projection(
     ValidQuery(query): ValidQuery<ProjectionQuery>,
 ) -> Result<Json<ProjectionBody>, Problem> {
     let own = confine(&caller, Access::Read, None)?;
-    let id: BudgetId = required("id", &id)?;
+    let id = state.app.budget_named("id", &id, own.as_ref()).await?;
     let path_hours = query.path_hours.unwrap_or(PATH_HOURS_MAX);
     if path_hours > PATH_HOURS_MAX {
         let detail = format!("{path_hours} is above {PATH_HOURS_MAX}");
         return Err(Problem::field(ProblemCode::InvalidRequest, "path_hours", detail));
     }
-    Ok(Json(state.app.projection(&id, own.as_ref(), query.key.as_deref(), path_hours).await?))
+    let mut projection = state.app.projection(&id, own.as_ref(), query.key.as_deref(), path_hours).await?;
+    state.app.show_names(own.as_ref(), &mut projection);
+    Ok(Json(projection))
 }
 
 /// Project each counter of a budget
@@ -90,7 +92,7 @@ async fn get_projection(
     get,
     path = "/v1/budgets/{id}/projections",
     tag = "projections",
-    params(("id" = String, Path, description = "The budget, a slug."), ProjectionListQuery),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug."), ProjectionListQuery),
     responses((status = 200, description = "A page of projections, by key.", body = ProjectionList))
 )]
 async fn list_projections(
@@ -100,9 +102,11 @@ async fn list_projections(
     ValidQuery(query): ValidQuery<ProjectionListQuery>,
 ) -> Result<Json<ProjectionList>, Problem> {
     let own = confine(&caller, Access::Read, None)?;
-    let id: BudgetId = required("id", &id)?;
+    let id = state.app.budget_named("id", &id, own.as_ref()).await?;
     let page = Page::new("counters", query.cursor.as_deref(), query.limit)?;
-    Ok(Json(state.app.projections_of(&id, own.as_ref(), &page).await?))
+    let mut projections = state.app.projections_of(&id, own.as_ref(), &page).await?;
+    state.app.show_names(own.as_ref(), &mut projections);
+    Ok(Json(projections))
 }
 
 /// Project a budget with something changed
@@ -114,7 +118,7 @@ async fn list_projections(
     post,
     path = "/v1/budgets/{id}/projection/what-if",
     tag = "projections",
-    params(("id" = String, Path, description = "The budget, a slug.")),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug.")),
     request_body = WhatIfBody,
     responses((status = 200, description = "Both projections.", body = WhatIfAnswer))
 )]
@@ -125,8 +129,10 @@ async fn project_what_if(
     ValidJson(body): ValidJson<WhatIfBody>,
 ) -> Result<Json<WhatIfAnswer>, Problem> {
     let own = confine(&caller, Access::Read, None)?;
-    let id: BudgetId = required("id", &id)?;
-    Ok(Json(state.app.what_if(&id, own.as_ref(), &body).await?))
+    let id = state.app.budget_named("id", &id, own.as_ref()).await?;
+    let mut answer = state.app.what_if(&id, own.as_ref(), &body).await?;
+    state.app.show_names(own.as_ref(), &mut answer);
+    Ok(Json(answer))
 }
 
 /// Apply the fair split of a shared budget
@@ -139,7 +145,7 @@ async fn project_what_if(
     post,
     path = "/v1/budgets/{id}/projection/apply-fair-split",
     tag = "projections",
-    params(("id" = String, Path, description = "The budget, a slug.")),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug.")),
     request_body = ApplyFairSplitBody,
     responses((status = 200, description = "What was written.", body = AppliedBody))
 )]
@@ -184,7 +190,10 @@ async fn get_projection_accuracy(
     ValidQuery(query): ValidQuery<AccuracyQuery>,
 ) -> Result<Json<AccuracyBody>, Problem> {
     let own = confine(&caller, Access::Read, None)?;
-    let budget: Option<BudgetId> = optional("budget", query.budget.as_deref())?;
+    let budget = match query.budget.as_deref() {
+        Some(budget) => Some(state.app.budget_named("budget", budget, own.as_ref()).await?),
+        None => None,
+    };
     let since = in_calendar("since", query.since)?;
     Ok(Json(state.app.projection_accuracy(budget.as_ref(), own.as_ref(), since).await?))
 }

@@ -62,7 +62,9 @@ async fn get_run(
     let named = query.tenant.as_deref().or(own.as_ref().map(TenantId::as_str)).unwrap_or_default();
     let tenant = whose(&caller, Access::Read, named)?;
     let run: RunId = required("id", &id)?;
-    Ok(Json(state.app.run(&tenant, &run, caller.tenant.as_ref()).await?))
+    let mut found = state.app.run(&tenant, &run, caller.tenant.as_ref()).await?;
+    state.app.show_names(caller.tenant.as_ref(), &mut found);
+    Ok(Json(found))
 }
 
 /// Stop a run
@@ -87,7 +89,9 @@ async fn stop_run(
     whose(&caller, Access::Manage, &body.tenant)?;
     let run: RunId = required("id", &id)?;
     let key = idempotency(&caller, key, &format!("stop-run {run}"), &body);
-    Ok(told(state.app.stop_run(&run, &body, &caller.subject, key.as_ref()).await?))
+    let mut given = state.app.stop_run(&run, &body, &caller.subject, key.as_ref()).await?;
+    state.app.show_names(caller.tenant.as_ref(), &mut given.answer);
+    Ok(told(given))
 }
 
 /// Resume a run
@@ -111,5 +115,7 @@ async fn resume_run(
     let tenant = whose(&caller, Access::Manage, &body.tenant)?;
     let run: RunId = required("id", &id)?;
     let key = idempotency(&caller, key, &format!("resume-run {run}"), &body);
-    Ok(told(state.app.resume_run(&tenant, &run, key.as_ref()).await?))
+    let mut given = state.app.resume_run(&tenant, &run, key.as_ref()).await?;
+    state.app.show_names(caller.tenant.as_ref(), &mut given.answer);
+    Ok(told(given))
 }

@@ -69,7 +69,9 @@ async fn take_signal(
 ) -> Result<(HeaderMap, Json<SignalAnswer>), Problem> {
     confine(&caller, Access::PostUsage, optional::<TenantId>("tenant", body.tenant.as_deref())?)?;
     let key = idempotency(&caller, key, "signals", &body);
-    Ok(told(state.app.take_signal(&caller, &body, key.as_ref()).await?))
+    let mut given = state.app.take_signal(&caller, &body, key.as_ref()).await?;
+    state.app.show_names(caller.tenant.as_ref(), &mut given.answer);
+    Ok(told(given))
 }
 
 /// List signals
@@ -89,6 +91,7 @@ async fn list_signals(
 ) -> Result<Json<SignalList>, Problem> {
     let tenant = confine(&caller, Access::Read, optional::<TenantId>("tenant", query.tenant.as_deref())?)?;
     let page = Page::new("signals", query.cursor.as_deref(), query.limit)?;
-    let (items, next_cursor) = state.app.signals(tenant.as_ref(), query.provider.as_deref(), &page).await?;
+    let (mut items, next_cursor) = state.app.signals(tenant.as_ref(), query.provider.as_deref(), &page).await?;
+    state.app.show_names(caller.tenant.as_ref(), &mut items);
     Ok(Json(SignalList { items, next_cursor }))
 }

@@ -9,9 +9,10 @@ use utoipa_axum::routes;
 use super::super::problem::{Problem, ProblemCode};
 use super::super::state::HttpState;
 use super::super::{Auth, ValidPath, ValidQuery};
+use super::budget_filter;
 use crate::app::verdicts::After;
 use crate::domain::access::{Action as Access, confine};
-use crate::domain::id::{AgentId, BudgetId, FeatureId, RunId, TenantId};
+use crate::domain::id::{AgentId, FeatureId, RunId, TenantId};
 use crate::wire::page::Page;
 use crate::wire::verdict::{RefusalBody, RefusalId, VerdictsPage, VerdictsQuery};
 use crate::wire::{in_calendar, optional};
@@ -48,20 +49,20 @@ async fn list_verdicts(
     optional::<FeatureId>("feature", query.feature.as_deref())?;
     optional::<RunId>("run", query.run.as_deref())?;
     optional::<AgentId>("agent", query.agent.as_deref())?;
-    optional::<BudgetId>("budget", query.budget.as_deref())?;
     for (field, at) in [("from", query.from), ("to", query.to)] {
         in_calendar(field, at)?;
     }
     let page = Page::new("verdicts", query.cursor.as_deref(), query.limit)?;
     let strange = || Problem::field(ProblemCode::InvalidRequest, "cursor", "is no cursor of verdicts");
     let after = page.after.as_deref().map(|key| read_after(key).ok_or_else(strange)).transpose()?;
-    let query = VerdictsQuery { tenant: tenant.as_ref().map(ToString::to_string), ..query };
+    let budget = budget_filter(&state, query.budget.as_deref(), caller.tenant.as_ref()).await?;
+    let query = VerdictsQuery { tenant: tenant.as_ref().map(ToString::to_string), budget, ..query };
     let found = state.app.refusals(tenant.as_ref(), &query, after.as_ref(), page.fetch()).await?;
     let (found, next_cursor) = page.cut(found, |listed| {
         format!("{}\n{}", listed.refusal.first_at.to_rfc3339_opts(SecondsFormat::Micros, true), listed.place)
     });
     let mut items: Vec<RefusalBody> = found.into_iter().map(|listed| listed.refusal).collect();
-    items.iter_mut().for_each(|refusal| state.app.show(caller.tenant.as_ref(), &mut refusal.answer));
+    items.iter_mut().for_each(|refusal| state.app.show(caller.tenant.as_ref(), refusal));
     Ok(Json(VerdictsPage { items, next_cursor }))
 }
 
@@ -87,6 +88,6 @@ async fn get_verdict(
         None => None,
     };
     let mut refusal = found.ok_or_else(unknown)?;
-    state.app.show(caller.tenant.as_ref(), &mut refusal.answer);
+    state.app.show(caller.tenant.as_ref(), &mut refusal);
     Ok(Json(refusal))
 }

@@ -52,6 +52,39 @@ async fn a_threshold_crossed_arrives_signed_and_as_the_event_is_listed() {
 }
 
 #[tokio::test]
+async fn a_tenants_endpoint_is_sent_the_tenants_name_of_its_budget_and_the_platforms_the_whole_id() {
+    let service = acme().await;
+    let admin = service.token(&[Scope::Admin], Some("acme"));
+    let body = json!({
+        "scope": {"tenant": "acme"}, "measure": "tokens", "limit": "1000", "period": {"kind": "day"},
+        "enforcement": "hard", "thresholds": ["0.9"]
+    });
+    service.call_as(&admin, "PUT", "/v1/budgets/daily", &[], body).await.ok();
+    let (own, platforms) = (Receiver::start().await, Receiver::start().await);
+    put_webhook(&service, "own", &own, json!({"tenant": "acme"})).await;
+    put_webhook(&service, "all", &platforms, json!({})).await;
+    spend(&service, "acme", 950).await;
+    evaluate(&service).await;
+    deliver(&service).await;
+    let of_daily = |receiver: &Receiver, id: &str| {
+        let mut messages = receiver.taken().into_iter();
+        messages.find(|message| message.body["data"]["budget"] == id).expect("it is told").body["data"].clone()
+    };
+    let told = of_daily(&own, "daily");
+    assert!(!told.to_string().contains("acme:daily"), "{told:#}");
+    assert_eq!(told["links"]["budget"], "/v1/budgets/daily");
+    let path = told["links"]["budget"].as_str().unwrap();
+    assert_eq!(
+        service.call_as(&admin, "GET", path, &[], Value::Null).await.ok()["id"],
+        "daily",
+        "the link leads there"
+    );
+    let told = of_daily(&platforms, "acme:daily");
+    assert_eq!(told["links"]["budget"], "/v1/budgets/acme:daily");
+    service.call("GET", "/v1/budgets/acme:daily", Value::Null).await.ok();
+}
+
+#[tokio::test]
 async fn what_fails_is_tried_again_with_the_same_id_and_holds_back_only_its_own_budget() {
     let service = acme().await;
     put_budget(&service, "acme-usd", json!({"scope": {"tenant": "acme"}, "measure": "requests", "limit": "4"})).await;

@@ -69,10 +69,10 @@ async fn a_tenants_administrator_manages_its_own_budgets_and_nothing_of_the_plat
     for (body, path) in [(monthly("bolt", "9"), "/v1/budgets/new"), (json!({}), "/v1/budgets/new")] {
         assert!([403, 422].contains(&call("PUT", path, body).await.status));
     }
-    // A foreign budget is not taken over by naming its id with a scope of one's own, archived or not.
-    assert_eq!(call("PUT", "/v1/budgets/bolt-usd", monthly("acme", "9")).await.problem(), (409, "conflict"));
+    // A foreign budget is not taken over by naming its id with a scope of one's own, archived or not: it is another budget.
+    assert_eq!(call("PUT", "/v1/budgets/bolt-usd", monthly("acme", "9")).await.ok()["version"], 1);
     service.call("DELETE", "/v1/budgets/bolt-usd", Value::Null).await.ok();
-    assert_eq!(call("PUT", "/v1/budgets/bolt-usd", monthly("acme", "9")).await.problem(), (409, "conflict"));
+    assert_eq!(call("PUT", "/v1/budgets/bolt-usd", monthly("acme", "9")).await.ok()["version"], 2);
     assert_eq!(get(&service, "/v1/budgets/bolt-usd").await["scope"], json!({"tenant": "bolt"}));
 
     for (method, path, body) in [

@@ -10,6 +10,7 @@ mod estimate;
 mod listed;
 mod names;
 mod rates;
+mod spaces;
 mod tenants;
 
 use serde_json::{Value, json};

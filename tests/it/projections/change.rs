@@ -177,6 +177,35 @@ async fn one_call_applies_the_fair_split() {
 }
 
 #[tokio::test]
+async fn no_tenant_keeps_the_platform_from_splitting() {
+    let service = world().await;
+    let bay = service.token(&[Scope::Admin], Some("bay"));
+    let mut other = json!({"scope": {"tenant": "bay"}, "measure": "requests", "limit": "5", "period": {"kind": "day"}, "enforcement": "soft"});
+    let put = async |id: &str, body: &Value| {
+        service.call_as(&bay, "PUT", &format!("/v1/budgets/{id}"), &[], body.clone()).await
+    };
+    // The ids that a split gives, taken before it: the tenant's own are others.
+    for id in ["quota.bay", "quota.berlin"] {
+        put(id, &other).await.ok();
+    }
+    let first = service.call("POST", APPLY, json!({})).await.ok();
+    let written = first["written"].as_u64().unwrap();
+    assert_eq!(written, u64::try_from(first["items"].as_array().unwrap().len()).unwrap());
+    assert_eq!(service.call("GET", "/v1/budgets/bay:quota.bay", Value::Null).await.ok()["limit"], "5");
+    // Made another thing of, afterwards: the next split makes it what it was.
+    put(":quota.bay", &other).await.ok();
+    other["limit"] = json!("7");
+    let again = service.call("POST", APPLY, json!({})).await.ok();
+    assert_eq!(again["written"], 1, "{again:#}");
+    let restored = service.call("GET", "/v1/budgets/quota.bay", Value::Null).await.ok();
+    assert_eq!(
+        restored["limit"],
+        again["items"].as_array().unwrap().iter().find(|one| one["tenant"] == "bay").unwrap()["limit"]
+    );
+    assert_ne!(restored["measure"], "requests");
+}
+
+#[tokio::test]
 async fn a_split_never_takes_another_budgets_id_and_is_the_platforms() {
     let service = world().await;
     let taken = json!({"scope": {"tenant": "bay"}, "measure": "requests", "limit": "5", "period": {"kind": "day"}, "enforcement": "soft"});
