@@ -17,8 +17,8 @@ impl App {
     ///
     /// # Errors
     /// The ledger's refusal, or why there is no answer.
-    pub async fn submit(&self, action: Action, idempotency: Option<Idempotency>) -> Result<Outcome, AppError> {
-        self.call_bound.check_action(&action)?;
+    pub async fn submit(&self, mut action: Action, idempotency: Option<Idempotency>) -> Result<Outcome, AppError> {
+        self.call_bound.check_action(&mut action)?;
         let succeeded = matches!(&action, Action::Settle(settle) if settle.report.outcome == CallOutcome::Completed);
         let outcome = self.lane.submit(Command { action, idempotency }).await??;
         if let (true, Outcome::Posted(posted)) = (succeeded, &outcome)
@@ -34,9 +34,9 @@ impl App {
     ///
     /// # Errors
     /// When the lane answered none of them: it is stopping, or the database is away.
-    pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Result<Outcome, AppError>>, AppError> {
-        let check = |command: &Command| self.call_bound.check_action(&command.action).err().map(AppError::from);
-        let refused: Vec<Option<AppError>> = commands.iter().map(check).collect();
+    pub async fn submit_all(&self, mut commands: Vec<Command>) -> Result<Vec<Result<Outcome, AppError>>, AppError> {
+        let check = |command: &mut Command| self.call_bound.check_action(&mut command.action).err().map(AppError::from);
+        let refused: Vec<Option<AppError>> = commands.iter_mut().map(check).collect();
         let sent = commands.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
         let answers = self.lane.submit_all(sent.map(|(command, _)| command).collect()).await;
         if let Some(Err(error)) = answers.first()

@@ -333,6 +333,7 @@ pub(crate) fn budget(number: i32, text: &str) -> Budget {
             "posts_estimate" => budget.on_expiry = OnExpiry::PostEstimate,
             "missing" => budget.missing = if value == "refuse" { MissingRule::Refuse } else { MissingRule::Ignore },
             "counts_from" => budget.counts_from = Some(at(value)),
+            "hold_share" if value == "ordinary" => budget.max_hold_share = None,
             "hold_share" => budget.max_hold_share = Some(value.parse().unwrap()),
             "tenant" => budget.scope.tenant = Some(value.parse().unwrap()),
             "feature" => budget.scope.feature = Some(value.parse().unwrap()),

@@ -14,6 +14,7 @@ use super::{FieldError, optional, required};
 use crate::domain::amounts::{Tokens, Usd};
 use crate::domain::budget::scope::{Dimensions, Spelling};
 use crate::domain::id::{ReservationId, TenantId, TransferId};
+use crate::domain::ledger::call_bound::CallBound;
 use crate::domain::ledger::command::{Extend, PostUsage, ReportedUsage, Reserve, Settle};
 use crate::domain::ledger::reservation::{TTL_SECONDS_DEFAULT, TTL_SECONDS_MAX, TTL_SECONDS_MIN};
 use crate::domain::ledger::transfer::{CallOutcome, CallReport};
@@ -398,6 +399,7 @@ impl ExtendBody {
             tenant,
             ttl_seconds: ttl(self.ttl_seconds)?,
             more_output: tokens("more_output", self.more_output)?,
+            bound: CallBound::default(),
         })
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! Pure: the instant, the standings and the tariff are arguments. A refusal is an answer, not an error.
 
+mod longer;
 mod reason;
 mod remarks;
 
@@ -29,6 +30,7 @@ use crate::domain::learned::lesson::Lessons;
 use crate::domain::pacing::advice::{Advice, Band};
 use crate::domain::tariff::{Priced, Tariff, TariffError};
 use crate::domain::usage::Usage;
+pub use longer::{HeldBefore, held_too_long};
 pub use reason::{Reason, ReasonCode};
 use remarks::{advise_on, warn};
 

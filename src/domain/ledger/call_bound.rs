@@ -67,11 +67,12 @@ impl CallBound {
         Err(Refusal::TooManyTokens { field: field.name(alone), count, max: self.0 })
     }
 
-    /// Checks the tokens that a command says. What cannot be read is left to the books, which say why.
+    /// Checks the tokens that a command says. What cannot be read is left to the books, which say why; and what more a call
+    /// may have depends on what it has, so that the books are given the bound.
     ///
     /// # Errors
     /// [`Refusal::TooManyTokens`] when they are more than a call can have.
-    pub fn check_action(self, action: &Action) -> Result<(), Refusal> {
+    pub fn check_action(self, action: &mut Action) -> Result<(), Refusal> {
         match action {
             Action::Reserve(reserve) => self.check(TokensField::Estimate, &reserve.usage),
             Action::PostUsage(post) => self.check_reported(&post.usage, Some(&post.call.provider)),
@@ -79,7 +80,8 @@ impl CallBound {
                 settle.usage.as_ref().map_or(Ok(()), |reported| self.check_reported(reported, None))
             }
             Action::Extend(extend) => {
-                self.check(TokensField::MoreOutput, &Usage { output: extend.more_output, ..Usage::default() })
+                extend.bound = self;
+                Ok(())
             }
             Action::Release(_) | Action::Adjust(_) | Action::Restate(_) => Ok(()),
         }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::call_bound::CallBound;
 use super::transfer::{CallReport, Direction};
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::Priority;
@@ -103,6 +104,8 @@ pub struct Extend {
     pub ttl_seconds: u32,
     /// Output tokens to hold beyond those held.
     pub more_output: Tokens,
+    /// Most tokens of the whole call, with what it holds already.
+    pub bound: CallBound,
 }
 
 /// A call that was made without a reservation.

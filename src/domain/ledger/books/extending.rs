@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use super::{Books, Effects, Shift, ended, expiry, seen_at};
 use crate::domain::amounts::Tokens;
 use crate::domain::budget::catalogue::{BudgetNumber, Governing};
-use crate::domain::budget::verdict::{Ask, Holding, decide, keep};
+use crate::domain::budget::verdict::{Ask, HeldBefore, Holding, Ruling, decide, held_too_long, keep};
+use crate::domain::ledger::call_bound::TokensField;
 use crate::domain::ledger::command::Extend;
 use crate::domain::ledger::outcome::{Extended, Outcome, Refusal};
 use crate::domain::ledger::reservation::Reservation;
@@ -33,11 +34,38 @@ impl Books {
         let held = self.touched_by(reservation)?;
         let mut effects = Effects::default();
         self.give_back(reservation, &mut effects)?;
+        let before = reservation.hold.consumption.usage;
+        let usage = Usage { output: before.output.checked_add(extend.more_output)?, ..before };
+        let call = &reservation.call;
+        let tariff = self.rates.tariff_of(call, reservation.service_tier, reservation.granted_at);
+        // A call that grows piece by piece is as large as one that is asked for at once.
+        let ask = |counted| Ask {
+            usage,
+            min_output: usage.output,
+            allow_cap: false,
+            priority: reservation.priority,
+            tariff: &tariff,
+            jitter: reservation.id.0.as_u64_pair().1,
+            holding: Holding::Grown { from: &reservation.hold.consumption, learned: &reservation.learned, counted },
+            is_run_stopped: self.catalogue.is_run_stopped(call),
+            // It has begun.
+            missing: &[],
+            hold_seconds: seconds(reservation, expires_at),
+        };
+        let held_before = HeldBefore {
+            consumption: &reservation.hold.consumption,
+            learned: &reservation.learned,
+            seconds: seconds(reservation, reservation.expires_at),
+        };
         if extend.more_output == Tokens::ZERO {
             // The hold stays where it is, but a sliding window is looked at as it is now.
             let current = seen_at(&held, now)?;
             let standings = self.standings(&current, &effects);
-            // What is held already was granted: time alone is never refused, also when the budget was lowered since.
+            let none = BTreeSet::new();
+            if let Some(ruling) = held_too_long(&ask(&none), held_before, &standings, now)? {
+                return Ok(self.not_extended(reservation, ruling, &current));
+            }
+            // What is held already was granted: no limit refuses time alone, also when the budget was lowered since.
             let ruling = keep(reservation.hold, &reservation.learned, reservation.priority, &standings, now);
             let effects =
                 Effects { reservation: Some(Reservation { expires_at, ..reservation.clone() }), ..Effects::default() };
@@ -45,6 +73,7 @@ impl Books {
             let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
             return Ok((Outcome::Extended(Box::new(extended)), effects));
         }
+        extend.bound.check(TokensField::MoreOutput, &usage)?;
         let counted_at = self.catalogue.counted_at(now, now);
         let current = self.catalogue.governing(&reservation.call, counted_at)?;
         let stays = held.iter().map(Governing::counter).eq(current.iter().map(Governing::counter));
@@ -52,35 +81,11 @@ impl Books {
         let standings = self.standings(&current, &effects);
         let is_counted = |one: &&Governing| held.iter().any(|before| one.counts(before));
         let counted: BTreeSet<BudgetNumber> = current.iter().filter(is_counted).map(|one| one.budget.number).collect();
-        let before = reservation.hold.consumption.usage;
-        let usage = Usage { output: before.output.checked_add(extend.more_output)?, ..before };
-        let call = &reservation.call;
-        let at = reservation.granted_at;
-        let tariff = self.rates.tariff_of(call, reservation.service_tier, at);
-        let ask = Ask {
-            usage,
-            min_output: usage.output,
-            allow_cap: false,
-            priority: reservation.priority,
-            tariff: &tariff,
-            jitter: reservation.id.0.as_u64_pair().1,
-            holding: Holding::Grown {
-                from: &reservation.hold.consumption,
-                learned: &reservation.learned,
-                counted: &counted,
-            },
-            is_run_stopped: self.catalogue.is_run_stopped(call),
-            // It has begun.
-            missing: &[],
-            hold_seconds: u32::try_from(expires_at.signed_duration_since(at).num_seconds()).unwrap_or(u32::MAX),
-        };
-        let mut ruling = decide(&ask, &standings, now)?;
+        let ask = ask(&counted);
+        let too_long = held_too_long(&ask, held_before, &standings, now)?;
+        let mut ruling = too_long.map_or_else(|| decide(&ask, &standings, now), Ok)?;
         if !ruling.verdict.grants() {
-            let untouched = Effects::default();
-            let budgets = self.states(&current, &untouched);
-            let expires_at = reservation.expires_at;
-            let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
-            return Ok((Outcome::Extended(Box::new(extended)), untouched));
+            return Ok(self.not_extended(reservation, ruling, &current));
         }
         ruling.priced.flags = ruling.priced.flags.with(reservation.hold.flags);
         let hold = ruling.priced;
@@ -91,4 +96,17 @@ impl Books {
         let extended = Extended { reservation: reservation.id, expires_at, ruling, budgets };
         Ok((Outcome::Extended(Box::new(extended)), effects))
     }
+
+    /// Nothing changes.
+    fn not_extended(&self, reservation: &Reservation, ruling: Ruling, current: &[Governing]) -> (Outcome, Effects) {
+        let untouched = Effects::default();
+        let budgets = self.states(current, &untouched);
+        let extended = Extended { reservation: reservation.id, expires_at: reservation.expires_at, ruling, budgets };
+        (Outcome::Extended(Box::new(extended)), untouched)
+    }
+}
+
+/// For how long a reservation is held that ends at an instant, in seconds.
+fn seconds(reservation: &Reservation, end: DateTime<Utc>) -> u32 {
+    u32::try_from(end.signed_duration_since(reservation.granted_at).num_seconds()).unwrap_or(u32::MAX)
 }

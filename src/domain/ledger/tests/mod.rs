@@ -6,6 +6,7 @@
 mod adjusting;
 mod differential;
 mod ends;
+mod extending;
 mod learned;
 mod model;
 mod names;
@@ -21,6 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::books::Books;
+use super::call_bound::CallBound;
 use super::command::{
     Action, Adjust, Adjustment, Command, Extend, Idempotency, KeySpace, PostUsage, Release, ReportedUsage, Reserve,
     Settle,
@@ -88,7 +90,8 @@ fn release(number: u128) -> Release {
 }
 
 fn extend(number: u128, ttl_seconds: u32, more_output: u64) -> Extend {
-    Extend { reservation: reservation_id(number), tenant: None, ttl_seconds, more_output: tokens(more_output) }
+    let (reservation, more_output) = (reservation_id(number), tokens(more_output));
+    Extend { reservation, tenant: None, ttl_seconds, more_output, bound: CallBound::default() }
 }
 
 fn post(number: u128, text: &str, input: u64, output: u64) -> PostUsage {
