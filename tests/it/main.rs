@@ -8,6 +8,7 @@
 mod absurd;
 mod access;
 mod access_matrix;
+mod access_volumes;
 mod alerts;
 mod backtest;
 mod bench;
