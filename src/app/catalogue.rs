@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::timeout;
 
 use super::{App, AppError};
 use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue};
@@ -24,6 +26,10 @@ const TENANT_NAME_LENGTH_MAX: usize = 200;
 /// Most budgets whose scope is one tenant, archived ones apart. Each is looked at for each of the tenant's calls; `each` counts
 /// apart by run, agent or label with one.
 pub const TENANT_BUDGETS_MAX: usize = 2_000;
+
+/// Longest time that a caller waits for a change that counts. Shorter than a request may take, so that the answer can say that the
+/// count goes on.
+pub const COUNT_WAIT_MAX: Duration = Duration::from_secs(25);
 
 /// What must be there for something to be written, by `If-Match` and `If-None-Match`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,16 +87,24 @@ fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
-/// Does a piece of work to its end, whoever still waits for it.
+/// Does a piece of work to its end, whoever still waits for it. The caller waits as long as an answer may take.
 pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, AppError>> + Send + 'static,
 ) -> Result<T, AppError> {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
+    awaited(COUNT_WAIT_MAX, work).await
+}
+
+async fn awaited<T: Send + 'static>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, AppError>> + Send + 'static,
+) -> Result<T, AppError> {
+    match timeout(patience, tokio::spawn(work)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(LaneError::Stopping.into()),
         },
+        Err(_) => Err(AppError::StillCounting),
     }
 }
 
@@ -312,5 +326,34 @@ impl App {
         change.commit().await?;
         self.snapshots.refresh(&mut connection).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_nobody_waits_for_any_more_is_made_to_its_end() {
+        let (go, told_to) = oneshot::channel::<()>();
+        let (made, is_made) = oneshot::channel();
+        let work = async move {
+            told_to.await.unwrap();
+            made.send("made").unwrap();
+            Ok(())
+        };
+        let answer = awaited(Duration::ZERO, work).await;
+        assert!(matches!(answer, Err(AppError::StillCounting)), "{answer:?}");
+        go.send(()).unwrap();
+        assert_eq!(is_made.await, Ok("made"));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_ends_in_time_is_answered_as_it_ended() {
+        assert!(matches!(awaited(COUNT_WAIT_MAX, async { Ok(7) }).await, Ok(7)));
+        let refused = awaited::<()>(COUNT_WAIT_MAX, async { Err(AppError::Busy("no")) }).await;
+        assert!(matches!(refused, Err(AppError::Busy("no"))), "{refused:?}");
     }
 }

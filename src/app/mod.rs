@@ -194,6 +194,12 @@ pub enum AppError {
         .0.id, .0.row.provider, .0.row.model, .0.row.service_tier, .0.row.effective_from, .0.row.source, .0.row.source_date
     )]
     PriceStands(Box<PriceBody>),
+    /// A change is counted for longer than an answer may take. It goes on.
+    #[error(
+        "the change is still being counted, which goes on without you, and nothing is written before it is whole: send the same \
+         request again, without `If-None-Match`, to wait for it, or GET it until it is there"
+    )]
+    StillCounting,
     /// Not now.
     #[error("{0}")]
     Busy(&'static str),

@@ -33,5 +33,7 @@ pub const ECHO_CHARS_MAX: usize = 300;
 pub const COMPRESS_BYTES_MIN: u64 = 8 * 1024;
 /// What a caller is told to wait when the store is away, in seconds.
 pub const STORE_RETRY_AFTER_S: u32 = 2;
+/// What `Retry-After` says while a change is counted that goes on.
+pub const STILL_COUNTING_RETRY_AFTER_S: u32 = 5;
 /// Longest piece of a file that is handed on at once, in bytes: compressing a longer one would hold up other requests.
 pub const EXPORT_PIECE_BYTES_MAX: usize = 64 * 1024;

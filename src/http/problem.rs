@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::limits::{ECHO_CHARS_MAX, FIELD_ERRORS_MAX, STORE_RETRY_AFTER_S};
+use super::limits::{ECHO_CHARS_MAX, FIELD_ERRORS_MAX, STILL_COUNTING_RETRY_AFTER_S, STORE_RETRY_AFTER_S};
 use crate::auth::AuthError;
 use crate::domain::access::Denied;
 
@@ -283,6 +283,15 @@ impl Problem {
     pub fn overloaded(retry_after_s: u32) -> Self {
         let mut problem = Self::new(ProblemCode::Overloaded);
         problem.0.retry_after_s = Some(retry_after_s);
+        problem
+    }
+
+    /// The answer takes too long, and what was asked for goes on. Who asked is told what to do, though it is a 5xx.
+    #[must_use]
+    pub fn still_counting(detail: impl fmt::Display) -> Self {
+        let mut problem = Self::new(ProblemCode::Timeout);
+        problem.0.detail = Cow::Owned(detail.to_string());
+        problem.0.retry_after_s = Some(STILL_COUNTING_RETRY_AFTER_S);
         problem
     }
 

@@ -166,6 +166,7 @@ impl From<AppError> for Problem {
             AppError::TooManyBudgets { .. } => Self::with_detail(ProblemCode::Conflict, error),
             AppError::UnknownReconciliation(_) => Self::with_detail(ProblemCode::NotFound, error),
             AppError::Busy(_) | AppError::AlreadyClosed { .. } => Self::with_detail(ProblemCode::Conflict, error),
+            AppError::StillCounting => Self::still_counting(error),
             AppError::IdTaken(_) | AppError::PriceStands(_) => Self::with_detail(ProblemCode::Conflict, error),
             AppError::UnknownWebhook(_) => Self::with_detail(ProblemCode::UnknownWebhook, error),
             AppError::NoRandomness => Self::internal(error),
