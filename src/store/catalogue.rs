@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::TryStreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row, Transaction};
@@ -20,15 +19,10 @@ use super::StoreError;
 use super::catalogue_reads::{self, StoredBudget};
 use super::counting::{CountedAhead, count_rest, insert_counters};
 use super::locks::{Lock, take};
-use super::rows::{reservation_from_row, transfer_from_row};
 use super::signals::closures;
 use crate::domain::budget::catalogue::{Budget, BudgetClock, BudgetNumber, Catalogue, Tenant};
-use crate::domain::budget::counter::CounterId;
-use crate::domain::budget::recount::{Recount, Recounted, counts_since};
 use crate::domain::calendar::{Zone, tzdb_version};
 use crate::domain::id::{BudgetId, TenantId};
-use crate::domain::ledger::reservation::ReservationState;
-use crate::domain::ledger::transfer::Direction;
 use crate::wire::budget::{BudgetBody, BudgetRecord, TenantBody};
 use crate::wire::catalogue::{BudgetRow, TenantRow};
 
@@ -57,11 +51,7 @@ pub async fn load(connection: &mut PgConnection) -> Result<Catalogue, StoreError
 /// # Errors
 /// When the database does not answer, or a row cannot be read.
 pub async fn load_since(connection: &mut PgConnection, known: &Catalogue) -> Result<Catalogue, StoreError> {
-    type Head = (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
-    let (version, closed_until, slices_forgotten): Head =
-        sqlx::query_as("select version, closed_until, slices_forgotten from catalogue_head")
-            .fetch_one(&mut *connection)
-            .await?;
+    let (version, closed_until, slices_forgotten) = head(&mut *connection).await?;
     let tenants = sqlx::query("select id, timezone, strict, archived_at is not null as archived from tenants")
         .fetch_all(&mut *connection)
         .await?;
@@ -75,6 +65,27 @@ pub async fn load_since(connection: &mut PgConnection, known: &Catalogue) -> Res
     catalogue.closed_until = closed_until;
     catalogue.slices_forgotten = slices_forgotten;
     Ok(catalogue)
+}
+
+/// The same, but for what a change has written and not committed: where nothing was committed since, what is known is taken over
+/// without a look.
+pub(super) async fn load_newer(connection: &mut PgConnection, known: &Catalogue) -> Result<Catalogue, StoreError> {
+    let (version, _, slices_forgotten) = head(&mut *connection).await?;
+    if version == known.version {
+        let mut catalogue = known.clone();
+        catalogue.slices_forgotten = slices_forgotten;
+        return Ok(catalogue);
+    }
+    load_since(connection, known).await
+}
+
+/// The version, until when periods are closed, and what of sliding windows may be gone.
+async fn head(
+    connection: &mut PgConnection,
+) -> Result<(i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>), StoreError> {
+    Ok(sqlx::query_as("select version, closed_until, slices_forgotten from catalogue_head")
+        .fetch_one(connection)
+        .await?)
 }
 
 async fn budgets_since(connection: &mut PgConnection, known: &Catalogue) -> Result<Vec<Arc<Budget>>, StoreError> {
@@ -219,12 +230,12 @@ impl Change<'_> {
         Ok(self.transaction.rollback().await?)
     }
 
-    /// The catalogue as the change has left it so far, loaded by way of what is known of it.
+    /// The catalogue before this change writes to it, loaded by way of what is known of it.
     ///
     /// # Errors
     /// When the database does not answer, or a row cannot be read.
     pub async fn catalogue(&mut self, known: &Catalogue) -> Result<Catalogue, StoreError> {
-        load_since(&mut self.transaction, known).await
+        load_newer(&mut self.transaction, known).await
     }
 
     /// Creates or replaces a tenant. A new zone makes the counters on its clock anew, by what was counted ahead of them.
@@ -541,60 +552,4 @@ impl Change<'_> {
 pub async fn has_timezone_rules(connection: &mut PgConnection) -> Result<bool, StoreError> {
     let known: String = sqlx::query_scalar("select tzdb from catalogue_head").fetch_one(connection).await?;
     Ok(known == tzdb_version())
-}
-
-/// Adds up the journal and the open reservations for some budgets, of one tenant or of all. Rows are streamed, and each is
-/// told to `on_row`: what is kept is one entry for each counter.
-///
-/// # Errors
-/// When the database does not answer, or something cannot be counted.
-pub(super) async fn count(
-    connection: &mut PgConnection,
-    catalogue: &Catalogue,
-    budgets: Vec<BudgetNumber>,
-    tenant: Option<&TenantId>,
-    on_row: &mut (dyn FnMut() + Send),
-) -> Result<BTreeMap<CounterId, Recounted>, StoreError> {
-    let mut since = Some(DateTime::<Utc>::MAX_UTC);
-    for budget in catalogue.budgets().filter(|budget| budgets.contains(&budget.number)) {
-        let one = counts_since(budget, catalogue).map_err(StoreError::recount)?;
-        since = since.zip(one).map(|(a, b)| a.min(b));
-    }
-    let mut recount = Recount::new(catalogue, budgets);
-    let tenant = tenant.map(TenantId::as_str);
-    let mut transfers = sqlx::query(
-        "select * from transfers where ($1::timestamptz is null or period_at >= $1) and ($2::text is null or tenant = $2)",
-    )
-    .bind(since)
-    .bind(tenant)
-    .fetch(&mut *connection);
-    while let Some(row) = transfers.try_next().await? {
-        on_row();
-        let transfer = transfer_from_row(&row)?;
-        let moved = &transfer.priced.consumption;
-        match transfer.direction {
-            Direction::Forward => recount.post(&transfer.call, transfer.period_at, moved),
-            Direction::Reverse => recount.take_back(&transfer.call, transfer.period_at, moved),
-        }
-        .map_err(StoreError::recount)?;
-    }
-    drop(transfers);
-    // What has ended holds nothing, but it opened what is timed.
-    let mut reservations = sqlx::query(
-        "select * from reservations
-        where (state = 'open' or ($2 and run is not null)) and ($1::text is null or tenant = $1)",
-    )
-    .bind(tenant)
-    .bind(recount.is_timed())
-    .fetch(&mut *connection);
-    while let Some(row) = reservations.try_next().await? {
-        on_row();
-        let reservation = reservation_from_row(&row)?;
-        let (call, held_at, held) = (&reservation.call, reservation.held_at, &reservation.hold.consumption);
-        if reservation.state == ReservationState::Open {
-            recount.hold(call, held_at, held, &reservation.learned).map_err(StoreError::recount)?;
-        }
-        recount.open(call, held_at, reservation.granted_at).map_err(StoreError::recount)?;
-    }
-    Ok(recount.finish())
 }

@@ -9,9 +9,9 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::catalogue::Change;
+use super::catalogue::{Change, load};
 use super::rows::name;
-use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue};
+use crate::domain::budget::catalogue::{Budget, BudgetNumber};
 use crate::domain::budget::scope::Each;
 use crate::domain::budget::spellings::{Served, Spellings};
 use crate::domain::price::book::PriceBook;
@@ -63,7 +63,7 @@ impl Change<'_> {
         .await?;
         sqlx::query(include_str!("sql/name_rollup.sql")).execute(&mut *self.transaction).await?;
         self.name_scopes(book).await?;
-        let catalogue = self.catalogue(&Catalogue::default()).await?;
+        let catalogue = load(&mut self.transaction).await?;
         let by_name = catalogue.budgets().filter(|budget| counts_by_name(budget));
         let numbers: Vec<BudgetNumber> = by_name.map(|budget| budget.number).collect();
         self.recount(&catalogue, numbers, None, None).await?;

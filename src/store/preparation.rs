@@ -13,10 +13,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Postgres, Transaction};
 
 use super::StoreError;
-use super::catalogue::{Change, as_written, by_id, counted_before, load_since, on_the_clock_of};
+use super::catalogue::{Change, as_written, by_id, counted_before, load_newer, on_the_clock_of};
 use super::counting::{CountedAhead, count_ahead};
 use super::locks::{Lock, take};
-use crate::domain::budget::catalogue::{BudgetNumber, Catalogue};
+use crate::domain::budget::catalogue::{Budget, BudgetNumber, Catalogue};
 use crate::domain::calendar::Zone;
 use crate::domain::id::{BudgetId, TenantId};
 use crate::wire::budget::{BudgetBody, BudgetRecord};
@@ -45,7 +45,7 @@ impl<'c> Preparation<'c> {
     /// # Errors
     /// When the database does not answer, or a row cannot be read.
     pub async fn catalogue(&mut self, known: &Catalogue) -> Result<Catalogue, StoreError> {
-        load_since(&mut self.transaction, known).await
+        load_newer(&mut self.transaction, known).await
     }
 
     /// The connection, to look something up.
@@ -62,19 +62,23 @@ impl<'c> Preparation<'c> {
         before: &Catalogue,
         budgets: &[(BudgetId, BudgetBody)],
     ) -> Result<CountedAhead, StoreError> {
-        let by_id = by_id(before);
-        let mut counted = Vec::new();
-        for (place, (id, body)) in (1..).zip(budgets) {
-            let was = by_id.get(id);
-            // A new one has no number yet, and no other one has a number below zero.
-            let number = was.map_or(BudgetNumber(0_i32.saturating_sub(place)), |was| was.number);
-            let budget =
-                as_written(id, body, BudgetRecord { number, version: 0, counted_from: counted_before(self.now) })?;
-            if was.is_none_or(|was| !was.counts_like(&budget)) {
-                counted.push(Arc::new(budget));
+        let now = self.now;
+        let counted = |before: &Catalogue| {
+            let by_id = by_id(before);
+            let mut counted = Vec::new();
+            for (place, (id, body)) in (1..).zip(budgets) {
+                let was = by_id.get(id);
+                // A new one has no number yet, and no other one has a number below zero.
+                let number = was.map_or(BudgetNumber(0_i32.saturating_sub(place)), |was| was.number);
+                let record = BudgetRecord { number, version: 0, counted_from: counted_before(now) };
+                let budget = as_written(id, body, record)?;
+                if was.is_none_or(|was| !was.counts_like(&budget)) {
+                    counted.push(Arc::new(budget));
+                }
             }
-        }
-        count_ahead(&mut self.transaction, before, counted, None, self.now).await
+            Ok((before.clone(), counted))
+        };
+        self.count(before, None, counted).await
     }
 
     /// Counts every budget, as it is.
@@ -82,7 +86,7 @@ impl<'c> Preparation<'c> {
     /// # Errors
     /// When the database does not answer, or something cannot be counted.
     pub async fn count_all(&mut self, before: &Catalogue) -> Result<CountedAhead, StoreError> {
-        count_ahead(&mut self.transaction, before, before.budgets().cloned().collect(), None, self.now).await
+        self.count(before, None, |before| Ok((before.clone(), before.budgets().cloned().collect()))).await
     }
 
     /// Counts the budgets on a tenant's clock, as that zone bounds their periods.
@@ -95,9 +99,30 @@ impl<'c> Preparation<'c> {
         tenant: &TenantId,
         zone: Zone,
     ) -> Result<CountedAhead, StoreError> {
-        let after = before.clone().with_zone(tenant, zone);
-        let budgets = on_the_clock_of(tenant, &after).cloned().collect();
-        count_ahead(&mut self.transaction, &after, budgets, Some(tenant), self.now).await
+        let counted = |before: &Catalogue| {
+            let after = before.clone().with_zone(tenant, zone);
+            let budgets = on_the_clock_of(tenant, &after).cloned().collect();
+            Ok((after, budgets))
+        };
+        self.count(before, Some(tenant), counted).await
+    }
+
+    /// Counts the budgets that follow from a catalogue, by it as it will be. Once more by way of a newer one where calls were seen
+    /// of a tenant that was made after the first was loaded.
+    async fn count(
+        &mut self,
+        before: &Catalogue,
+        tenant: Option<&TenantId>,
+        counted: impl Fn(&Catalogue) -> Result<(Catalogue, Vec<Arc<Budget>>), StoreError>,
+    ) -> Result<CountedAhead, StoreError> {
+        let (after, budgets) = counted(before)?;
+        let ahead = count_ahead(&mut self.transaction, &after, budgets, tenant, self.now).await?;
+        if ahead.is_whole() {
+            return Ok(ahead);
+        }
+        let newer = self.catalogue(before).await?;
+        let (after, budgets) = counted(&newer)?;
+        count_ahead(&mut self.transaction, &after, budgets, tenant, self.now).await
     }
 
     /// Goes on to the change itself: waits for the batches that are on their way, and keeps new ones out.

@@ -126,7 +126,7 @@ impl Snapshot<'_> {
         let whole = Part::default();
         for pass in self.passes(&catalogue).await? {
             let numbers: Vec<i32> = pass.iter().map(|number| number.0).collect();
-            let recounted = catalogue::count(&mut self.transaction, &catalogue, pass, None, on_row).await?;
+            let recounted = super::counting::count(&mut self.transaction, &catalogue, pass, None, on_row).await?;
             let mut show = |compared: Compared<'_>| add_counter(&catalogue, &compared, &mut findings);
             comparing::counters(&mut self.transaction, &catalogue, &whole, &numbers, recounted, &mut show).await?;
         }

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::catalogue::{Budget, BudgetClock, Catalogue};
+use super::measure::Measure;
 use super::recount::counts_since;
-use super::scope::Each;
+use super::scope::{Each, Scope};
 use crate::domain::calendar::{CalendarError, PeriodSpec, Zone};
 use crate::domain::id::{FeatureId, TenantId};
 
@@ -43,6 +44,16 @@ pub struct Reading {
     pub labels: bool,
     /// Whether what was said of providers and models is told apart from their names.
     pub said: bool,
+    /// Whether features are told apart.
+    pub features_apart: bool,
+    /// Whether providers, models and regions are told apart.
+    pub served: bool,
+    /// Whether tokens are counted, in any way.
+    pub tokens: bool,
+    /// Whether dollars are.
+    pub usd: bool,
+    /// Whether grams are.
+    pub grams: bool,
 }
 
 impl Reading {
@@ -72,6 +83,15 @@ impl Reading {
             agents: scope(|budget| budget.scope.agent.is_some() || budget.each == Some(Each::Agent)),
             said: scope(|budget| budget.scope.exact),
             labels: scope(|budget| !budget.scope.labels.is_empty() || matches!(budget.each, Some(Each::Label(_)))),
+            features_apart: scope(|budget| budget.scope.feature.is_some() || budget.each == Some(Each::Feature)),
+            served: scope(|budget| {
+                let Scope { provider, model, region, .. } = &budget.scope;
+                let is_named = provider.is_some() || model.is_some() || region.is_some();
+                is_named || matches!(budget.each, Some(Each::Provider | Each::Model | Each::Region))
+            }),
+            tokens: scope(|budget| matches!(budget.measure, Measure::Tokens | Measure::Weighted(_))),
+            usd: scope(|budget| budget.measure == Measure::Usd),
+            grams: scope(|budget| matches!(budget.measure, Measure::Gco2e | Measure::Gco2eMarket)),
         };
         let mut turns = BTreeSet::new();
         for budget in budgets {

@@ -65,10 +65,10 @@ impl<'a> Recount<'a> {
         Self { catalogue, only, is_timed, counters: BTreeMap::new() }
     }
 
-    /// Of all budgets of the catalogue, none of which bounds the time of what it counts, going on from what was counted before.
+    /// Of all budgets of the catalogue, going on from what was counted before.
     #[must_use]
-    pub const fn going_on(catalogue: &'a Catalogue, counters: BTreeMap<CounterId, Recounted>) -> Self {
-        Self { catalogue, only: Vec::new(), is_timed: false, counters }
+    pub fn going_on(catalogue: &'a Catalogue, counters: BTreeMap<CounterId, Recounted>) -> Self {
+        Self { counters, ..Self::new(catalogue, Vec::new()) }
     }
 
     /// Counts what a transfer moved, in the period of its instant.
@@ -77,6 +77,15 @@ impl<'a> Recount<'a> {
     /// When it cannot be counted.
     pub fn post(&mut self, call: &Dimensions, at: DateTime<Utc>, moved: &Consumption) -> Result<(), CannotRecount> {
         self.count(call, at, Some(at), |counter, budget| Ok(counter.post(budget.measure.saturating_of(moved))))
+    }
+
+    /// Counts what transfers moved that were added up, in the period of an instant. When the first of them was is for
+    /// [`Recount::open`].
+    ///
+    /// # Errors
+    /// When it cannot be counted.
+    pub fn add(&mut self, call: &Dimensions, at: DateTime<Utc>, moved: &Consumption) -> Result<(), CannotRecount> {
+        self.count(call, at, None, |counter, budget| Ok(counter.post(budget.measure.saturating_of(moved))))
     }
 
     /// Counts what a transfer took back, in the period of its instant.
@@ -108,7 +117,7 @@ impl<'a> Recount<'a> {
     }
 
     /// Takes note of when a reservation was granted, open or ended: what it opened then stays open. `at` is the instant that it
-    /// is held at.
+    /// is held at. The same of the first of some transfers, and any of their instants.
     ///
     /// # Errors
     /// When it cannot be counted.
@@ -116,10 +125,10 @@ impl<'a> Recount<'a> {
         &mut self,
         call: &Dimensions,
         at: DateTime<Utc>,
-        granted_at: DateTime<Utc>,
+        opened_at: DateTime<Utc>,
     ) -> Result<(), CannotRecount> {
         if self.is_timed {
-            self.count(call, at, Some(granted_at), |counter, _| Ok(counter))?;
+            self.count(call, at, Some(opened_at), |counter, _| Ok(counter))?;
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ select
     null::text as agent,
     null::jsonb as labels,
     null::jsonb as said_as,
+    -- Never asked for: no budget that the roll-up knows bounds time.
+    null::timestamptz as opened_at,
     sums.*
 from (select pg_current_snapshot()::text as seen) as head
 left join sums on true

@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
-use super::{ask, get, monthly, put_budget, tenant};
-use crate::support::service::{Replica, TestService};
+use super::counted_ahead::rows_read;
+use super::{ask, get, monthly, put_budget, spend, tenant};
+use crate::support::service::{NOON, Replica, TestService};
 use crate::support::{audit, from_environment, say};
 
 /// Rows of the generated journal, unless the environment names another number: see `docs/reference/benchmarks.md`.
 const ROWS: u32 = 30_000;
+/// How long the month has been going on.
+const MONTH: &str = "9.5 days";
 
 /// Some shapes of budgets: those that the roll-up knows, and those that only the journal does.
 fn shapes() -> Vec<Value> {
@@ -30,7 +33,11 @@ fn shapes() -> Vec<Value> {
         }
         body
     };
+    let of_time = json!({"kind": "once", "counts_from": "2026-01-01T00:00:00Z"});
+    let mut timed = shape(json!({"tenant": "acme"}), Some("run"), json!("requests"), of_time);
+    timed["max_seconds"] = json!(600);
     vec![
+        timed,
         shape(json!({"tenant": "acme"}), None, json!("usd"), json!({"kind": "month"})),
         shape(json!({}), Some("tenant"), json!("tokens"), json!({"kind": "day"})),
         shape(json!({"tenant": "bolt"}), Some("run"), json!("requests"), json!({"kind": "once"})),
@@ -72,7 +79,7 @@ async fn a_budget_that_is_made_while_calls_are_posted_counts_each_of_them_once()
             for (n, shape) in shapes().into_iter().enumerate() {
                 // Made, then made to count otherwise: each time from nothing.
                 let replica = if (n + round) % 2 == 0 { &*service } else { &other };
-                put_budget(replica, &format!("b-{}", (n + round) % 7), shape).await;
+                put_budget(replica, &format!("b-{}", (n + round) % 8), shape).await;
             }
             let many: Vec<Value> = shapes()
                 .into_iter()
@@ -91,8 +98,8 @@ async fn a_budget_that_is_made_while_calls_are_posted_counts_each_of_them_once()
     audit::assert_none(&audit::findings(service.db.pool()).await);
 }
 
-/// A month's journal up to now: rows of a hundred tenants, with the roll-up that belongs to it.
-async fn journal(service: &TestService, rows: u32) {
+/// A journal of so long up to now: rows of a hundred tenants, with the roll-up that belongs to it.
+async fn journal(service: &TestService, rows: u32, span: &str) {
     let generate = format!(
         "insert into tenants (id, name, timezone, created_at, changed_at)
             select 't-' || n, 't', 'Etc/UTC', '2026-01-01Z', '2026-01-01Z' from generate_series(0, 99) as n;
@@ -108,7 +115,7 @@ async fn journal(service: &TestService, rows: u32) {
             0.5, 0.4, 0.1, 0, 'central', 0, 'completed', at, at, at
         from generate_series(0, {rows} - 1) as n
         cross join lateral (
-            select '2026-06-01Z'::timestamptz + interval '9.5 days' * n / {rows} as at
+            select '{NOON}'::timestamptz - interval '{span}' * ({rows} - n) / {rows} as at
         ) as moment;
         insert into usage_rollup
         select
@@ -125,23 +132,14 @@ async fn journal(service: &TestService, rows: u32) {
 }
 
 /// How many rows of the journal and of the roll-up this connection has read lately.
-async fn rows_read(connection: &mut PgConnection) -> (i64, i64) {
-    let of = async |connection: &mut PgConnection, table: &str| -> i64 {
-        sqlx::query_scalar(
-            "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where relname = $1",
-        )
-        .bind(table)
-        .fetch_one(connection)
-        .await
-        .unwrap()
-    };
-    (of(connection, "transfers").await, of(connection, "usage_rollup").await)
+async fn both_read(connection: &mut PgConnection) -> (i64, i64) {
+    (rows_read(connection, "transfers").await, rows_read(connection, "usage_rollup").await)
 }
 
 #[tokio::test]
 async fn a_new_budget_reads_what_its_scope_can_touch_and_next_to_nothing_while_verdicts_wait() {
     let service = TestService::start().await;
-    journal(&service, ROWS).await;
+    journal(&service, ROWS, MONTH).await;
     // As autovacuum leaves a journal; otherwise the first who counts reads all of it once more, to summarize it.
     let summarized = "select brin_summarize_new_values('transfers_recorded_at')";
     sqlx::query(summarized).execute(service.db.pool()).await.unwrap();
@@ -152,23 +150,34 @@ async fn a_new_budget_reads_what_its_scope_can_touch_and_next_to_nothing_while_v
             "scope": scope, "each": "run", "measure": "usd", "limit": "5", "period": {"kind": "month"}, "enforcement": "hard"
         })
     };
+    let of_tenant = |scope: Value| json!({"scope": scope, "measure": "usd", "limit": "5", "period": {"kind": "month"}, "enforcement": "hard"});
     // Of which the journal ahead of the lock, and the roll-up; at most.
     for (what, body, journal_ahead, rollup_ahead) in [
         ("a tenant without a call", monthly("quiet", "5"), 0, 0),
-        ("its runs", by_run(json!({"tenant": "quiet"})), 0, 0),
+        // The ends of an index, which a plan looks up.
+        ("its runs", by_run(json!({"tenant": "quiet"})), 16, 0),
         // Its rows are counted, to know by which index to look for the last ones.
         ("one tenant of a hundred", monthly("t-7", "5"), rows / 100, rows.min(quarters)),
+        ("one feature of it", of_tenant(json!({"tenant": "t-7", "feature": "chat"})), rows / 100, rows.min(quarters)),
+        (
+            "one model of it",
+            of_tenant(json!({"tenant": "t-7", "model": "claude-sonnet-4-5"})),
+            rows / 100,
+            rows.min(quarters),
+        ),
+        // Its rows and not everybody's of the same time: counted twice, to know the way, and read with the ends of pages.
+        ("the runs of one of a hundred", by_run(json!({"tenant": "t-7"})), rows / 20 + 16, 0),
         // And the last block range, which is summarized again.
         ("everything", by_run(json!({})), 2 * rows + 32 * 40, 0),
     ] {
         let mut connection = PgConnection::connect_with(&service.db.connect_options()).await.unwrap();
         let mut preparation = prepare(&mut connection, service.now()).await.unwrap();
         let before = load(preparation.connection()).await.unwrap();
-        let (journal_before, rollup_before) = rows_read(preparation.connection()).await;
+        let (journal_before, rollup_before) = both_read(preparation.connection()).await;
         let budget = (BudgetId::parse("new").unwrap(), serde_json::from_value(body).unwrap());
         let budgets = [budget];
         let ahead = preparation.count_budgets(&before, &budgets).await.unwrap();
-        let (journal, rollup) = rows_read(preparation.connection()).await;
+        let (journal, rollup) = both_read(preparation.connection()).await;
         let (read, added_up) = (journal - journal_before, rollup - rollup_before);
         assert!(
             read <= journal_ahead && added_up <= rollup_ahead,
@@ -176,11 +185,41 @@ async fn a_new_budget_reads_what_its_scope_can_touch_and_next_to_nothing_while_v
         );
         let mut change = preparation.lock().await.unwrap();
         change.put_budgets(&budgets, &before, Some(&ahead)).await.unwrap();
-        let (all, _) = rows_read(change.connection()).await;
+        let (all, _) = both_read(change.connection()).await;
         // An hour's rows, and the block range they are in.
         let bound = rows / 228 + 32 * 40;
         assert!(all - journal <= bound, "{what}: {} rows of the journal under the lock", all - journal);
         change.abandon().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_the_last_hour_only_what_came_after_the_count_began_is_read_while_verdicts_wait() {
+    let service = TestService::start().await;
+    journal(&service, ROWS, "30 minutes").await;
+    let summarized = "select brin_summarize_new_values('transfers_recorded_at')";
+    sqlx::query(summarized).execute(service.db.pool()).await.unwrap();
+    // A batch, by which is known what was recorded before.
+    service.call("POST", "/v1/preflight", ask("t-3")).await.ok();
+    for each in [Value::Null, json!("run")] {
+        let body = json!({
+            "scope": {}, "each": each, "measure": "usd", "limit": "5000", "period": {"kind": "month"}, "enforcement": "hard"
+        });
+        let mut connection = PgConnection::connect_with(&service.db.connect_options()).await.unwrap();
+        let mut preparation = prepare(&mut connection, service.now()).await.unwrap();
+        let before = load(preparation.connection()).await.unwrap();
+        let budgets = [(BudgetId::parse("new").unwrap(), serde_json::from_value(body).unwrap())];
+        let ahead = preparation.count_budgets(&before, &budgets).await.unwrap();
+        // Recorded at the same instant as the last one before.
+        spend(&service, "t-3", None).await;
+        let mut change = preparation.lock().await.unwrap();
+        let (read, _) = both_read(change.connection()).await;
+        change.put_budgets(&budgets, &before, Some(&ahead)).await.unwrap();
+        let (all, _) = both_read(change.connection()).await;
+        assert!(all - read <= 2 * 32 * 40, "{each}: {} rows of the journal under the lock", all - read);
+        change.commit().await.unwrap();
+        service.app.catch_up().await.unwrap();
+        audit::assert_none(&audit::findings(service.db.pool()).await);
     }
 }
 
@@ -200,7 +239,7 @@ async fn longest_wait(service: &Replica, over: &AtomicBool) -> Duration {
 async fn verdicts_go_on_while_a_budget_is_counted() {
     let rows = from_environment("JOURNAL_ROWS").unwrap_or(ROWS);
     let service = TestService::start().await;
-    journal(&service, rows).await;
+    journal(&service, rows, MONTH).await;
     service.call("POST", "/v1/preflight", ask("t-3")).await.ok();
     let everything = |each: Value| {
         json!({

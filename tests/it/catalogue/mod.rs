@@ -5,6 +5,7 @@ mod alternatives;
 mod budgets;
 mod calendar;
 mod confinement;
+mod counted_ahead;
 mod counting;
 mod estimate;
 mod listed;

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::budget::counter::CounterId;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::recount::{Recount, Recounted};
-use crate::domain::budget::scope::Dimensions;
+use crate::domain::budget::scope::{Dimensions, Spelling};
 use crate::domain::fixtures::{at, call, catalogue, usage};
 
 const NOW: &str = "2026-03-29T12:34:56.789Z";
@@ -120,7 +120,7 @@ fn of(tokens: u64) -> Consumption {
 
 /// Adds up as the database does, and counts what comes of it.
 fn added_up(calls: &[Call], read: &Reading, catalogue: &Catalogue, by_quarter: bool) -> BTreeMap<CounterId, Recounted> {
-    let mut groups: BTreeMap<String, (Dimensions, DateTime<Utc>, u32, u64)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, (Dimensions, DateTime<Utc>, u32, u64, DateTime<Utc>)> = BTreeMap::new();
     for (call, at, tokens) in calls {
         let quarter = DateTime::from_timestamp(at.timestamp().div_euclid(900).saturating_mul(900), 0).unwrap();
         let at = if by_quarter { quarter } else { *at };
@@ -134,16 +134,31 @@ fn added_up(calls: &[Call], read: &Reading, catalogue: &Catalogue, by_quarter: b
         call.run = call.run.filter(|_| read.runs);
         call.agent = call.agent.filter(|_| read.agents);
         call.labels = if read.labels { call.labels } else { Arc::default() };
+        if !read.features_apart {
+            call.feature = "any".parse().unwrap();
+        }
+        if !read.served {
+            call = Dimensions {
+                provider: "any".parse().unwrap(),
+                model: "any".parse().unwrap(),
+                region: None,
+                spelling: Spelling::AsSaid,
+                ..call
+            };
+        }
         let between = read.turns.partition_point(|turn| *turn <= at);
         let own = (at >= read.turns_until).then_some(at);
-        let group = groups.entry(format!("{call:?} {between} {own:?}")).or_insert_with(|| (call, at, 0, 0));
-        group.1 = group.1.min(at);
+        let group = groups.entry(format!("{call:?} {between} {own:?}")).or_insert_with(|| (call, at, 0, 0, at));
+        // Any instant of them will do, but for the first.
+        group.1 = group.1.max(at);
         group.2 = group.2.saturating_add(1);
-        group.3 = group.3.saturating_add(*tokens);
+        group.3 = group.3.saturating_add(if read.tokens { *tokens } else { 0 });
+        group.4 = group.4.min(at);
     }
     let mut recount = Recount::going_on(catalogue, BTreeMap::new());
-    for (call, at, requests, tokens) in groups.into_values() {
-        recount.post(&call, at, &Consumption { requests, ..of(tokens) }).unwrap();
+    for (call, at, requests, tokens, opened_at) in groups.into_values() {
+        recount.add(&call, at, &Consumption { requests, ..of(tokens) }).unwrap();
+        recount.open(&call, at, opened_at).unwrap();
     }
     recount.finish()
 }
@@ -158,6 +173,7 @@ proptest! {
                 "d tokens 9 once each=run", "e tokens 9 sliding:600 tenant=bolt", "f requests 9 week each=team",
                 "g tokens 9 month zone=tenant each=feature", "h tokens 9 day zone=Asia/Kathmandu feature=chat",
                 "i tokens 9 once run=r1", "j requests 9 sliding:54000", "k tokens 9 month agent=a1",
+                "l requests 9 once each=run max_seconds=600", "m tokens 9 month model=one",
             ],
             1..5,
         ),

@@ -1,6 +1,4 @@
-    -- What the mark saw, of one page in the order of time: after ($13, $14), up to ($15, $16).
-    and (transfers.period_at, transfers.id) > ($13::timestamptz, $14::uuid)
-    and (transfers.period_at, transfers.id) <= ($15::timestamptz, $16::uuid)
+    -- What the mark saw.
     and (
         transfers.recorded_at < $10::timestamptz
         or pg_visible_in_snapshot(
