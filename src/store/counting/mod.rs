@@ -35,7 +35,9 @@ use crate::domain::calendar::Zone;
 use crate::domain::id::TenantId;
 use crate::wire::export::JournalMark;
 use openings::Opened;
+pub(super) use sums::add;
 use walk::UpToMark;
+pub(super) use walk::{bind_reading, hold};
 pub(super) use whole::count;
 
 /// Rows that are looked at under the lock without harm, wherever they stand.
@@ -238,7 +240,8 @@ pub async fn count_rest(
     Ok(all)
 }
 
-fn reading<'a>(
+/// What is read of the journal for some budgets, of one tenant or of all.
+pub(super) fn reading<'a>(
     budgets: impl Iterator<Item = &'a Arc<Budget>> + Clone,
     catalogue: &Catalogue,
     tenant: Option<&TenantId>,

@@ -14,7 +14,7 @@ use crate::domain::id::TenantId;
 use crate::domain::usage::Usage;
 
 /// Counts calls that were added up: what they took, what was taken back of it, and when the first of them was. Says whose they are.
-pub(super) fn add(recount: &mut Recount<'_>, row: &PgRow) -> Result<TenantId, StoreError> {
+pub(in crate::store) fn add(recount: &mut Recount<'_>, row: &PgRow) -> Result<TenantId, StoreError> {
     let call = dimensions_from_row(row)?;
     let at: DateTime<Utc> = row.try_get("at")?;
     let sums = Sums::from_row(row)?;

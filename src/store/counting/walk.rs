@@ -303,18 +303,26 @@ pub(super) async fn since_mark(
 }
 
 /// Counts what an open reservation holds.
-fn hold(recount: &mut Recount<'_>, row: &PgRow) -> Result<(), StoreError> {
+pub(in crate::store) fn hold(recount: &mut Recount<'_>, row: &PgRow) -> Result<(), StoreError> {
     let reservation = reservation_from_row(row)?;
     let (call, held_at, held) = (&reservation.call, reservation.held_at, &reservation.hold.consumption);
     recount.hold(call, held_at, held, &reservation.learned).map_err(StoreError::recount)?;
     recount.open(call, held_at, reservation.granted_at).map_err(StoreError::recount)
 }
 
-/// The parameters of `sql/count_calls.sql`. What was recorded before the mark's instant was seen by it.
+/// The parameters of `sql/count_calls.sql` and those of the mark: what was recorded before its instant was seen by it.
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     reading: &Reading,
     (mark, since): (&JournalMark, DateTime<Utc>),
+) -> Query<'q, Postgres, PgArguments> {
+    bind_reading(query, reading).bind(since).bind(mark.seen().to_owned()).bind(mark.newest())
+}
+
+/// The parameters of `sql/count_calls.sql`.
+pub(in crate::store) fn bind_reading<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    reading: &Reading,
 ) -> Query<'q, Postgres, PgArguments> {
     query
         .bind(texts::<TenantId>(reading.tenants.as_ref()))
@@ -325,9 +333,6 @@ fn bind<'q>(
         .bind(reading.runs)
         .bind(reading.agents)
         .bind(reading.labels)
-        .bind(since)
-        .bind(mark.seen().to_owned())
-        .bind(mark.newest())
         .bind(reading.said)
         .bind(reading.features_apart)
         .bind(reading.served)

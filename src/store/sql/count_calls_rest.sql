@@ -1,10 +1,10 @@
     -- What the mark did not see.
-    and transfers.recorded_at >= $10::timestamptz
+    and transfers.recorded_at >= $15::timestamptz
     and not pg_visible_in_snapshot(
         greatest(
             3,
-            $12::bigint - 2147483648
-                + (transfers.xmin::text::bigint - ($12::bigint & 4294967295) + 6442450944) % 4294967296
+            $17::bigint - 2147483648
+                + (transfers.xmin::text::bigint - ($17::bigint & 4294967295) + 6442450944) % 4294967296
         )::text::xid8,
-        $11::text::pg_snapshot
+        $16::text::pg_snapshot
     )

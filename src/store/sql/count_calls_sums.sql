@@ -1,9 +1,9 @@
 group by
     transfers.tenant,
-    case when $13::boolean then transfers.feature else 'any' end,
-    case when $14::boolean then transfers.provider else 'any' end,
-    case when $14::boolean then transfers.model else 'any' end,
-    case when $14::boolean then transfers.region end,
+    case when $10::boolean then transfers.feature else 'any' end,
+    case when $11::boolean then transfers.provider else 'any' end,
+    case when $11::boolean then transfers.model else 'any' end,
+    case when $11::boolean then transfers.region end,
     case when $6::boolean then transfers.run end,
     case when $7::boolean then transfers.agent end,
     case when $8::boolean then transfers.labels end,
