@@ -240,7 +240,7 @@ async fn recount(
         include_str!("sql/count_calls.sql"),
         "from transfers\n",
         include_str!("sql/count_calls_where.sql"),
-        "and ($10::timestamptz is null or transfers.period_at < $10)\n",
+        "and ($15::timestamptz is null or transfers.period_at < $15)\n",
         include_str!("sql/count_calls_sums.sql")
     );
     let mut sums = counting::bind_reading(sqlx::query(statement), &reading)
