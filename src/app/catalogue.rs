@@ -205,10 +205,11 @@ impl App {
     /// Archives a tenant.
     ///
     /// # Errors
-    /// [`AppError::UnknownTenant`] when there is none.
-    pub async fn archive_tenant(&self, id: &TenantId) -> Result<(), AppError> {
+    /// [`AppError::UnknownTenant`] when there is none; [`AppError::PreconditionFailed`].
+    pub async fn archive_tenant(&self, id: &TenantId, when: &Precondition) -> Result<(), AppError> {
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;
+        when.check(id.as_str(), change.tenant_version(id).await?)?;
         if !change.archive_tenant(id).await? {
             return Err(AppError::UnknownTenant(id.clone()));
         }
@@ -316,10 +317,12 @@ impl App {
     /// Archives a budget.
     ///
     /// # Errors
-    /// [`AppError::UnknownBudget`] when there is none.
-    pub async fn archive_budget(&self, id: &BudgetId) -> Result<(), AppError> {
+    /// [`AppError::UnknownBudget`] when there is none; [`AppError::PreconditionFailed`].
+    pub async fn archive_budget(&self, id: &BudgetId, when: &Precondition) -> Result<(), AppError> {
         let mut connection = self.pool.acquire().await?;
         let mut change = change(&mut connection, self.clock.now()).await?;
+        let there = change.budget_heads(&[id.as_str()]).await?;
+        when.check(id.as_str(), there.get(id).map(|head| head.version))?;
         if !change.archive_budget(id).await? {
             return Err(AppError::UnknownBudget(id.clone()));
         }

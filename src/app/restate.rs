@@ -15,16 +15,17 @@ use futures::StreamExt as _;
 use uuid::Uuid;
 
 use super::exports::span;
+use super::given::{Given, keep};
 use super::{App, AppError};
 use crate::domain::calendar::Zone;
 use crate::domain::id::{ModelId, ProviderId, TransferId};
-use crate::domain::ledger::command::{Action, Command};
+use crate::domain::ledger::command::{Action, Command, Idempotency};
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::ledger::restating::{Restatement, Summary, restate};
 use crate::store::locks::{Lock, try_take};
 use crate::store::restatements::{RowsAsked, stated};
 use crate::wire::FieldError;
-use crate::wire::restatement::{Restated, RestatementRequest};
+use crate::wire::restatement::{Restated, RestatementBody, RestatementRequest};
 
 /// Most rows that one request looks at.
 pub const EXAMINED_MAX: u32 = 50_000;
@@ -78,6 +79,32 @@ impl App {
             tracing::info!(subject, %from, %to, transfers = posted, "rows were restated");
         }
         Ok(restated)
+    }
+
+    /// The same as an answer. What was posted is kept under the key, and a repeat is that answer.
+    ///
+    /// # Errors
+    /// Those of [`Self::restate`]; the refusal of a key that was used for something else.
+    pub async fn restate_once(
+        &self,
+        request: &RestatementRequest,
+        subject: &str,
+        key: Option<&Idempotency>,
+    ) -> Result<Given<RestatementBody>, AppError> {
+        let key = key.filter(|_| request.apply);
+        if let Some(given) = self.given_before(&mut *self.pool.acquire().await?, key).await? {
+            return Ok(given);
+        }
+        let answer = RestatementBody::from(&self.restate(request, subject).await?);
+        let mut transaction = self.pool.begin().await?;
+        if let Err(error) = keep(&mut transaction, key, &answer, self.clock.now()).await {
+            transaction.rollback().await?;
+            // Another one with the same key came first, and has posted what there was to post.
+            let first = self.given_before(&mut *self.pool.acquire().await?, key).await?;
+            return first.ok_or(error);
+        }
+        transaction.commit().await?;
+        Ok(Given::new(answer))
     }
 
     async fn restate_rows(&self, asked: &RowsAsked, apply: bool) -> Result<Restated, AppError> {

@@ -109,7 +109,11 @@ async fn reconcile(
     args: &ReconcileArgs,
 ) -> anyhow::Result<ReconciliationBody> {
     let proposed = app.propose_reconciliation(request, SUBJECT, None).await?.answer;
-    if args.approve { Ok(app.approve_reconciliation(proposed.id, SUBJECT, args.usd).await?) } else { Ok(proposed) }
+    if args.approve {
+        Ok(app.approve_reconciliation(proposed.id, SUBJECT, args.usd, None).await?.answer)
+    } else {
+        Ok(proposed)
+    }
 }
 
 fn to_text(look: Look, answer: &ReconciliationBody) -> String {

@@ -15,6 +15,12 @@ use uuid::Uuid;
 
 /// Longest slug (tenant, feature, provider, region, budget), in bytes. Fits a URL segment and an index page easily.
 pub const SLUG_LENGTH_MAX: usize = 128;
+/// What a slug is, as a pattern of the contract; its length apart.
+pub const SLUG_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._@+-]*$";
+/// What a name without spaces (model, idempotency key) is, as a pattern of the contract; its length apart.
+pub const NAME_PATTERN: &str = "^[!-~]+$";
+/// What a text that people give (run, agent) is, as far as a pattern of the contract can say it; its length apart.
+pub const TEXT_PATTERN: &str = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$";
 /// Longest free name (model, run, agent, label, idempotency key), in bytes. Bedrock inference-profile ARNs need about 150.
 pub const NAME_LENGTH_MAX: usize = 256;
 
@@ -96,8 +102,9 @@ pub fn is_unseen(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// The text composed.
-fn composed(text: &str) -> Cow<'_, str> {
+/// The text composed (NFC), as names are kept.
+#[must_use]
+pub fn composed(text: &str) -> Cow<'_, str> {
     if text.is_ascii() || is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
 }
 
@@ -372,7 +379,60 @@ impl TransferId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+
     use super::*;
+
+    /// The characters of the last class of a pattern.
+    fn class_of(pattern: &str) -> Vec<char> {
+        let (_, class) = pattern.rsplit_once('[').unwrap();
+        let class: Vec<char> = class.split_once(']').unwrap().0.chars().collect();
+        let mut found = Vec::new();
+        let mut rest = class.as_slice();
+        while let [first, after @ ..] = rest {
+            match after {
+                ['-', last, after @ ..] => {
+                    found.extend(*first..=*last);
+                    rest = after;
+                }
+                _ => {
+                    found.push(*first);
+                    rest = after;
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn patterns_of_the_contract_allow_the_characters_that_the_parsers_take() {
+        for c in (0..=0x17f).filter_map(char::from_u32) {
+            let text = format!("a{c}b");
+            assert_eq!(TenantId::parse(&text).is_ok(), class_of(SLUG_PATTERN).contains(&c), "{text:?}");
+            assert_eq!(ModelId::parse(&text).is_ok(), class_of(NAME_PATTERN).contains(&c), "{text:?}");
+            let first = format!("{c}b");
+            assert_eq!(TenantId::parse(&first).is_ok(), c.is_ascii_alphanumeric(), "{first:?}");
+        }
+    }
+
+    /// Texts that a pattern allows; `proptest` writes no anchors.
+    fn allowed(pattern: &str) -> impl Strategy<Value = String> + use<> {
+        string_regex(pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).unwrap()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_pattern_of_the_contract_allows_is_taken(
+            slug in allowed(SLUG_PATTERN), name in allowed(NAME_PATTERN), text in allowed(TEXT_PATTERN),
+        ) {
+            prop_assert!(TenantId::parse(&slug).is_ok());
+            prop_assert!(ModelId::parse(&name).is_ok());
+            // What is not seen has no pattern that all engines read.
+            prop_assume!(!text.chars().any(is_unseen) && text.len() <= NAME_LENGTH_MAX);
+            prop_assert!(RunId::parse(&text).is_ok(), "{text:?}");
+        }
+    }
 
     #[test]
     fn slugs_and_names_by_rule() {

@@ -4,13 +4,15 @@
 //! |---|---|
 //! | names | `operationId` in camelCase, from the handler's name |
 //! | problems | `4XX` and `5XX` answers as [`ProblemBody`] |
-//! | keys | the header `Idempotency-Key`, on a POST that writes |
+//! | keys | the header `Idempotency-Key`, on a POST that writes; why none is taken, on one that does not |
 //! | credentials | the bearer token, unless it is public |
 //!
 //! Others are over the schemas: a default that serde wrote as text stands as a number where the field is one; the part of a
 //! tagged choice may have the tag beside its own fields; and those of [`super::schemas`].
 //!
 //! [`lint`] lists what client generators stumble over; a test of the assembled document keeps it empty.
+
+use std::collections::BTreeSet;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -40,8 +42,9 @@ const BEARER: &str = "bearer";
 pub struct Contract {
     /// Each tag with what it is about, in the order of the page.
     pub tags: &'static [(&'static str, &'static str)],
-    /// Operation ids (camelCase) of POSTs that write nothing, or are known by what they hold: they take no `Idempotency-Key`.
-    pub posts_without_key: &'static [&'static str],
+    /// Operation ids (camelCase) of POSTs that write nothing, or are known by what they hold: they take no `Idempotency-Key`. With
+    /// what their description says of it.
+    pub posts_without_key: &'static [(&'static str, &'static str)],
     /// Operation ids (camelCase) that need no token.
     pub public: &'static [&'static str],
 }
@@ -65,6 +68,19 @@ pub fn complete(mut document: OpenApi, contract: &Contract) -> OpenApi {
     admit_tags(components);
     schemas::join_parts(&mut components.schemas);
     components.schemas.values_mut().for_each(schemas::widen_counts);
+    components.schemas.values_mut().for_each(schemas::name_decimals);
+    let mut bodies = BTreeSet::new();
+    for item in document.paths.paths.values_mut() {
+        for (_, operation) in operations_mut(item) {
+            let Some(RefOr::T(body)) = &operation.request_body else { continue };
+            let media = body.content.values().filter_map(|content| match content {
+                RefOr::T(content) => content.schema.as_ref(),
+                RefOr::Ref(_) => None,
+            });
+            media.for_each(|schema| schemas::parts_of(schema, &components.schemas, &mut bodies));
+        }
+    }
+    schemas::bound_bodies(&mut components.schemas, &bodies);
     for item in document.paths.paths.values_mut() {
         for (method, operation) in operations_mut(item) {
             complete_operation(operation, &method, contract);
@@ -112,7 +128,7 @@ fn mend_defaults(schema: &mut RefOr<Schema>) {
 /// A tagged choice is written as `allOf` of a part and its tag. A part that admits no further property would refuse the
 /// tag, and no document would fit; the service still refuses what it does not know.
 fn admit_tags(components: &mut Components) {
-    let mut parts = std::collections::BTreeSet::new();
+    let mut parts = BTreeSet::new();
     for schema in components.schemas.values() {
         let RefOr::T(Schema::OneOf(choice)) = schema else { continue };
         for item in &choice.items {
@@ -130,8 +146,7 @@ fn admit_tags(components: &mut Components) {
 
 fn complete_operation(operation: &mut Operation, method: &HttpMethod, contract: &Contract) {
     let id = operation.operation_id.as_deref().map(camel_case).unwrap_or_default();
-    let named_in = |list: &[&str]| list.contains(&id.as_str());
-    let public = named_in(contract.public);
+    let public = contract.public.contains(&id.as_str());
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter {
             schemas::bound_parameter(parameter);
@@ -140,7 +155,11 @@ fn complete_operation(operation: &mut Operation, method: &HttpMethod, contract: 
     let answers = &mut operation.responses.responses;
     answers.entry("4XX".to_owned()).or_insert_with(|| RefOr::T(problem_response("The request was refused")));
     answers.entry("5XX".to_owned()).or_insert_with(|| RefOr::T(problem_response("The service could not answer")));
-    if *method == HttpMethod::Post && !named_in(contract.posts_without_key) && !public {
+    let without_key = contract.posts_without_key.iter().find(|(named, _)| *named == id);
+    if let Some((_, why)) = without_key {
+        let description = operation.description.get_or_insert_default();
+        *description = format!("{description}\n\n{why}").trim_start().to_owned();
+    } else if *method == HttpMethod::Post && !public {
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_parameter()));
         if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
             answer.headers.insert("Idempotency-Replayed".to_owned(), RefOr::T(replayed_header()));
@@ -224,7 +243,7 @@ fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut
 #[must_use]
 pub fn lint(document: &OpenApi) -> Vec<String> {
     let mut faults = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let declared: Vec<_> = document.tags.iter().flatten().map(|tag| tag.name.as_str()).collect();
     for (path, item) in &document.paths.paths {
         for (method, operation) in operations_mut(&mut item.clone()) {

@@ -18,6 +18,8 @@ use super::{middleware, v1};
 use crate::domain::access::{Action, may};
 use crate::telemetry::names;
 
+const WRITES_NOTHING: &str = "Takes no `Idempotency-Key`: it writes nothing.";
+
 const CONTRACT: Contract = Contract {
     tags: &[
         ("preflight", "Ask before a call."),
@@ -43,8 +45,12 @@ const CONTRACT: Contract = Contract {
         ("about", "What the service is made of."),
         ("service", "Health, metrics, public keys: for the machines around the service."),
     ],
-    // Spans are known by their own ids.
-    posts_without_key: &["estimateCall", "exportSpans", "findPeriod", "projectWhatIf", "resumeWebhook", "testWebhook"],
+    posts_without_key: &[
+        ("estimateCall", WRITES_NOTHING),
+        ("exportSpans", "Takes no `Idempotency-Key`: spans are known by their own ids."),
+        ("findPeriod", WRITES_NOTHING),
+        ("projectWhatIf", WRITES_NOTHING),
+    ],
     public: &["checkHealth", "checkReadiness", "readMetrics", "readGrantKeys"],
 };
 

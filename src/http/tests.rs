@@ -483,7 +483,7 @@ mod document {
 
     const CONTRACT: Contract = Contract {
         tags: &[("things", "What there is"), ("health", "How it is")],
-        posts_without_key: &["weighOneThing"],
+        posts_without_key: &[("weighOneThing", "Takes no key: it only weighs.")],
         public: &["getHealth"],
     };
 

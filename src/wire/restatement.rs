@@ -91,7 +91,7 @@ impl RestatementRequest {
 }
 
 /// Grams in the three units. Location-based and market-based grams are two views of one emission: never add them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GramsBody {
     /// Grams of the electricity used, by the grid.
     #[schema(value_type = String, format = "decimal", example = "0.40")]
@@ -113,7 +113,7 @@ impl From<[Decimal; 3]> for GramsBody {
 
 /// The factor sets that grams stand on. Null where a figure that is declared in the code stood in, and for a contract that
 /// there was none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FactorSetsBody {
     /// Of the model's parameters.
     pub model: Option<String>,
@@ -132,7 +132,7 @@ impl From<&Sets> for FactorSetsBody {
 }
 
 /// Rows that stood on the same sets and would stand on the same ones now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestatedSetsBody {
     /// What they stood on.
     pub from: FactorSetsBody,
@@ -149,7 +149,7 @@ pub struct RestatedSetsBody {
 }
 
 /// What a restatement comes to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestatementBody {
     /// Whether it was posted.
     pub applied: bool,

@@ -122,7 +122,7 @@ pub enum WebhookState {
 }
 
 /// An endpoint, as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Webhook)]
 pub struct WebhookBody {
     /// Its id.
@@ -193,7 +193,7 @@ pub struct WrittenWebhookBody {
 }
 
 /// What came of a test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = WebhookTest)]
 pub struct WebhookTestBody {
     /// Whether the endpoint took it: a status of 200 to 299.

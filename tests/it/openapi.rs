@@ -1,8 +1,10 @@
 //! The contract: `openapi/counterfoil.json` is what the code says, and no generator of clients stumbles over it.
 
+use counterfoil::domain::calendar::Zone;
+use counterfoil::domain::id::{NAME_LENGTH_MAX, NAME_PATTERN, SLUG_LENGTH_MAX, SLUG_PATTERN, TEXT_PATTERN};
 use counterfoil::http::openapi::lint;
 use counterfoil::http::service::document;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::pages::check_generated;
 
@@ -18,7 +20,7 @@ fn the_contract_has_no_fault() {
     assert_eq!(lint(&document()), [""; 0]);
 }
 
-fn json() -> Value {
+fn contract() -> Value {
     serde_json::to_value(document()).unwrap()
 }
 
@@ -39,17 +41,52 @@ fn the_contract_is_openapi_3_1_and_every_reference_in_it_resolves() {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
-    let whole = json();
+    let whole = contract();
     assert!(whole["openapi"].as_str().unwrap().starts_with("3.1."), "{}", whole["openapi"]);
     let mut dangling = Vec::new();
     walk(&whole, &whole, &mut dangling);
     assert_eq!(dangling, [""; 0]);
 }
 
+/// Every text of a body whose name is that of an id has the rule of its parser.
+#[test]
+fn ids_of_bodies_have_the_pattern_and_the_length_of_their_parser() {
+    let whole = contract();
+    for (schema, field, pattern, length_max) in [
+        ("PreflightBody", "tenant", SLUG_PATTERN, SLUG_LENGTH_MAX),
+        ("PreflightBody", "model", NAME_PATTERN, NAME_LENGTH_MAX),
+        ("UsageBody", "run", TEXT_PATTERN, NAME_LENGTH_MAX),
+        ("UsageBody", "idempotency_key", NAME_PATTERN, NAME_LENGTH_MAX),
+        ("BudgetBody", "id", SLUG_PATTERN, SLUG_LENGTH_MAX),
+        ("ScopeBody", "region", SLUG_PATTERN, SLUG_LENGTH_MAX),
+        ("SettleBody", "served_model", NAME_PATTERN, NAME_LENGTH_MAX),
+        ("WebhookPutBody", "tenant", SLUG_PATTERN, SLUG_LENGTH_MAX),
+    ] {
+        let of_field = &whole["components"]["schemas"][schema]["properties"][field];
+        assert_eq!(
+            (&of_field["pattern"], &of_field["maxLength"]),
+            (&json!(pattern), &json!(length_max)),
+            "{schema}.{field}"
+        );
+    }
+    let tenants = &whole["components"]["schemas"]["ScopeBody"]["properties"]["tenants"]["items"];
+    assert_eq!(tenants["pattern"], SLUG_PATTERN);
+    let zone = whole["components"]["schemas"]["TenantBody"]["properties"]["timezone"]["pattern"].as_str().unwrap();
+    let class = zone.rsplit_once('[').unwrap().1;
+    for known in Zone::all() {
+        let fits = |c: char| c.is_ascii_alphanumeric() || class.contains(c);
+        assert!(
+            known.name().starts_with(|c: char| c.is_ascii_alphabetic()) && known.name().chars().all(fits),
+            "{}",
+            known.name()
+        );
+    }
+}
+
 #[test]
 fn every_field_of_the_contract_says_what_it_means() {
     let mut silent = Vec::new();
-    let whole = json();
+    let whole = contract();
     for (name, schema) in whole["components"]["schemas"].as_object().unwrap() {
         for (field, of_field) in schema["properties"].as_object().into_iter().flatten() {
             // A reference without a word of its own, also one that may be null, is explained where it leads.
@@ -101,7 +138,7 @@ fn every_default_and_example_is_of_the_type_it_stands_for() {
         }
     }
     let mut wrong = Vec::new();
-    walk("", &json(), &mut wrong);
+    walk("", &contract(), &mut wrong);
     assert_eq!(wrong, [""; 0]);
 }
 
@@ -156,7 +193,7 @@ fn no_document_has_to_fit_two_closed_objects_at_once() {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
-    let whole = json();
+    let whole = contract();
     let mut wrong = Vec::new();
     walk("", &whole, &whole, &mut wrong);
     assert_eq!(wrong, [""; 0]);

@@ -7,12 +7,14 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::super::catalogue::Precondition;
+use super::super::given::{Given, keep};
 use super::super::{App, AppError};
 use super::secrets::sealed;
 use crate::auth::seal::SealError;
 use crate::courier::Address;
 use crate::domain::alert::endpoint::WebhookKey;
 use crate::domain::id::{TenantId, WebhookId};
+use crate::domain::ledger::command::Idempotency;
 use crate::store::webhook_secrets::sealed_by_others;
 use crate::store::webhooks::{self as sql, Found};
 use crate::wire::FieldError;
@@ -181,35 +183,53 @@ impl App {
         was.ok_or_else(|| AppError::UnknownWebhook(id.clone()))
     }
 
-    /// Sends to a paused endpoint again.
+    /// Sends to a paused endpoint again. A repeat under the same key is the first answer.
     ///
     /// # Errors
-    /// [`AppError::UnknownWebhook`] when there is none that the caller may see.
-    pub async fn resume_webhook(&self, id: &WebhookId, tenant: Option<&TenantId>) -> Result<WebhookBody, AppError> {
+    /// [`AppError::UnknownWebhook`] when there is none that the caller may see; the refusal of a key that was used for something
+    /// else.
+    pub async fn resume_webhook(
+        &self,
+        id: &WebhookId,
+        tenant: Option<&TenantId>,
+        key: Option<&Idempotency>,
+    ) -> Result<Given<WebhookBody>, AppError> {
         let mut transaction = self.pool.begin().await?;
+        if let Some(given) = self.given_before(&mut transaction, key).await? {
+            return Ok(given);
+        }
         let space = self.space(&mut transaction, id, tenant).await?;
         let found = sql::lock(&mut transaction, space.as_ref(), id).await?;
         let found = found.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
-        sql::resume(&mut transaction, &found.key, self.clock.now()).await?;
+        let now = self.clock.now();
+        sql::resume(&mut transaction, &found.key, now).await?;
         let resumed = sql::get(&mut transaction, space.as_ref(), id).await?;
         let shown = self.with_waiting(&mut transaction, resumed.into_iter().collect()).await?.pop();
+        let shown = shown.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
+        keep(&mut transaction, key, &shown, now).await?;
         transaction.commit().await?;
         self.events.wake();
-        shown.ok_or_else(|| AppError::UnknownWebhook(id.clone()))
+        Ok(Given::new(shown))
     }
 
     /// Sends a message of type `test.raised` at once, past the outbox, and says what came of it. It changes nothing. A caller
-    /// that is confined to a tenant learns nothing about addresses inside.
+    /// that is confined to a tenant learns nothing about addresses inside. A repeat under the same key is the first answer, and
+    /// sends nothing; only one that comes while the first is on its way sends as well.
     ///
     /// # Errors
-    /// [`AppError::UnknownWebhook`] when there is none that the caller may see.
+    /// [`AppError::UnknownWebhook`] when there is none that the caller may see; the refusal of a key that was used for something
+    /// else.
     pub async fn test_webhook(
         &self,
         id: &WebhookId,
         tenant: Option<&TenantId>,
         is_confined: bool,
-    ) -> Result<WebhookTestBody, AppError> {
+        key: Option<&Idempotency>,
+    ) -> Result<Given<WebhookTestBody>, AppError> {
         let mut connection = self.pool.acquire().await?;
+        if let Some(given) = self.given_before(&mut connection, key).await? {
+            return Ok(given);
+        }
         let space = self.space(&mut connection, id, tenant).await?;
         let found = sql::get(&mut connection, space.as_ref(), id).await?;
         let found = found.ok_or_else(|| AppError::UnknownWebhook(id.clone()))?;
@@ -238,12 +258,14 @@ impl App {
             raised_by: None,
             raised_at: now,
         };
-        Ok(match self.send_event(&found.key, &target, &event, "test.raised".to_owned(), now).await {
+        let answer = match self.send_event(&found.key, &target, &event, "test.raised".to_owned(), now).await {
             Ok(status) => WebhookTestBody { delivered: true, status: Some(status), error: None },
             Err(error) => {
                 let text = if is_confined { error.for_tenant() } else { error.to_string() };
                 WebhookTestBody { delivered: false, status: error.status(), error: Some(text) }
             }
-        })
+        };
+        keep(&mut *self.pool.acquire().await?, key, &answer, now).await?;
+        Ok(Given::new(answer))
     }
 }

@@ -36,6 +36,9 @@ impl App {
         body: &ApplyFairSplitBody,
         key: Option<&Idempotency>,
     ) -> Result<Given<AppliedBody>, AppError> {
+        if let Some(given) = self.given_before(&mut *self.pool.acquire().await?, key).await? {
+            return Ok(given);
+        }
         let subject = self.subject(id, None, body.key.as_deref()).await?;
         let shared = self.budget(id, None).await?.definition;
         let asked = self.ask(vec![subject.clone()], None, self.clock.now()).await?;

@@ -18,9 +18,10 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::super::given::{Given, keep};
 use super::super::{App, AppError};
 use super::{Compared, Question, body, document, sql, understood};
-use crate::domain::ledger::command::{Action, Command};
+use crate::domain::ledger::command::{Action, Command, Idempotency};
 use crate::reconcile::moved::Moved;
 use crate::store::StoreError;
 use crate::store::locks::{Lock, try_take};
@@ -50,10 +51,10 @@ fn check_amount(compared: &Compared, named: Option<Decimal>) -> Result<(), Field
 
 impl App {
     /// Posts the true-ups of a reconciliation. One that is approved is answered as it is. `named` is the amount of dollars that the
-    /// caller expects to be moved.
+    /// caller expects to be moved. A repeat under the same key is the first answer.
     ///
     /// # Errors
-    /// [`AppError::UnknownReconciliation`]; names `usd` when more is moved than may be without being named, or another amount
+    /// [`AppError::UnknownReconciliation`]; the refusal of a key that was used for something else; names `usd` when more is moved than may be without being named, or another amount
     /// than was named; [`AppError::Busy`] when another one is being approved, or calls of those days are
     /// still being posted: approve again.
     pub async fn approve_reconciliation(
@@ -61,14 +62,30 @@ impl App {
         id: Uuid,
         subject: &str,
         named: Option<Decimal>,
-    ) -> Result<ReconciliationBody, AppError> {
+        key: Option<&Idempotency>,
+    ) -> Result<Given<ReconciliationBody>, AppError> {
         let mut alone = self.pool.begin().await?;
-        if !try_take(&mut alone, Lock::Adjustments).await? {
-            return Err(AppError::Busy("another reconciliation is being approved: try again"));
+        let is_alone = try_take(&mut alone, Lock::Adjustments).await?;
+        // Once the lock is there: whoever held it has kept its answer.
+        let given = async {
+            if let Some(given) = self.given_before(&mut alone, key).await? {
+                return Ok(given);
+            }
+            if !is_alone {
+                return Err(AppError::Busy("another reconciliation is being approved: try again"));
+            }
+            let answer = self.approve_alone(&mut alone, id, subject, named).await?;
+            keep(&mut alone, key, &answer, self.clock.now()).await?;
+            Ok(Given::new(answer))
+        };
+        let given = given.await;
+        // Not by dropping it, which leaves the lock to whoever has the connection next.
+        if given.is_ok() {
+            alone.commit().await?
+        } else {
+            alone.rollback().await?
         }
-        let answer = self.approve_alone(&mut alone, id, subject, named).await;
-        alone.rollback().await?;
-        answer
+        given
     }
 
     async fn approve_alone(

@@ -339,18 +339,22 @@ async fn put_budgets(
     delete,
     path = "/v1/budgets/{id}",
     tag = "budgets",
-    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug.")),
+    params(("id" = String, Path, description = "The budget: a slug, or `tenant:slug` of one in that tenant's own space. A token that is confined to a tenant names its own by the slug."), Conditions),
     responses((status = 200, description = "What was archived.", body = BudgetRow))
 )]
 async fn archive_budget(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
+    Conditions(when): Conditions,
 ) -> Result<Json<BudgetRow>, Problem> {
     let own = reach(&caller, Access::Manage)?;
     let id = state.app.budget_named("id", &id, own.as_ref()).await?;
-    if state.app.budget(&id, own.as_ref()).await?.archived_at.is_none() {
-        state.app.archive_budget(&id).await?;
+    let there = state.app.budget(&id, own.as_ref()).await?;
+    if there.archived_at.is_none() {
+        state.app.archive_budget(&id, &when).await?;
+    } else {
+        when.check(id.as_str(), Some(there.version))?;
     }
     let mut archived = state.app.budget(&id, own.as_ref()).await?;
     state.app.show_names(own.as_ref(), &mut archived);

@@ -23,7 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 /// Closes everything before an instant, or until the end of a month in a zone, for ever. What is posted for it later counts in
 /// the open period and is flagged `period_closed`; sums of what is closed never change. The answer says what was still open: days
 /// that no approved reconciliation speaks of, calls that are unconfirmed, reservations that are held. With `dry_run` nothing is
-/// closed. What is closed already is `conflict`.
+/// closed, and the answer is not remembered under an `Idempotency-Key`. What is closed already is `conflict`.
 #[utoipa::path(
     post,
     path = "/v1/periods/close",

@@ -78,7 +78,7 @@ async fn propose_reconciliation(
 ///
 /// Compares again, posts the true-ups, and answers when the supply side of the books says what the report says, to the last
 /// digit. True-ups that move more than a fifth of the dollars are refused unless the amount is named in `usd`, because an approval
-/// cannot be undone. To approve again changes nothing: an approved reconciliation never changes. While another one is being approved, or
+/// cannot be undone. To approve again changes nothing, also without a key: an approved reconciliation never changes. While another one is being approved, or
 /// calls of its days are still being posted, the answer is `conflict`: approve again.
 #[utoipa::path(
     post,
@@ -91,14 +91,14 @@ async fn propose_reconciliation(
 async fn approve_reconciliation(
     State(state): State<HttpState>,
     Permit { caller, .. }: Permit<permit::ManagePlatform>,
-    // Approving twice is approving once, whatever the key says.
-    _key: IdempotencyKeyHeader,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidPath(id): ValidPath<Uuid>,
     body: Bytes,
-) -> Result<Json<ReconciliationBody>, Problem> {
+) -> Result<(HeaderMap, Json<ReconciliationBody>), Problem> {
     may(&caller, Access::ManagePlatform, None)?;
     let request: ApprovalRequest = if body.is_empty() { ApprovalRequest::default() } else { parse_json(&body)? };
-    Ok(Json(state.app.approve_reconciliation(id, &caller.subject, request.usd).await?))
+    let key = idempotency(&caller, key, &format!("approve-reconciliation {id}"), &request);
+    Ok(told(state.app.approve_reconciliation(id, &caller.subject, request.usd, key.as_ref()).await?))
 }
 
 /// Get a reconciliation

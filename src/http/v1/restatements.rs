@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -9,6 +10,7 @@ use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
 use super::super::{IdempotencyKeyHeader, ValidJson};
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, may};
 use crate::wire::restatement::{RestatementBody, RestatementRequest};
 
@@ -23,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 /// is stated, by the factors of then, and a posting by those of now; nothing is overwritten, and tokens and dollars do not move.
 /// Rows of a closed period are corrected in the open one. Applying twice posts nothing more. A request looks at a part of a large
 /// period: send it again with `next_cursor` until that is null. While others post adjustments the answer is `conflict`: try
-/// again.
+/// again. An answer without `apply` is not remembered under an `Idempotency-Key`.
 #[utoipa::path(
     post,
     path = "/v1/restatements",
@@ -34,10 +36,10 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 async fn restate_period(
     State(state): State<HttpState>,
     Permit { caller, .. }: Permit<permit::ManagePlatform>,
-    // Restating twice is restating once, whatever the key says.
-    _key: IdempotencyKeyHeader,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     ValidJson(body): ValidJson<RestatementRequest>,
-) -> Result<Json<RestatementBody>, Problem> {
+) -> Result<(HeaderMap, Json<RestatementBody>), Problem> {
     may(&caller, Access::ManagePlatform, None)?;
-    Ok(Json(RestatementBody::from(&state.app.restate(&body, &caller.subject).await?)))
+    let key = idempotency(&caller, key, "restatements", &body);
+    Ok(told(state.app.restate_once(&body, &caller.subject, key.as_ref()).await?))
 }

@@ -186,18 +186,22 @@ async fn put_tenant(
     delete,
     path = "/v1/tenants/{id}",
     tag = "tenants",
-    params(("id" = String, Path, description = "The tenant, a slug.")),
+    params(("id" = String, Path, description = "The tenant, a slug."), Conditions),
     responses((status = 200, description = "What was archived.", body = TenantRow))
 )]
 async fn archive_tenant(
     State(state): State<HttpState>,
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
+    Conditions(when): Conditions,
 ) -> Result<Json<TenantRow>, Problem> {
     let id: TenantId = required("id", &id)?;
     may(&caller, Access::ManagePlatform, None)?;
-    if state.app.tenant(&id, None).await?.archived_at.is_none() {
-        state.app.archive_tenant(&id).await?;
+    let there = state.app.tenant(&id, None).await?;
+    if there.archived_at.is_none() {
+        state.app.archive_tenant(&id, &when).await?;
+    } else {
+        when.check(id.as_str(), Some(there.version))?;
     }
     Ok(Json(state.app.tenant(&id, None).await?))
 }

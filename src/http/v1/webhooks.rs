@@ -10,7 +10,8 @@ use super::super::conditions::{Conditions, tagged};
 use super::super::permit::{self, Permit};
 use super::super::problem::Problem;
 use super::super::state::HttpState;
-use super::super::{Auth, ValidJson, ValidPath, ValidQuery};
+use super::super::{Auth, IdempotencyKeyHeader, ValidJson, ValidPath, ValidQuery};
+use super::{idempotency, told};
 use crate::domain::access::{Action as Access, Caller, confine};
 use crate::domain::id::{TenantId, WebhookId};
 use crate::wire::page::Page;
@@ -155,10 +156,12 @@ async fn resume_webhook(
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
     ValidQuery(query): ValidQuery<WebhookQuery>,
-) -> Result<Json<WebhookBody>, Problem> {
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+) -> Result<(HeaderMap, Json<WebhookBody>), Problem> {
     let tenant = named(&caller, Access::Manage, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.resume_webhook(&id, tenant.as_ref()).await?))
+    let key = idempotency(&caller, key, &format!("resume-webhook {id}"), &query.tenant);
+    Ok(told(state.app.resume_webhook(&id, tenant.as_ref(), key.as_ref()).await?))
 }
 
 /// Test a webhook
@@ -177,8 +180,10 @@ async fn test_webhook(
     Auth(caller): Auth,
     ValidPath(id): ValidPath<String>,
     ValidQuery(query): ValidQuery<WebhookQuery>,
-) -> Result<Json<WebhookTestBody>, Problem> {
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+) -> Result<(HeaderMap, Json<WebhookTestBody>), Problem> {
     let tenant = named(&caller, Access::Manage, &query)?;
     let id: WebhookId = required("id", &id)?;
-    Ok(Json(state.app.test_webhook(&id, tenant.as_ref(), caller.tenant.is_some()).await?))
+    let key = idempotency(&caller, key, &format!("test-webhook {id}"), &query.tenant);
+    Ok(told(state.app.test_webhook(&id, tenant.as_ref(), caller.tenant.is_some(), key.as_ref()).await?))
 }

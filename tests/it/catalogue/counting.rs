@@ -356,12 +356,20 @@ async fn a_write_says_which_version_it_replaces() {
         assert!(stale.body["detail"].as_str().unwrap().contains("version 2"), "{}", stale.body);
         assert_eq!(service.call("GET", path, Value::Null).await.ok()["version"], 2, "nothing was written");
     }
-    let delete = |headers: &'static [(&'static str, &'static str)]| {
-        service.call_as(&admin, "DELETE", "/v1/webhooks/pager", headers, Value::Null)
-    };
-    assert_eq!(delete(FIRST).await.problem(), (412, "precondition_failed"));
-    assert_eq!(delete(NEW).await.problem(), (412, "precondition_failed"));
-    assert_eq!(delete(&[("if-match", "\"2\"")]).await.ok()["id"], "pager");
+    put("/v1/budgets/other", NEW, monthly("acme", "10")).await.ok();
+    put("/v1/budgets/other", FIRST, monthly("acme", "10")).await.ok();
+    put("/v1/tenants/bolt", NEW, json!({"timezone": "Asia/Tokyo"})).await.ok();
+    put("/v1/tenants/bolt", FIRST, json!({"timezone": "Asia/Tokyo"})).await.ok();
+    for path in ["/v1/webhooks/pager", "/v1/budgets/other", "/v1/tenants/bolt"] {
+        let delete = |headers: &'static [(&'static str, &'static str)]| {
+            service.call_as(&admin, "DELETE", path, headers, Value::Null)
+        };
+        assert_eq!(delete(FIRST).await.problem(), (412, "precondition_failed"), "{path}");
+        assert_eq!(delete(NEW).await.problem(), (412, "precondition_failed"), "{path}");
+        assert!(path.ends_with(delete(&[("if-match", "\"2\"")]).await.ok()["id"].as_str().unwrap()));
+    }
+    let again = service.call_as(&admin, "DELETE", "/v1/tenants/bolt", FIRST, Value::Null).await;
+    assert_eq!(again.problem(), (412, "precondition_failed"), "also of one that is archived");
     // Of two who add to what they read one is told that it was not what they read.
     let (one, other) = tokio::join!(
         put("/v1/budgets/acme-usd", &[("if-match", "\"2\"")], monthly("acme", "15")),

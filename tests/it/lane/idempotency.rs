@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
+use crate::reconcile::{bucket, page, propose, row};
+use crate::restatements::german_grid;
 use crate::support::audit::{assert_none, findings};
 use counterfoil::domain::ledger::command::{Action, Command};
+use counterfoil::http::service::document;
 
 use crate::support::commands::{But, post_usage, reserve, settle};
-use crate::support::service::{Reply, TestService};
+use crate::support::service::{NOON, Reply, TestService};
 use crate::support::story::{acme, ask, budget, on};
 
 /// The same request to two replicas, so often and so closely that they meet.
@@ -209,7 +212,8 @@ async fn a_stop_is_repeated_until_the_budget_resets_and_no_longer() {
     assert_none(&findings(service.db.pool()).await);
 }
 
-/// Every POST that takes a key, twice under one: the second answer is the first, and says so.
+/// Every POST of the contract that takes a key, twice under one: the second answer is the first, and says so. Another request
+/// under that key is refused.
 #[tokio::test]
 async fn every_post_says_that_its_answer_is_a_replay() {
     let service = TestService::start().await;
@@ -218,6 +222,19 @@ async fn every_post_says_that_its_answer_is_a_replay() {
     let held = |key: &'static str| service.call_keyed(key, "POST", "/v1/preflight", ask(9, 1, json!({})));
     let (one, two, three) = (held("h1").await.ok(), held("h2").await.ok(), held("h3").await.ok());
     let path = |held: &Value, verb: &str| on(held["reservation"].as_str().unwrap(), verb);
+    let day = [("openai", NOON), ("anthropic", "2026-06-09T10:00:00Z")];
+    for (provider, at) in day {
+        let used = json!({
+            "tenant": "acme", "feature": "chat", "provider": provider, "model": "claude-sonnet-4-5", "occurred_at": at,
+            "usage": {"input": 10}
+        });
+        service.call("POST", "/v1/usage", used).await.ok();
+    }
+    let report = page(&[bucket("2026-06-09", &[row("claude-sonnet-4-5-20250929", [10, 0, 0, 5])])]);
+    let proposed = propose(&service, report.clone()).await;
+    let approval = format!("/v1/reconciliations/{}/approve", proposed["id"].as_str().unwrap());
+    let endpoint = json!({"url": "http://127.0.0.1:9/none"});
+    service.call("PUT", "/v1/webhooks/pager", endpoint).await.ok();
     let usage = json!({
         "tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o", "usage": {"input": 7}
     });
@@ -242,20 +259,52 @@ async fn every_post_says_that_its_answer_is_a_replay() {
         ("/v1/runs/r-1/stop".to_owned(), json!({"tenant": "acme"})),
         ("/v1/runs/r-1/resume".to_owned(), json!({"tenant": "acme"})),
         ("/v1/prices".to_owned(), price),
+        ("/v1/factors".to_owned(), german_grid(300.0, "mine")),
         ("/v1/planned-usage".to_owned(), planned),
+        ("/v1/reconciliations".to_owned(), json!({"provider": "anthropic", "report": report})),
+        (approval, json!({"usd": proposed["moves"]["usd"]})),
+        ("/v1/restatements".to_owned(), json!({"period": "2026-06", "zone": "Etc/UTC", "apply": true})),
+        ("/v1/periods/close".to_owned(), json!({"until": "2026-05", "zone": "Etc/UTC"})),
+        ("/v1/webhooks/pager/resume".to_owned(), Value::Null),
+        ("/v1/webhooks/pager/test".to_owned(), Value::Null),
     ];
+    assert_eq!(not_among(&posts), ["/v1/budgets/{id}/projection/apply-fair-split"], "that one has a test of its own");
+    let mut before: Option<(String, Value)> = None;
     for (number, (path, body)) in posts.into_iter().enumerate() {
         let key = format!("again-{number}");
         let first = service.call_keyed(&key, "POST", &path, body.clone()).await;
         assert!(!is_replayed(&first), "{path}");
         let first = first.ok();
-        let again = service.call_keyed(&key, "POST", &path, body).await;
+        let again = service.call_keyed(&key, "POST", &path, body.clone()).await;
         assert!(is_replayed(&again), "{path}: {:?}", again.headers);
         let mut bodies = [first, again.ok()];
         bodies.iter_mut().for_each(without_what_is_made_anew);
         assert_eq!(bodies[0], bodies[1], "{path}");
+        // The keys of items are keys of their own.
+        let is_many = body.is_array() || body.get("items").is_some();
+        let before = before.replace((path, body)).filter(|_| !is_many);
+        if let Some((other, of_other)) = before.filter(|(_, body)| !body.is_array() && body.get("items").is_none()) {
+            let answer = service.call_keyed(&key, "POST", &other, of_other).await;
+            assert_eq!(answer.problem(), (409, "idempotency_mismatch"), "{other}");
+        }
     }
     assert_none(&findings(service.db.pool()).await);
+}
+
+/// The POSTs of the contract that take a key and are not among these requests.
+fn not_among(posts: &[(String, Value)]) -> Vec<String> {
+    let contract = serde_json::to_value(document()).unwrap();
+    let takes_key = |operation: &Value| {
+        operation["parameters"].as_array().into_iter().flatten().any(|one| one["name"] == "Idempotency-Key")
+    };
+    let fits = |template: &str, path: &str| {
+        let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
+        template.len() == path.len()
+            && template.iter().zip(&path).all(|(part, given)| part.starts_with('{') || part == given)
+    };
+    let paths = contract["paths"].as_object().unwrap();
+    let keyed = paths.iter().filter(|(_, item)| item.get("post").is_some_and(takes_key)).map(|(path, _)| path);
+    keyed.filter(|template| !posts.iter().any(|(path, _)| fits(template, path))).cloned().collect()
 }
 
 /// An answer without its signatures, and without the word that it is a replay.
