@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::AppError;
 use super::places::{Bounds, Place, Places};
 use super::usage::{bucket_starts, start_of_day};
+use crate::auth::SealKey;
 use crate::clock::Clock;
 use crate::domain::calendar::{PeriodSpec, Zone};
 use crate::domain::carbon::FactorBook;
@@ -65,8 +66,10 @@ pub struct Exports {
     pool: PgPool,
     pub(super) clock: Clock,
     places: Places,
-    /// Who asks: whose places are taken.
+    /// Who asks: whose places are taken, and for whom cursors are sealed.
     caller: Option<TenantId>,
+    /// What seals the cursors of tenants; the command line has none, and asks for the platform.
+    seals: Option<Arc<SealKey>>,
     /// The readers of those that run.
     readers: Arc<Mutex<Vec<Weak<FileReader>>>>,
 }
@@ -78,7 +81,7 @@ pub struct Begun {
     /// Its media type.
     pub media_type: &'static str,
     /// By which the next export takes only what is new, or this one goes on if it is cut.
-    pub cursor: ExportCursor,
+    pub cursor: String,
     /// How many transfers it covers.
     pub transfers: u64,
     /// The file, piece by piece. An error is the last piece, and then the file has no end.
@@ -91,6 +94,8 @@ pub(super) struct Plan {
     pub(super) slice: Slice,
     pub(super) balance: SliceBalance,
     pub(super) cursor: ExportCursor,
+    /// The cursor, as its caller carries it.
+    pub(super) carried: String,
     pub(super) zone: Zone,
     pub(super) place: Place,
     /// Who will take the chunks; known to other exports as long as this one runs.
@@ -113,11 +118,11 @@ pub(super) struct Question<'a> {
 }
 
 impl Exports {
-    /// With this pool and clock.
+    /// With this pool and clock, and what seals the cursors of tenants.
     #[must_use]
-    pub fn new(pool: PgPool, clock: Clock) -> Self {
+    pub fn new(pool: PgPool, clock: Clock, seals: Option<Arc<SealKey>>) -> Self {
         let bounds = Bounds { all: EXPORTS_MAX, each: EXPORTS_EACH_MAX, kept: EXPORTS_MAX.saturating_sub(2) };
-        Self { pool, clock, places: Places::new(bounds), caller: None, readers: Arc::default() }
+        Self { pool, clock, places: Places::new(bounds), caller: None, seals, readers: Arc::default() }
     }
 
     /// The same, asked by a caller of this tenant, or of the platform.
@@ -151,7 +156,7 @@ impl Exports {
         let named = options.clone().application_name("counterfoil export");
         let pool = PgPoolOptions::new().max_connections(1).connect_with(named).await?;
         let there = has_books(&pool).await?;
-        Ok(there.then(|| Self::new(pool, clock)))
+        Ok(there.then(|| Self::new(pool, clock, None)))
     }
 
     /// Gives the connections back.
@@ -277,41 +282,68 @@ impl Exports {
         let until = reader.mark().clone();
         let (tenant, basis) = (question.tenant.cloned(), question.basis);
         let mut slice = Slice { tenant, from, to, basis, since: None, until, until_now: true };
-        let cursor = go_on(question, of, &mut slice)?;
+        let cursor = self.go_on(question, of, &mut slice)?;
+        let carried = self.carry(&cursor)?;
         let balance = reader.balance(&slice).await?;
         let reader_of_file = Arc::new(FileReader::default());
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.push(Arc::downgrade(&reader_of_file));
         drop(readers);
-        Ok(Plan { reader, slice, balance, cursor, zone, place, reader_of_file })
+        Ok(Plan { reader, slice, balance, cursor, carried, zone, place, reader_of_file })
     }
-}
 
-/// Reads the cursors, narrows the slice by them, and gives the cursor of this export.
-fn go_on(question: &Question<'_>, of: ExportIdentity, slice: &mut Slice) -> Result<ExportCursor, FieldError> {
-    let (field, text) = match (question.cursor, question.resume) {
-        (Some(_), Some(_)) => {
-            return Err(FieldError::new("resume", "is given together with cursor: it knows where its export began"));
-        }
-        (None, None) => return Ok(ExportCursor { of, since: None, until: slice.until.clone() }),
-        (Some(cursor), None) => ("cursor", cursor),
-        (None, Some(resume)) => ("resume", resume),
-    };
-    let given = ExportCursor::parse(field, text)?;
-    if field == "resume" {
-        if given.of != of {
-            return Err(FieldError::new(field, "is of another export: repeat the parameters of the one that was cut"));
-        }
-        slice.since.clone_from(&given.since);
-        slice.until = given.until.clone();
-        slice.until_now = false;
-        return Ok(given);
+    /// Who seals, and for which tenant; nobody for the platform, which may see how busy it is.
+    fn seal(&self) -> Option<(&SealKey, &str)> {
+        Some((self.seals.as_deref()?, self.caller.as_ref()?.as_str()))
     }
-    if (&given.of.export, &given.of.tenant) != (&of.export, &of.tenant) {
-        return Err(FieldError::new(field, "is of another export, or of another tenant"));
+
+    fn carry(&self, cursor: &ExportCursor) -> Result<String, AppError> {
+        let seal = self.seal().map(|(key, tenant)| |bytes: &[u8]| key.seal_cursor(tenant, bytes));
+        cursor.write(seal).map_err(|_| AppError::NoRandomness)
     }
-    slice.since = Some(given.until.clone());
-    Ok(ExportCursor { of, since: Some(given.until), until: slice.until.clone() })
+
+    fn carried(&self, field: &str, text: &str) -> Result<ExportCursor, FieldError> {
+        let open = self.seal().map(|(key, tenant)| move |bytes: Vec<u8>| key.open_cursor(tenant, &bytes).ok());
+        ExportCursor::parse(field, text, open)
+    }
+
+    /// Reads the cursors, narrows the slice by them, and gives the cursor of this export.
+    fn go_on(
+        &self,
+        question: &Question<'_>,
+        of: ExportIdentity,
+        slice: &mut Slice,
+    ) -> Result<ExportCursor, FieldError> {
+        let (field, text) = match (question.cursor, question.resume) {
+            (Some(_), Some(_)) => {
+                return Err(FieldError::new(
+                    "resume",
+                    "is given together with cursor: it knows where its export began",
+                ));
+            }
+            (None, None) => return Ok(ExportCursor { of, since: None, until: slice.until.clone() }),
+            (Some(cursor), None) => ("cursor", cursor),
+            (None, Some(resume)) => ("resume", resume),
+        };
+        let given = self.carried(field, text)?;
+        if field == "resume" {
+            if given.of != of {
+                return Err(FieldError::new(
+                    field,
+                    "is of another export: repeat the parameters of the one that was cut",
+                ));
+            }
+            slice.since.clone_from(&given.since);
+            slice.until = given.until.clone();
+            slice.until_now = false;
+            return Ok(given);
+        }
+        if (&given.of.export, &given.of.tenant) != (&of.export, &of.tenant) {
+            return Err(FieldError::new(field, "is of another export, or of another tenant"));
+        }
+        slice.since = Some(given.until.clone());
+        Ok(ExportCursor { of, since: Some(given.until), until: slice.until.clone() })
+    }
 }
 
 /// The first instant of a span, and the first after it.
@@ -394,7 +426,7 @@ impl Plan {
         let begun = Begun {
             file_name: file_name(&self.cursor.of, self.zone, extension),
             media_type,
-            cursor: self.cursor.clone(),
+            cursor: self.carried.clone(),
             transfers: self.balance.transfers,
             chunks,
         };

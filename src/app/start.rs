@@ -117,7 +117,7 @@ pub async fn start(
     let rules = crate::wire::signal::bundled_rules().map_err(|error| StoreError::Row(error.to_string()))?;
     let (otlp, rules) = (Arc::new(standard_mapping()?), Arc::new(rules));
     Ok(App {
-        exports: Exports::new(pool.clone(), clock.clone()),
+        exports: Exports::new(pool.clone(), clock.clone(), Some(Arc::clone(&seals))),
         projections: Projections::default(),
         events: EventHub::default(),
         stops_heard: StopsHeard::default(),

@@ -1,4 +1,5 @@
-//! Secrets of others, sealed: what the database holds of them is of no use without the key file of this installation.
+//! What this installation alone may read, sealed: secrets of others, so that what the database holds of them is of no use
+//! without the key file; and cursors that tenants carry, whose marks say how busy the others are.
 //!
 //! AES-256-GCM-SIV (RFC 8452) of the project's one cryptography. It is the mode that stays whole should a nonce ever be
 //! repeated, so that replicas need no agreement on nonces: each takes twelve random bytes.
@@ -33,6 +34,8 @@ const KEY_ID_DIGEST_BYTES: usize = 12;
 const KEY_ID_CONTEXT: &[u8] = b"counterfoil seal key id v1\0";
 /// What the text that is authenticated beside a secret begins with.
 const OWNER_CONTEXT: &[u8] = b"counterfoil webhook secret v1\0";
+/// What the text that is authenticated beside a cursor begins with.
+const CURSOR_CONTEXT: &[u8] = b"counterfoil export cursor v1\0";
 
 /// Why a secret cannot be sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,12 +108,39 @@ impl SealKey {
     /// # Errors
     /// [`SealError::NoRandomness`].
     pub fn seal(&self, owner: &str, secret: &[u8]) -> Result<Sealed, SealError> {
+        Ok(Sealed { by: self.id.clone(), bytes: self.seal_as(belonging(OWNER_CONTEXT, owner), secret)? })
+    }
+
+    /// Seals a cursor for the tenant that carries it.
+    ///
+    /// # Errors
+    /// [`SealError::NoRandomness`].
+    pub fn seal_cursor(&self, tenant: &str, cursor: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal_as(belonging(CURSOR_CONTEXT, tenant), cursor)
+    }
+
+    /// Opens a cursor that was sealed for that tenant.
+    ///
+    /// # Errors
+    /// [`SealError::Broken`] when it was changed, sealed for another tenant, or by another key.
+    pub fn open_cursor(&self, tenant: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.open_as(belonging(CURSOR_CONTEXT, tenant), sealed)
+    }
+
+    fn seal_as(&self, beside: Vec<u8>, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut text = secret.to_vec();
-        let nonce = self.key.seal_in_place_append_tag(Aad::from(belonging(owner)), &mut text);
+        let nonce = self.key.seal_in_place_append_tag(Aad::from(beside), &mut text);
         let nonce = nonce.map_err(|_| SealError::NoRandomness)?;
         let mut bytes = nonce.as_ref().to_vec();
         bytes.extend(text);
-        Ok(Sealed { by: self.id.clone(), bytes })
+        Ok(bytes)
+    }
+
+    fn open_as(&self, beside: Vec<u8>, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Broken)?;
+        let mut text = text.to_vec();
+        let opened = self.key.open_in_place(Nonce::from(nonce), Aad::from(beside), &mut text);
+        opened.map(|secret| secret.to_vec()).map_err(|_| SealError::Broken)
     }
 
     /// Opens what was sealed for that owner.
@@ -122,15 +152,12 @@ impl SealKey {
         if sealed.by != self.id {
             return Err(SealError::OtherKey);
         }
-        let (nonce, text) = sealed.bytes.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Broken)?;
-        let mut text = text.to_vec();
-        let opened = self.key.open_in_place(Nonce::from(nonce), Aad::from(belonging(owner)), &mut text);
-        opened.map(|secret| secret.to_vec()).map_err(|_| SealError::Broken)
+        self.open_as(belonging(OWNER_CONTEXT, owner), &sealed.bytes)
     }
 }
 
-fn belonging(owner: &str) -> Vec<u8> {
-    [OWNER_CONTEXT, owner.as_bytes()].concat()
+fn belonging(context: &[u8], owner: &str) -> Vec<u8> {
+    [context, owner.as_bytes()].concat()
 }
 
 impl fmt::Debug for SealKey {

@@ -1,9 +1,8 @@
 //! What is asked of an export, and the cursors by which it goes on.
 //!
-//! A cursor is what an export saw and which export it was, as opaque text. With `cursor` the next export takes only what
+//! A cursor is what an export saw and which export it was, as opaque text with a version. A tenant's is sealed
+//! (`auth/seal.rs`), because the transactions that it names are those of all tenants. With `cursor` the next export takes only what
 //! the one before could not see; with `resume` the same export is made once more and begins where the caller's file ends.
-
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,6 +16,10 @@ use crate::domain::calendar::Zone;
 
 /// Most transactions that a mark may name as under way. A replica writes one at a time.
 const UNDER_WAY_MAX: usize = 1_000;
+/// What a cursor of the platform begins with: its version.
+const PLAIN_BEGINS: &str = "1.";
+/// What a sealed one begins with.
+const SEALED_BEGINS: &str = "1s.";
 /// Longest cursor, in bytes.
 const CURSOR_BYTES_MAX: usize = 32 * 1024;
 
@@ -135,23 +138,36 @@ pub struct ExportCursor {
 }
 
 impl ExportCursor {
-    /// Reads a cursor.
+    /// Reads a cursor; `open` opens one that was sealed, and none is read that was not where there is one.
     ///
     /// # Errors
     /// Names the field.
-    pub fn parse(field: &str, text: &str) -> Result<Self, FieldError> {
-        let bytes = Some(text).filter(|text| text.len() <= CURSOR_BYTES_MAX);
-        let bytes = bytes.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    pub fn parse(
+        field: &str,
+        text: &str,
+        open: Option<impl FnOnce(Vec<u8>) -> Option<Vec<u8>>>,
+    ) -> Result<Self, FieldError> {
+        let begin = if open.is_some() { SEALED_BEGINS } else { PLAIN_BEGINS };
+        let encoded = text.strip_prefix(begin).filter(|encoded| encoded.len() <= CURSOR_BYTES_MAX);
+        let bytes = encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok());
+        let bytes = bytes.and_then(|bytes| if let Some(open) = open { open(bytes) } else { Some(bytes) });
         let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let detail = "is no cursor of an export: give `x-export-cursor` of one, unchanged";
+        let detail = "is no cursor of an export that is yours: give `x-export-cursor` of one, unchanged";
         cursor.ok_or_else(|| FieldError::new(field, detail))
     }
-}
 
-impl fmt::Display for ExportCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes it; `seal` seals it, where there is one.
+    ///
+    /// # Errors
+    /// Those of `seal`.
+    pub fn write<E>(&self, seal: Option<impl FnOnce(&[u8]) -> Result<Vec<u8>, E>>) -> Result<String, E> {
         // A value that is made of texts, numbers and instants can always be written.
-        f.write_str(&URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let (begin, bytes) = match seal {
+            Some(seal) => (SEALED_BEGINS, seal(&bytes)?),
+            None => (PLAIN_BEGINS, bytes),
+        };
+        Ok(format!("{begin}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 }
 
@@ -424,10 +440,22 @@ mod tests {
             shape: "csv".to_owned(),
         };
         let cursor = ExportCursor { of, since: Some(mark("10:20:12")), until: mark("30:40:") };
-        assert_eq!(ExportCursor::parse("cursor", &cursor.to_string()).unwrap(), cursor);
+        // Stands for the seal: every bit is another one.
+        let swapped = |bytes: &[u8]| bytes.iter().map(|byte| !byte).collect::<Vec<u8>>();
+        let seal = |bytes: &[u8]| Ok::<_, ()>(swapped(bytes));
+        let open = |bytes: Vec<u8>| Some(swapped(&bytes));
+        let plainly = None::<fn(Vec<u8>) -> Option<Vec<u8>>>;
+        let plain = cursor.write(None::<fn(&[u8]) -> Result<Vec<u8>, ()>>).unwrap();
+        let sealed = cursor.write(Some(seal)).unwrap();
+        assert_eq!(ExportCursor::parse("cursor", &plain, plainly).unwrap(), cursor);
+        assert_eq!(ExportCursor::parse("cursor", &sealed, Some(open)).unwrap(), cursor);
+        assert_eq!(ExportCursor::parse("cursor", &plain, Some(open)).unwrap_err().field, "cursor");
         let strange = URL_SAFE_NO_PAD.encode(r#"{"of":{},"until":{"at":"2026-06-10T12:00:00Z","seen":"x"}}"#);
-        for text in ["", "%%%", "AAAA", &strange, &"A".repeat(CURSOR_BYTES_MAX + 1)] {
-            assert_eq!(ExportCursor::parse("resume", text).unwrap_err().field, "resume");
+        let without_version = plain.strip_prefix(PLAIN_BEGINS).unwrap();
+        let too_long = "A".repeat(CURSOR_BYTES_MAX + 1);
+        let with_version = ["", "%%%", "AAAA", &strange, &too_long].map(|text| format!("{PLAIN_BEGINS}{text}"));
+        for text in with_version.iter().map(String::as_str).chain(["", without_version, &sealed]) {
+            assert_eq!(ExportCursor::parse("resume", text, plainly).unwrap_err().field, "resume", "{text}");
         }
     }
 

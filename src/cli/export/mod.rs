@@ -243,7 +243,7 @@ async fn export(args: &ExportArgs, format: TableFormat, exports: &Exports, bar: 
     let started = Instant::now();
     let mut partial = Partial::open(&args.out, format, args.resume)?;
     let mut begun = args.begin(exports, format, &partial).await?;
-    let cursor = begun.cursor.to_string();
+    let cursor = begun.cursor.clone();
     partial.begin(&cursor)?;
     bar.set_length(begun.transfers);
     let mut transfers = 0;

@@ -94,7 +94,7 @@ pub(super) fn file(begun: Begun) -> Result<Response, Problem> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(begun.media_type));
     headers.insert(CONTENT_DISPOSITION, text(&format!("attachment; filename=\"{}\"", begun.file_name))?);
-    headers.insert(EXPORT_CURSOR, text(&begun.cursor.to_string())?);
+    headers.insert(EXPORT_CURSOR, text(&begun.cursor)?);
     headers.insert(EXPORT_TRANSFERS, begun.transfers.into());
     let pieces = stream::unfold((begun.chunks, Bytes::new()), async |(mut chunks, mut rest)| {
         if rest.is_empty() {

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use counterfoil::auth::Scope;
 use serde_json::{Value, json};
 
-use super::{export, export_as, trial_balance};
+use super::{export, export_as, get, trial_balance};
 use crate::books::{empty_world, world};
 use crate::support::service::TestService;
 
@@ -151,11 +151,12 @@ async fn a_file_that_was_cut_goes_on_where_it_ends() {
 async fn a_file_that_was_cut_in_another_order_of_rows_does_not_go_on() {
     let service = world().await;
     let cursor = export(&service, "/v1/exports/transfers?tenant=tokyo").await.header("x-export-cursor");
-    let mut named: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(&cursor).unwrap()).unwrap();
+    let (version, encoded) = cursor.split_once('.').unwrap();
+    let mut named: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap();
     let shape = named["of"]["shape"].as_str().unwrap().to_owned();
     // As releases wrote it whose rows came in the order of their ids.
     named["of"]["shape"] = shape.strip_suffix(" by-time").unwrap().into();
-    let before = URL_SAFE_NO_PAD.encode(named.to_string());
+    let before = format!("{version}.{}", URL_SAFE_NO_PAD.encode(named.to_string()));
     let path = format!("/v1/exports/transfers?tenant=tokyo&resume={before}&skip=1");
     let refused = service.call("GET", &path, Value::Null).await;
     assert_eq!(refused.problem(), (422, "invalid_request"));
@@ -178,6 +179,24 @@ async fn a_tenant_takes_out_its_own_and_nothing_else() {
     let all = export(&service, "/v1/exports/transfers").await.header("x-export-cursor");
     let path = format!("/v1/exports/transfers?cursor={all}");
     assert_eq!(service.call_as(&token, "GET", &path, &[], Value::Null).await.problem(), (422, "invalid_request"));
+    // Nor does it say which transactions the others made, and nobody else goes on by it.
+    let sealed = own.header("x-export-cursor");
+    let read = URL_SAFE_NO_PAD.decode(sealed.split_once('.').unwrap().1).unwrap();
+    assert!(!String::from_utf8_lossy(&read).contains("seen"));
+    let go_on = |by: String, cursor: String| {
+        let service = &service;
+        async move {
+            let path = format!("/v1/exports/transfers?cursor={cursor}");
+            service.fetch(get(&by, &path)).await.0
+        }
+    };
+    assert_eq!(go_on(token.clone(), sealed.clone()).await, 200);
+    let berlin = service.token(&[Scope::Export], Some("berlin"));
+    assert_eq!(go_on(berlin, sealed.clone()).await, 422);
+    assert_eq!(go_on(token.clone(), same.header("x-export-cursor")).await, 422);
+    let (head, last) = sealed.split_at(sealed.len() - 1);
+    let other = if last == "A" { "B" } else { "A" };
+    assert_eq!(go_on(token.clone(), format!("{head}{other}")).await, 422);
     let reader = service.token(&[Scope::Read], None);
     let refused = service.call_as(&reader, "GET", "/v1/exports/transfers", &[], Value::Null).await;
     assert_eq!(refused.problem(), (403, "forbidden_scope"));
