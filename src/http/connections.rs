@@ -8,6 +8,7 @@
 //! | silence between requests | `idle_time_max`, and at most twice that |
 //! | a request's head, from its first byte | `header_time_max` |
 //! | an answer that is not read | [`ANSWER_STALL_MAX`] |
+//! | a body that is still sent after its answer | [`LINGER_TIME_MAX`], [`LINGER_BYTES_MAX`] |
 //! | a request's body, and the time until its answer begins | `middleware` (`REQUEST_TIME_MAX`), `usage_lines` |
 //! | the end of the service | `stop_time_max`, then whatever is still under way is cut off |
 //!
@@ -20,7 +21,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,12 +38,14 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::limits::ANSWER_STALL_MAX;
+use super::limits::{ANSWER_STALL_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use super::problem::Problem;
 use crate::telemetry::names;
 
 /// How long to wait after a connection could not be accepted, which is mostly for want of open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How much of an unwanted body is taken at once, in bytes.
+const LINGER_PIECE_BYTES: usize = 16 * 1024;
 /// When one who was turned away may come back, in seconds.
 const TURNED_AWAY_RETRY_AFTER_S: u32 = 1;
 
@@ -190,6 +193,8 @@ struct Talk {
     busy: AtomicBool,
     /// How many requests were answered.
     answered: AtomicUsize,
+    /// Whether the body of the last request was not read to its end.
+    unread: AtomicBool,
 }
 
 /// A request that is under way.
@@ -207,6 +212,43 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.store(false, Ordering::Release);
         self.0.answered.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A request's body: the connection knows when it was read to its end.
+struct Reading {
+    body: Incoming,
+    talk: Arc<Talk>,
+}
+
+impl Reading {
+    fn begin(talk: &Arc<Talk>, body: Incoming) -> Self {
+        talk.unread.store(!body.is_end_stream(), Ordering::Release);
+        Self { body, talk: Arc::clone(talk) }
+    }
+}
+
+impl HttpBody for Reading {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.talk.unread.store(false, Ordering::Release);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -252,10 +294,12 @@ async fn converse(stream: TcpStream, place: Place, router: Router, stop: Cancell
         idle: Box::pin(sleep(place.places.rules.idle_time_max)),
         idle_since: 0,
         writing: None,
+        lingering: None,
     };
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = Busy::begin(&talk);
-        let answer = router.clone().oneshot(request.map(Body::new));
+        let request = request.map(|body| Body::new(Reading::begin(&talk, body)));
+        let answer = router.clone().oneshot(request);
         async move { answer.await.map(|response| response.map(|body| Answering { body, _busy: busy })) }
     });
     let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(io), service));
@@ -288,6 +332,13 @@ struct Timed {
     /// How many requests had been answered when that timer was armed.
     idle_since: usize,
     writing: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Lingering>,
+}
+
+/// What is still taken of a body after its answer.
+struct Lingering {
+    bytes_left: usize,
+    over: Pin<Box<Sleep>>,
 }
 
 impl Timed {
@@ -314,6 +365,24 @@ impl Timed {
             self.idle = Box::pin(sleep(self.rules.idle_time_max));
         }
         Poll::Pending
+    }
+
+    /// Takes and throws away what the client still sends of a body that was not read: to its end, or to our bounds.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let begin = || Lingering { bytes_left: LINGER_BYTES_MAX, over: Box::pin(sleep(LINGER_TIME_MAX)) };
+        let lingering = self.lingering.get_or_insert_with(begin);
+        let mut space = [0; LINGER_PIECE_BYTES];
+        while lingering.bytes_left > 0 && lingering.over.as_mut().poll(context).is_pending() {
+            let mut piece = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece)) {
+                Ok(()) if !piece.filled().is_empty() => {
+                    lingering.bytes_left = lingering.bytes_left.saturating_sub(piece.filled().len());
+                }
+                // The client has ended, or has gone.
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// The same for what is written.
@@ -370,6 +439,13 @@ impl AsyncWrite for Timed {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        }
+        if this.talk.unread.load(Ordering::Acquire) {
+            ready!(this.poll_linger(context));
+        }
+        Poll::Ready(Ok(()))
     }
 }

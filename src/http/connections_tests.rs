@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use futures::stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -39,6 +40,7 @@ impl Served {
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
             .route("/echo", post(|body: String| async move { body }))
+            .route("/refused", post(|| async { (StatusCode::FORBIDDEN, "not you: hello") }))
             .route("/never", get(std::future::pending::<&'static str>))
             .route("/endless", get(endless));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -129,6 +131,38 @@ async fn the_time_of_a_head_is_not_that_of_the_request() {
     let mut never = served.sent("GET /never HTTP/1.1\r\nhost: h\r\n\r\n").await;
     let waited = timeout(SHORT * 3, never.read_u8()).await;
     assert!(waited.is_err(), "a request under way is not idle");
+}
+
+/// A body of this length that nobody reads, in one go, and only then is the answer looked at.
+async fn refused(served: &Served, bytes: usize) -> TcpStream {
+    let head = format!("POST /refused HTTP/1.1\r\nhost: h\r\ncontent-length: {bytes}\r\n\r\n");
+    let mut stream = served.sent(&head).await;
+    stream.write_all(&vec![b'x'; bytes]).await.expect("the body is taken");
+    stream
+}
+
+#[tokio::test]
+async fn whoever_is_still_sending_reads_why_it_is_refused() {
+    let served = Served::start(RULES).await;
+    for bytes in [0, 1, 64 * 1024, 1024 * 1024, 8 * 1024 * 1024] {
+        let answered = answer(&mut refused(&served, bytes).await).await;
+        assert!(answered.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{bytes}: {answered}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_an_end_is_not_taken_for_ever() {
+    let served = Served::start(RULES).await;
+    let head = "POST /refused HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
+    for piece in [1, 64 * 1024] {
+        let mut stream = served.sent(head).await;
+        let chunk = format!("{piece:x}\r\n{}\r\n", "x".repeat(piece));
+        let began = Instant::now();
+        while stream.write_all(chunk.as_bytes()).await.is_ok() {
+            assert!(began.elapsed() < PATIENCE, "{piece}: it is taken still");
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest time that an answer waits for a client that does not read it; then the connection is closed.
 pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(60);
+/// Longest time that the rest of a body is still taken, and thrown away, after an answer that did not need it: a connection
+/// that is closed over unread bytes is reset, and the client may lose the answer.
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// Most bytes of such a rest.
+pub const LINGER_BYTES_MAX: usize = BULK_BODY_BYTES_MAX;
 /// Longest `x-request-id` that is taken over from the caller, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Most entries in `errors` of a problem.
