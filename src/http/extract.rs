@@ -2,6 +2,7 @@
 //!
 //! The framework's own extractors answer errors as plain text and name no field, so handlers use only these.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -16,13 +17,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use super::limits::PARSE_AT_ONCE_BYTES_MAX;
-use super::objects::Objects;
 use super::problem::{Problem, ProblemCode};
 use super::unique::WithoutDuplicates;
 use crate::auth::{Caller, Verifier};
 use crate::clock::Clock;
-use crate::domain::id::IdempotencyKey;
+use crate::domain::id::{IdempotencyKey, composed};
 use crate::wire::in_calendar;
+use crate::wire::objects::Objects;
 
 /// The header of the caller's key of one write.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -102,13 +103,16 @@ pub async fn parse_aside<T: Send + 'static>(
 /// # Errors
 /// `invalid_json` if it is no JSON; `invalid_request` with the field if it is not the JSON of a `T`.
 pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
-    refuse_duplicates(text)?;
+    let is_json = refuse_duplicates(text)?;
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
             field_problem(&path, without_position(&inner.to_string()))
+        } else if is_json {
+            // Where one of several words or objects is asked for, `serde_json` takes anything else for no JSON.
+            field_problem(&path, "is neither a text nor an object")
         } else {
             Problem::with_detail(ProblemCode::InvalidJson, inner)
         }
@@ -118,15 +122,19 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
 }
 
 /// A field that is given twice is refused wherever it stands: also in maps, of which the last value would win without a word.
-fn refuse_duplicates(text: &[u8]) -> Result<(), Problem> {
+/// Returns whether the text is JSON; what is wrong with it is said by whoever reads it.
+///
+/// # Errors
+/// Names the field.
+pub fn refuse_duplicates(text: &[u8]) -> Result<bool, Problem> {
     let mut json = serde_json::Deserializer::from_slice(text);
     match serde_path_to_error::deserialize::<_, WithoutDuplicates>(&mut json) {
         Err(error) if error.inner().is_data() => {
             let path = error.path().to_string();
             Err(field_problem(&path, without_position(&error.into_inner().to_string())))
         }
-        // Whoever reads the value says what is wrong with its text.
-        Ok(WithoutDuplicates) | Err(_) => Ok(()),
+        Ok(WithoutDuplicates) => Ok(json.end().is_ok()),
+        Err(_) => Ok(false),
     }
 }
 
@@ -173,8 +181,8 @@ fn inside(path: &str, name: &str) -> String {
     }
 }
 
-/// The query of the path. Whatever it means, no text in it holds a NUL, which Postgres keeps in none, and no instant is beyond
-/// the calendar.
+/// The query of the path. Whatever it means, no text in it holds a NUL, which Postgres keeps in none, no instant is beyond the
+/// calendar, and its texts are composed (NFC), as the names are that they are compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidQuery<T>(pub T);
 
@@ -182,25 +190,40 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ValidQuery<T> 
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        check_texts(&parts.uri)?;
-        let Query(value) = Query::try_from_uri(&parts.uri).map_err(|rejected| query_problem(&rejected))?;
+        let composed = checked_texts(&parts.uri)?;
+        let uri = composed.as_ref().unwrap_or(&parts.uri);
+        let Query(value) = Query::try_from_uri(uri).map_err(|rejected| query_problem(&rejected))?;
         Ok(Self(value))
     }
 }
 
-fn check_texts(uri: &Uri) -> Result<(), Problem> {
+/// Checks the texts of a query; the query with its texts composed, where one is not.
+fn checked_texts(uri: &Uri) -> Result<Option<Uri>, Problem> {
     // What is no query at all is said by whoever reads it into its type.
-    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return Ok(()) };
-    for (name, value) in pairs {
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return Ok(None) };
+    for (name, value) in &pairs {
         if name.contains('\0') || value.contains('\0') {
             let name = name.replace('\0', "\u{fffd}");
             return Err(Problem::field(ProblemCode::InvalidRequest, name, "may not hold the character NUL"));
         }
         if let Ok(at) = value.parse::<DateTime<Utc>>() {
-            in_calendar(&name, Some(at))?;
+            in_calendar(name, Some(at))?;
         }
     }
-    Ok(())
+    if pairs.iter().all(|(_, value)| matches!(composed(value), Cow::Borrowed(_))) {
+        return Ok(None);
+    }
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    let encoded = |text: &str| text.bytes().map(byte).collect::<String>();
+    let pairs = pairs.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(&composed(value))));
+    let query = pairs.collect::<Vec<_>>().join("&");
+    format!("{}?{query}", uri.path())
+        .parse()
+        .map(Some)
+        .map_err(|error| Problem::field(ProblemCode::InvalidRequest, "query", error))
 }
 
 fn query_problem(rejected: &(dyn std::error::Error + 'static)) -> Problem {

@@ -26,7 +26,6 @@ pub mod connections;
 pub mod extract;
 pub mod limits;
 pub mod middleware;
-pub mod objects;
 pub mod openapi;
 pub mod permit;
 pub mod problem;

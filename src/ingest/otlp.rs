@@ -9,7 +9,10 @@
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use serde::Deserialize;
+
 use super::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse};
+use crate::wire::objects::Objects;
 
 /// Most spans of one request. The collector's batches have 8,192, the SDKs' 512.
 pub const SPANS_MAX: usize = 10_000;
@@ -76,11 +79,11 @@ pub fn decode(encoding: Encoding, body: &[u8]) -> Result<ExportTraceServiceReque
             if body.iter().filter(|byte| **byte == b'{').count() > OBJECTS_MAX {
                 return Err(BadOtlp::TooMany);
             }
-            // `serde` would take an array for a message, too.
-            if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-                return Err(BadOtlp::Malformed("it is no object".to_owned()));
-            }
-            serde_json::from_slice(body).map_err(|error| BadOtlp::Malformed(error.to_string()))?
+            let malformed = |error: serde_json::Error| BadOtlp::Malformed(error.to_string());
+            let mut json = serde_json::Deserializer::from_slice(body);
+            let request = Deserialize::deserialize(Objects(&mut json)).map_err(malformed)?;
+            json.end().map_err(malformed)?;
+            request
         }
     };
     let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);

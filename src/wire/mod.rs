@@ -29,6 +29,7 @@
 //! | [`webhook`] | endpoints that events are sent to |
 //! | [`event`] | usage in the envelope of `CloudEvents` |
 //! | [`factor`] | factor rows, and those that come with the service |
+//! | [`objects`] | none: what keeps an array from being read as an object |
 //! | [`pace`] | pacing: what a budget says about it, and what an answer does |
 //! | [`page`] | pages of a list |
 //! | [`period`] | closed periods |
@@ -52,6 +53,7 @@ pub mod factor;
 pub mod kept;
 pub mod learned;
 pub mod ledger;
+pub mod objects;
 pub mod pace;
 pub mod page;
 pub mod period;

@@ -1,6 +1,7 @@
 //! What was used, added up: the question as a query string, the answer as JSON.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::prelude::ToPrimitive;
@@ -98,17 +99,18 @@ impl Dimension {
         }
     }
 
-    /// Whether a text can be a value of it.
-    fn check(&self, field: &str, value: &str) -> Result<(), FieldError> {
+    /// A value of it, as the books have it.
+    fn value(&self, field: &str, value: &str) -> Result<String, FieldError> {
+        let text = |id: &dyn fmt::Display| id.to_string();
         match self {
-            Self::Tenant => required::<TenantId>(field, value).map(drop),
-            Self::Feature => required::<FeatureId>(field, value).map(drop),
-            Self::Provider => required::<ProviderId>(field, value).map(drop),
-            Self::Model => required::<ModelId>(field, value).map(drop),
-            Self::Region => required::<RegionId>(field, value).map(drop),
-            Self::Run => required::<RunId>(field, value).map(drop),
-            Self::Agent => required::<AgentId>(field, value).map(drop),
-            Self::Label(_) => required::<LabelValue>(field, value).map(drop),
+            Self::Tenant => required::<TenantId>(field, value).map(|id| text(&id)),
+            Self::Feature => required::<FeatureId>(field, value).map(|id| text(&id)),
+            Self::Provider => required::<ProviderId>(field, value).map(|id| text(&id)),
+            Self::Model => required::<ModelId>(field, value).map(|id| text(&id)),
+            Self::Region => required::<RegionId>(field, value).map(|id| text(&id)),
+            Self::Run => required::<RunId>(field, value).map(|id| text(&id)),
+            Self::Agent => required::<AgentId>(field, value).map(|id| text(&id)),
+            Self::Label(_) => required::<LabelValue>(field, value).map(|id| text(&id)),
         }
     }
 }
@@ -215,8 +217,8 @@ impl UsageQuery {
                         Some(key) => Dimension::Label(required(other, key)?),
                         None => Dimension::named(other).ok_or_else(|| unknown(other))?,
                     };
-                    dimension.check(other, value)?;
-                    query.filters.insert(dimension, value.clone());
+                    let value = dimension.value(other, value)?;
+                    query.filters.insert(dimension, value);
                 }
             }
         }

@@ -12,6 +12,7 @@ mod access_volumes;
 mod alerts;
 mod backtest;
 mod bench;
+mod bodies;
 mod books;
 mod catalogue;
 mod cli_help;

@@ -11,7 +11,7 @@ use crate::app::{App, AppError};
 use crate::domain::budget::catalogue::{Budget, Catalogue};
 use crate::domain::budget::scope::{CounterKey, Each};
 use crate::domain::calendar::{Period, PeriodSpec, Zone};
-use crate::domain::id::{BudgetId, TenantId};
+use crate::domain::id::{BudgetId, TenantId, composed};
 use crate::store::projections::OpenCounter;
 use crate::wire::FieldError;
 use crate::wire::answer::BudgetStateBody;
@@ -141,6 +141,8 @@ impl App {
         key: Option<&str>,
     ) -> Result<Subject, AppError> {
         let page = Page::new("counters", None, None)?;
+        let key = key.map(composed);
+        let key = key.as_deref();
         let (subjects, _) = self.subjects(id, confined, Some(key.unwrap_or_default()), &page).await?;
         let none = || match key {
             None => FieldError::new(

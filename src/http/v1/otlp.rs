@@ -9,7 +9,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::extract::{parse_aside, read_body};
+use super::super::extract::{parse_aside, read_body, refuse_duplicates};
 use super::super::limits::BULK_BODY_BYTES_MAX;
 use super::super::middleware::plain_encoding;
 use super::super::permit::{self, Permit};
@@ -74,7 +74,13 @@ async fn export_spans(
 ) -> Result<Response, Problem> {
     let encoding = encoding(request.headers())?;
     let body = read_body(request, &state).await?;
-    let spans = parse_aside(body.len(), move || Ok(decode(encoding, &body)?)).await?;
+    let spans = parse_aside(body.len(), move || {
+        if encoding == Encoding::Json {
+            refuse_duplicates(&body)?;
+        }
+        Ok(decode(encoding, &body)?)
+    });
+    let spans = spans.await?;
     let taken = state.app.take_spans(&caller, &spans).await?;
     let answer = encode(encoding, taken.rejected_spans(), taken.message());
     Ok(([(CONTENT_TYPE, encoding.content_type())], answer).into_response())

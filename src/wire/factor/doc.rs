@@ -3,8 +3,12 @@
 //! Figures are JSON numbers: factors are measurements, not amounts. Unknown fields are refused, so that a misspelt
 //! optional field is an error and not a silent default.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::carbon::{
@@ -12,6 +16,7 @@ use crate::domain::carbon::{
     ModelFactor, ModelSize, RegionFactor, ServingFactor, Validity,
 };
 use crate::domain::id::{BadName, ModelId, ProviderId, RegionId};
+use crate::wire::objects::Objects;
 
 /// Why a document is not a factor.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -61,7 +66,9 @@ impl BadFactorDoc {
 }
 
 /// A figure: one number, or a least and a most.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+///
+/// Read by hand rather than derived, because what `serde` derives takes `[1, 2]` for a least and a most.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum FigureDoc {
     /// One number.
@@ -73,6 +80,46 @@ pub enum FigureDoc {
         /// The most.
         max: f64,
     },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RangeDoc {
+    min: f64,
+    max: f64,
+}
+
+struct FigureVisitor;
+
+impl<'de> Visitor<'de> for FigureVisitor {
+    type Value = FigureDoc;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or {\"min\": …, \"max\": …}")
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<FigureDoc, E> {
+        Ok(FigureDoc::Point(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<FigureDoc, E> {
+        f64::deserialize(value.into_deserializer()).map(FigureDoc::Point)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<FigureDoc, E> {
+        f64::deserialize(value.into_deserializer()).map(FigureDoc::Point)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FigureDoc, A::Error> {
+        let RangeDoc { min, max } = RangeDoc::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(FigureDoc::Range { min, max })
+    }
+}
+
+impl<'de> Deserialize<'de> for FigureDoc {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FigureVisitor)
+    }
 }
 
 impl From<FigureDoc> for Interval {
@@ -218,7 +265,9 @@ pub struct RegionFactorDoc {
 }
 
 /// A row of any kind. On the wire its kind stands in `kind`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+///
+/// Read by hand rather than derived, because what `serde` derives takes an array for a row, by the order of its fields.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schema(example = json!({
     "kind": "grid", "zone": "SWE", "g_per_kwh": 36.7, "year": 2025, "basis": "lifecycle", "accounting": "location",
@@ -235,6 +284,55 @@ pub enum FactorDoc {
     Serving(ServingFactorDoc),
     /// Which grids a cloud region stands on.
     Region(RegionFactorDoc),
+}
+
+struct FactorVisitor;
+
+impl<'de> Visitor<'de> for FactorVisitor {
+    type Value = FactorDoc;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a factor row, an object with `kind`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FactorDoc, A::Error> {
+        let (mut kind, mut fields) = (None::<FactorKindDoc>, serde_json::Map::new());
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "kind" {
+                kind = Some(map.next_value()?);
+            } else {
+                fields.insert(name, map.next_value()?);
+            }
+        }
+        let kind = kind.ok_or_else(|| serde::de::Error::missing_field("kind"))?;
+        let row = serde_json::Value::Object(fields);
+        match kind {
+            FactorKindDoc::Model => read(row).map(FactorDoc::Model),
+            FactorKindDoc::Grid => read(row).map(FactorDoc::Grid),
+            FactorKindDoc::Serving => read(row).map(FactorDoc::Serving),
+            FactorKindDoc::Region => read(row).map(FactorDoc::Region),
+        }
+    }
+}
+
+/// The kinds, by the words of the wire.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FactorKindDoc {
+    Model,
+    Grid,
+    Serving,
+    Region,
+}
+
+fn read<T: DeserializeOwned, E: serde::de::Error>(value: serde_json::Value) -> Result<T, E> {
+    T::deserialize(Objects(value)).map_err(E::custom)
+}
+
+impl<'de> Deserialize<'de> for FactorDoc {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FactorVisitor)
+    }
 }
 
 /// What identifies a row: no two rows of a book have the same. The store's columns.
