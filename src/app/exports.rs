@@ -230,7 +230,7 @@ impl Exports {
         let periods = charge_periods(&plan, query.grain)?;
         let starts: Vec<DateTime<Utc>> = periods.iter().map(|period| period.start).collect();
         let end_of_last = periods.last().map_or(DateTime::UNIX_EPOCH, |period| period.end);
-        let slots = Slots { starts, end: end_of_last };
+        let slots = Slots { starts, end: end_of_last, zone: plan.zone };
         let (prices, factors) = (plan.reader.prices().await?, plan.reader.factors().await?);
         let shape = (query.format, query.formulas);
         let table = table(shape, focus::columns::columns(query.version), skip, plan.reader.pace())?;

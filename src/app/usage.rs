@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | 1 | plan | the span in instants, the start of each bucket by the calendar, the source that can tell |
 //! | 2 | load | sums by bucket and group |
-//! | 3 | total | the rows together |
+//! | 3 | correct | what of it is corrections, and of which months |
+//! | 4 | total | the rows together |
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,10 @@ use super::{App, AppError};
 use crate::domain::calendar::{CalendarError, Period, PeriodSpec, Zone};
 use crate::domain::id::TenantId;
 use crate::store::StoreError;
-use crate::store::usage::{SumsAsked, SumsFound, sums};
-use crate::wire::usage::{Basis, Bound, Dimension, SumsBody, UsageQuery, UsageRowBody, UsageSource, UsageTotalsBody};
+use crate::store::usage::{CorrectionsFound, SumsAsked, SumsFound, corrected_span, corrections, sums};
+use crate::wire::usage::{
+    Basis, Bound, CorrectionsBody, Dimension, SumsBody, UsageQuery, UsageRowBody, UsageSource, UsageTotalsBody,
+};
 use crate::wire::{FieldError, in_calendar};
 
 /// Most rows of one answer.
@@ -157,8 +160,9 @@ impl App {
         };
         let mut transaction = self.begin_read(tenant).await?;
         let found = sums(&mut transaction, &asked).await?;
+        let corrected = Corrected::load(&mut transaction, &asked, zone).await?;
         transaction.commit().await?;
-        if found.len() > USAGE_ROWS_MAX {
+        if found.len() > USAGE_ROWS_MAX || corrected.found.len() > USAGE_ROWS_MAX {
             let detail =
                 format!("makes more than {USAGE_ROWS_MAX} rows: ask for a shorter span, longer buckets or one tenant");
             return Err(FieldError::new("group_by", detail).into());
@@ -167,7 +171,14 @@ impl App {
         let totals =
             found.iter().try_fold(SumsBody::zero(), |sum, row| sum.checked_add(&row.sums)).ok_or_else(beyond)?;
         let names: Vec<String> = query.group_by.iter().map(Dimension::name).collect();
-        let rows = found.into_iter().map(|one| row(&span, zone, &names, one)).collect();
+        let corrections = corrected.total()?;
+        let by_sum = corrected.by_sum();
+        let rows = found.into_iter().map(|one| {
+            let key = (one.span, one.group);
+            let corrections = by_sum.get(&key).cloned().unwrap_or_default();
+            row(&span, zone, &names, SumsFound { group: key.1, ..one }, corrections)
+        });
+        let rows = rows.collect();
         Ok(UsageTotalsBody {
             from: span.from,
             to: span.to,
@@ -176,11 +187,69 @@ impl App {
             source,
             rows,
             totals,
+            corrections,
         })
     }
 }
 
-fn row(span: &Span, zone: Zone, names: &[String], found: SumsFound) -> UsageRowBody {
+/// The corrections that sums contain, and the months that they are about.
+struct Corrected {
+    zone: Zone,
+    months: Vec<DateTime<Utc>>,
+    found: Vec<CorrectionsFound>,
+}
+
+impl Corrected {
+    /// Most questions have none, which the index of corrections tells at once.
+    async fn load(connection: &mut sqlx::PgConnection, asked: &SumsAsked, zone: Zone) -> Result<Self, AppError> {
+        let Some((first, last)) = corrected_span(connection, asked).await? else {
+            return Ok(Self { zone, months: Vec::new(), found: Vec::new() });
+        };
+        let beyond = |_| AppError::Store(StoreError::Row("occurred_at".to_owned()));
+        let from = PeriodSpec::MONTH.holding(zone, first).map_err(beyond)?.start;
+        let end = last.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(last);
+        let months = bucket_starts(PeriodSpec::MONTH, zone, from, end)?;
+        let found = corrections(connection, asked, &months).await?;
+        Ok(Self { zone, months, found })
+    }
+
+    /// Of each sum, by month.
+    fn by_sum(&self) -> BTreeMap<(usize, Vec<Option<String>>), Vec<CorrectionsBody>> {
+        let mut by_sum: BTreeMap<_, Vec<CorrectionsBody>> = BTreeMap::new();
+        for one in &self.found {
+            let bodies = by_sum.entry((one.found.span, one.found.group.clone())).or_default();
+            bodies.extend(self.body((one.month, one.kind.name()), one.transfers, &one.found.sums));
+        }
+        by_sum
+    }
+
+    /// Of all sums together, by month.
+    fn total(&self) -> Result<Vec<CorrectionsBody>, AppError> {
+        let mut by_month: BTreeMap<(usize, &'static str), (u64, SumsBody)> = BTreeMap::new();
+        for one in &self.found {
+            let (transfers, sums) =
+                by_month.entry((one.month, one.kind.name())).or_insert_with(|| (0, SumsBody::zero()));
+            *transfers = transfers.saturating_add(one.transfers);
+            let sum = sums.checked_add(&one.found.sums);
+            *sums = sum.ok_or_else(|| AppError::Store(StoreError::Row("sum".to_owned())))?;
+        }
+        Ok(by_month.into_iter().filter_map(|(month, (transfers, sums))| self.body(month, transfers, &sums)).collect())
+    }
+
+    fn body(&self, (month, kind): (usize, &str), transfers: u64, sums: &SumsBody) -> Option<CorrectionsBody> {
+        let start = *self.months.get(month)?;
+        Some(CorrectionsBody {
+            period: self.zone.local(start).date.format("%Y-%m").to_string(),
+            period_start: start,
+            kind: kind.to_owned(),
+            transfers,
+            requests: sums.requests,
+            amounts: sums.amounts.clone(),
+        })
+    }
+}
+
+fn row(span: &Span, zone: Zone, names: &[String], found: SumsFound, corrections: Vec<CorrectionsBody>) -> UsageRowBody {
     let start = span.starts.get(found.span).copied().unwrap_or(span.from);
     let group: BTreeMap<String, Option<String>> = names.iter().cloned().zip(found.group).collect();
     UsageRowBody {
@@ -189,6 +258,7 @@ fn row(span: &Span, zone: Zone, names: &[String], found: SumsFound) -> UsageRowB
         start_local: zone.to_local_rfc3339(start),
         group,
         sums: found.sums,
+        corrections,
     }
 }
 

@@ -69,6 +69,7 @@ pub fn day(zone: Zone, at: DateTime<Utc>) -> NaiveDate {
 /// # Errors
 /// When its labels cannot be read.
 pub fn movement(row: &JournalRow, zone: Zone, with_tags: bool) -> Result<Movement, StoreError> {
+    let is_about_another = row.kind.is_about_another_period(flags(row)?.contains(Flags::PERIOD_CLOSED));
     Ok(Movement {
         id: row.id.to_string(),
         kind: row.kind.name(),
@@ -78,6 +79,7 @@ pub fn movement(row: &JournalRow, zone: Zone, with_tags: bool) -> Result<Movemen
         provider: row.provider.clone(),
         model: row.model.clone(),
         bundle: bundle(&row.sums),
+        corrected_period: is_about_another.then(|| day(zone, row.occurred_at).format("%Y-%m").to_string()),
         tags: if with_tags { tags(row)? } else { Vec::new() },
     })
 }

@@ -1,8 +1,9 @@
 //! How much of the dollars an approval moves, and whether that is so much that it must be named.
 //!
 //! An approval cannot be undone. What a provider's report and the books differ by is small in the usual month; a report of the
-//! wrong organisation, provider or month differs by nearly all. Dollars of lines whose tokens agree are not such a difference,
-//! however many they are: the report is evidently of these calls, and the price book had another price for them.
+//! wrong organisation, provider or month differs by nearly all; one in another currency or unit says more for the same tokens.
+//! Only dollars that are taken away where the tokens agree are no such difference, however many they are: the report is evidently
+//! of these calls, the price book was dearer than the bill, and nobody is charged by the approval.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +25,8 @@ const HALF_CENT: Decimal = dec!(0.005);
 pub struct Moved {
     /// Dollars that are added or taken away, by day, model and tenant, all of them counted as positive.
     pub usd: Decimal,
-    /// Those of them that only a price differs by: the tokens of their day and model agree.
-    pub repriced_usd: Decimal,
+    /// Those of them that are taken away because the price book was dearer than the bill: the tokens of their day and model agree.
+    pub cheaper_usd: Decimal,
     /// Dollars that the books have for the days and models of the report.
     pub books_usd: Decimal,
 }
@@ -52,21 +53,21 @@ impl Moved {
         let others: BTreeSet<_> =
             lines.iter().filter(|line| !is_repriced(line)).map(|line| (line.day, &line.model)).collect();
         let add = |sum: Decimal, usd: Decimal| sum.checked_add(usd).ok_or(TooLarge);
-        let by_price = net.iter().filter(|((day, model, _), _)| {
+        let cheaper = net.iter().filter(|((day, model, _), usd)| {
             let line = (*day, *model);
-            repriced.contains(&line) && !others.contains(&line)
+            usd.is_sign_negative() && repriced.contains(&line) && !others.contains(&line)
         });
         Ok(Self {
-            repriced_usd: by_price.map(|(_, usd)| *usd).try_fold(Decimal::ZERO, |sum, usd| add(sum, usd.abs()))?,
+            cheaper_usd: cheaper.map(|(_, usd)| *usd).try_fold(Decimal::ZERO, |sum, usd| add(sum, usd.abs()))?,
             usd: net.into_values().try_fold(Decimal::ZERO, |sum, usd| add(sum, usd.abs()))?.normalize(),
             books_usd: lines.iter().try_fold(Decimal::ZERO, |sum, line| add(sum, line.ours.usd))?.normalize(),
         })
     }
 
-    /// Whether what is moved, apart from prices, is more than [`SHARE_MAX`] of the books.
+    /// Whether what is moved, apart from what the price book was too dear by, is more than [`SHARE_MAX`] of the books.
     #[must_use]
     pub fn must_be_named(&self) -> bool {
-        self.usd.saturating_sub(self.repriced_usd) > self.books_usd.abs().saturating_mul(SHARE_MAX)
+        self.usd.saturating_sub(self.cheaper_usd) > self.books_usd.abs().saturating_mul(SHARE_MAX)
     }
 
     /// Whether an amount is this one, to the cent.

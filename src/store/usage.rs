@@ -10,7 +10,10 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::StoreError;
+use super::export::kind;
 use crate::domain::budget::spellings::{Served, Spellings};
+use crate::domain::ledger::transfer::TransferKind;
+use crate::domain::tariff::Flags;
 use crate::wire::usage::{Basis, Dimension, SumsBody, UsageSource};
 
 /// What is added up.
@@ -47,6 +50,25 @@ pub struct SumsFound {
     pub sums: SumsBody,
 }
 
+/// Corrections, true-ups or late calls in one sum, of one month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorrectionsFound {
+    /// Which of the months that were given, from 0.
+    pub month: usize,
+    /// Of which kind the transfers are.
+    pub kind: TransferKind,
+    /// How many transfers.
+    pub transfers: u64,
+    /// What they add to which sum.
+    pub found: SumsFound,
+}
+
+/// Pushes the condition of the index of what belongs to another period than the one it may count in.
+fn push_is_correction(statement: &mut QueryBuilder<Postgres>) {
+    let closed = Flags::PERIOD_CLOSED.bits();
+    statement.push(format!(" and (kind in ('correction', 'true_up') or flags & {closed} <> 0)"));
+}
+
 fn push_dimension(statement: &mut QueryBuilder<Postgres>, source: UsageSource, dimension: &Dimension) {
     match (dimension, source) {
         (Dimension::Tenant, _) => statement.push("tenant"),
@@ -80,16 +102,87 @@ fn push_spellings(statement: &mut QueryBuilder<Postgres>, spellings: &Spellings)
 /// # Errors
 /// When the database does not answer, or a sum is beyond what can be told.
 pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Vec<SumsFound>, StoreError> {
-    let (table, at) = match (asked.source, asked.basis) {
-        (UsageSource::Rollup, _) => ("usage_rollup", "quarter"),
-        (UsageSource::Journal, Basis::AsPosted) => ("transfers", "period_at"),
-        (UsageSource::Journal, Basis::AsRestated) => ("transfers", "occurred_at"),
+    let rows = adding(asked, None).build().fetch_all(connection).await?;
+    rows.iter().map(|row| sums_from_row(row, asked.group_by.len())).collect()
+}
+
+/// From when to when the corrections, true-ups and late calls in a span occurred; none where there are none.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn corrected_span(
+    connection: &mut PgConnection,
+    asked: &SumsAsked,
+) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
+    let mut statement: QueryBuilder<Postgres> =
+        QueryBuilder::new("select min(occurred_at), max(occurred_at) from transfers");
+    push_span(&mut statement, asked, UsageSource::Journal);
+    push_is_correction(&mut statement);
+    let (first, last): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
+        statement.build_query_as().fetch_one(connection).await?;
+    Ok(first.zip(last))
+}
+
+/// Adds up the corrections, true-ups and late calls that are contained in sums, by the month that they are about and by kind.
+/// Months are their first instants, ascending.
+///
+/// # Errors
+/// When the database does not answer, or a sum is beyond what can be told.
+pub async fn corrections(
+    connection: &mut PgConnection,
+    asked: &SumsAsked,
+    months: &[DateTime<Utc>],
+) -> Result<Vec<CorrectionsFound>, StoreError> {
+    let asked = SumsAsked { source: UsageSource::Journal, ..asked.clone() };
+    let rows = adding(&asked, Some(months)).build().fetch_all(connection).await?;
+    let found = |row: &PgRow| {
+        let (month, transfers): (i32, i64) = (row.try_get("month")?, row.try_get("transfers")?);
+        let month = usize::try_from(month).ok().and_then(|month| month.checked_sub(1));
+        Ok(CorrectionsFound {
+            month: month.ok_or_else(|| StoreError::Row("month".to_owned()))?,
+            transfers: u64::try_from(transfers).map_err(|_| StoreError::Row("transfers".to_owned()))?,
+            kind: kind(row.try_get("kind")?)?,
+            found: sums_from_row(row, asked.group_by.len())?,
+        })
     };
+    rows.iter().map(found).collect()
+}
+
+/// The column by which what is added up is put into spans.
+const fn instant_of(source: UsageSource, basis: Basis) -> &'static str {
+    match (source, basis) {
+        (UsageSource::Rollup, _) => "quarter",
+        (UsageSource::Journal, Basis::AsPosted) => "period_at",
+        (UsageSource::Journal, Basis::AsRestated) => "occurred_at",
+    }
+}
+
+fn push_span(statement: &mut QueryBuilder<Postgres>, asked: &SumsAsked, source: UsageSource) {
+    let at = instant_of(source, asked.basis);
+    statement.push(" where ").push(at).push(" >= ").push_bind(asked.from);
+    statement.push(" and ").push(at).push(" < ").push_bind(asked.to);
+    if asked.basis == Basis::AsRestated {
+        // Nothing counts before it happened, so that the index by period finds the first of them.
+        statement.push(" and period_at >= ").push_bind(asked.from);
+    }
+}
+
+/// The statement; with months only of what corrects, and by the month that is corrected.
+fn adding(asked: &SumsAsked, months: Option<&[DateTime<Utc>]>) -> QueryBuilder<Postgres> {
+    let table = match asked.source {
+        UsageSource::Rollup => "usage_rollup",
+        UsageSource::Journal => "transfers",
+    };
+    let at = instant_of(asked.source, asked.basis);
     let mut statement: QueryBuilder<Postgres> = QueryBuilder::new("select width_bucket(");
     statement.push(at).push(", ").push_bind(asked.starts.clone()).push("::timestamptz[]) as span");
     for dimension in &asked.group_by {
         statement.push(", ");
         push_dimension(&mut statement, asked.source, dimension);
+    }
+    if let Some(months) = months {
+        statement.push(", width_bucket(occurred_at, ").push_bind(months.to_vec()).push("::timestamptz[]) as month");
+        statement.push(", kind, count(*) as transfers");
     }
     // What a correction takes back is positive in the journal, and negative in the roll-up.
     let sign = match asked.source {
@@ -107,11 +200,9 @@ pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Ve
     if asked.source == UsageSource::Journal {
         push_spellings(&mut statement, &asked.spellings);
     }
-    statement.push(" where ").push(at).push(" >= ").push_bind(asked.from);
-    statement.push(" and ").push(at).push(" < ").push_bind(asked.to);
-    if asked.basis == Basis::AsRestated {
-        // Nothing counts before it happened, so that the index by period finds the first of them.
-        statement.push(" and period_at >= ").push_bind(asked.from);
+    push_span(&mut statement, asked, asked.source);
+    if months.is_some() {
+        push_is_correction(&mut statement);
     }
     for (dimension, value) in &asked.filters {
         statement.push(" and ");
@@ -119,12 +210,12 @@ pub async fn sums(connection: &mut PgConnection, asked: &SumsAsked) -> Result<Ve
         statement.push(" = any(").push_bind(value.clone()).push(")");
     }
     // By place: a bound parameter twice is not one expression to the database.
-    let places: Vec<String> = (1..=asked.group_by.len().saturating_add(1)).map(|place| place.to_string()).collect();
+    let columns = asked.group_by.len().saturating_add(if months.is_some() { 3 } else { 1 });
+    let places: Vec<String> = (1..=columns).map(|place| place.to_string()).collect();
     let places = places.join(", ");
     statement.push(" group by ").push(&places).push(" order by ").push(&places);
     statement.push(" limit ").push_bind(asked.limit);
-    let rows = statement.build().fetch_all(connection).await?;
-    rows.iter().map(|row| sums_from_row(row, asked.group_by.len())).collect()
+    statement
 }
 
 fn sums_from_row(row: &PgRow, dimensions: usize) -> Result<SumsFound, StoreError> {

@@ -296,7 +296,7 @@ pub struct MovesBody {
     /// Dollars that the books have for the days and models of the report.
     #[schema(value_type = String, format = "decimal", example = "12.5")]
     pub books_usd: Decimal,
-    /// Whether that is more than a fifth of the books, so that the approval must name `usd`.
+    /// Whether the approval must name `usd`: more than a fifth of that is moved, apart from dollars that are taken away where tokens agree.
     pub must_be_named: bool,
 }
 

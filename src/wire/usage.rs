@@ -420,6 +420,28 @@ pub struct UsageRowBody {
     /// What was used.
     #[serde(flatten)]
     pub sums: SumsBody,
+    /// What of it may belong to another month: corrections, true-ups, and calls of a month that was closed when they came; by
+    /// month and kind. Empty where there is none.
+    pub corrections: Vec<CorrectionsBody>,
+}
+
+/// What a sum contains of one month that was changed by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CorrectionsBody {
+    /// The month that they are about, in `zone`: by when the call, or the day of the report, occurred.
+    #[schema(example = "2026-05")]
+    pub period: String,
+    /// The first instant of that month.
+    pub period_start: DateTime<Utc>,
+    /// `correction`, `true_up`, or of calls that came for a closed month `usage` and `settlement`.
+    #[schema(example = "true_up")]
+    pub kind: String,
+    /// How many transfers.
+    pub transfers: u64,
+    /// Calls that they add; below zero where they take calls back.
+    pub requests: i64,
+    /// What they add; below zero where they take something back.
+    pub amounts: AmountSums,
 }
 
 /// Where sums were read from.
@@ -450,6 +472,8 @@ pub struct UsageTotalsBody {
     pub rows: Vec<UsageRowBody>,
     /// All rows together.
     pub totals: SumsBody,
+    /// What of that may belong to another month, likewise.
+    pub corrections: Vec<CorrectionsBody>,
 }
 
 #[cfg(test)]

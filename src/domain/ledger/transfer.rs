@@ -54,6 +54,16 @@ impl TransferKind {
     /// All four.
     pub const ALL: [Self; 4] = [Self::Settlement, Self::Usage, Self::Correction, Self::TrueUp];
 
+    /// Whether such a row may belong to another period than the one it counts in: it corrects what was said of that, or came when
+    /// that was closed.
+    #[must_use]
+    pub const fn is_about_another_period(self, came_for_closed: bool) -> bool {
+        match self {
+            Self::Correction | Self::TrueUp => true,
+            Self::Settlement | Self::Usage => came_for_closed,
+        }
+    }
+
     /// The name on the wire and in the journal.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -14,7 +14,10 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::FLAGS;
+use crate::domain::calendar::{PeriodSpec, Zone};
+use crate::domain::tariff::Flags;
 use crate::export::ExportError;
+use crate::store::StoreError;
 use crate::store::export::calls::{Basis, CallRow, CorrectedRow, Subject};
 
 /// Most charges of one period that are held at once: some 15 MB.
@@ -46,6 +49,8 @@ pub struct ChargeRow {
     pub of: Option<CorrectedCharge>,
     /// The one transfer that all of them correct, if it is one.
     pub corrects: Option<Uuid>,
+    /// Of corrections, true-ups and calls of a closed period, the first instant of the local month that they are about.
+    pub corrected_month: Option<DateTime<Utc>>,
 }
 
 /// A charge that others correct. Its subject is the same.
@@ -66,6 +71,8 @@ pub struct Slots {
     pub starts: Vec<DateTime<Utc>>,
     /// The first instant after the last.
     pub end: DateTime<Utc>,
+    /// The zone whose months are billing periods.
+    pub zone: Zone,
 }
 
 impl Slots {
@@ -74,6 +81,15 @@ impl Slots {
     pub fn holding(&self, at: DateTime<Utc>) -> Option<usize> {
         let begun = self.starts.partition_point(|start| *start <= at);
         begun.checked_sub(1).filter(|_| at < self.end)
+    }
+
+    /// The first instant of the month that a correction, a true-up, or a call of a closed period is about; none for others.
+    fn corrected_month(&self, basis: Basis, at: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, ExportError> {
+        if !basis.kind.is_about_another_period(basis.flags.contains(Flags::PERIOD_CLOSED)) {
+            return Ok(None);
+        }
+        let month = PeriodSpec::MONTH.holding(self.zone, at);
+        Ok(Some(month.map_err(|_| StoreError::Row("occurred_at".to_owned()))?.start))
     }
 
     /// The first instant of a period, and the first after it.
@@ -90,6 +106,7 @@ struct Key {
     subject: Subject,
     basis: Basis,
     of: Option<(Option<usize>, Basis)>,
+    corrected_month: Option<DateTime<Utc>>,
 }
 
 /// What is added up.
@@ -138,9 +155,10 @@ impl Period {
     /// # Errors
     /// When a sum has more digits than can be kept.
     pub fn add(&mut self, call: CallRow, slots: &Slots) -> Result<(), ExportError> {
-        let CallRow { subject, basis, requests, buckets, usd, grams, corrects, of, .. } = call;
+        let CallRow { subject, basis, requests, buckets, usd, grams, corrects, of, occurred_at, .. } = call;
         let corrected = |of: CorrectedRow| (of.at.and_then(|at| slots.holding(at)), remarkable(of.basis));
-        let key = Key { subject, basis: remarkable(basis), of: of.map(corrected) };
+        let corrected_month = slots.corrected_month(basis, occurred_at)?;
+        let key = Key { subject, basis: remarkable(basis), of: of.map(corrected), corrected_month };
         let is_made = self.after.as_ref().is_some_and(|after| key <= *after);
         if is_made || self.before.as_ref().is_some_and(|before| key >= *before) {
             return Ok(());
@@ -218,6 +236,7 @@ impl Sum {
             grams: self.grams,
             of: key.of.map(corrected),
             corrects: self.corrects,
+            corrected_month: key.corrected_month,
         }
     }
 }
@@ -231,7 +250,6 @@ mod tests {
     use crate::domain::carbon::Profile;
     use crate::domain::ledger::transfer::TransferKind;
     use crate::domain::price::PriceId;
-    use crate::domain::tariff::Flags;
 
     const HOUR: TimeDelta = TimeDelta::hours(1);
 
@@ -240,7 +258,7 @@ mod tests {
     }
 
     fn slots() -> Slots {
-        Slots { starts: vec![start(), start() + HOUR, start() + HOUR * 3], end: start() + HOUR * 4 }
+        Slots { starts: vec![start(), start() + HOUR, start() + HOUR * 3], end: start() + HOUR * 4, zone: Zone::UTC }
     }
 
     fn basis(kind: TransferKind, price: i64, flags: Flags) -> Basis {
@@ -274,6 +292,7 @@ mod tests {
             usd: Decimal::new(i64::try_from(tokens).unwrap(), 12),
             grams: [Decimal::new(1, 9), Decimal::new(2, 9), Decimal::new(3, 9)],
             corrects: None,
+            occurred_at: start(),
             of: None,
         }
     }
@@ -305,6 +324,29 @@ mod tests {
         assert_eq!(slots().span(1), Some((at(1), at(3))));
         assert_eq!(slots().span(2), Some((at(3), at(4))));
         assert_eq!(slots().span(3), None);
+    }
+
+    #[test]
+    fn corrections_of_two_months_are_two_charges_and_calls_have_none() {
+        let month = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
+        let of = |kind, occurred_at: &str| CallRow {
+            basis: basis(kind, 1, Flags::default()),
+            occurred_at: occurred_at.parse().unwrap(),
+            ..call(1, 1, 5)
+        };
+        for kind in [TransferKind::Correction, TransferKind::TrueUp] {
+            let rows =
+                [of(kind, "2026-01-31T23:59:59Z"), of(kind, "2026-02-01T00:00:00Z"), of(kind, "2026-02-28T00:00:00Z")];
+            let months: Vec<_> = charges(&rows, 9).iter().map(|row| (row.corrected_month, row.transfers)).collect();
+            assert_eq!(months, [(month("2026-01-01T00:00:00Z"), 1), (month("2026-02-01T00:00:00Z"), 2)], "{kind:?}");
+        }
+        for kind in [TransferKind::Settlement, TransferKind::Usage] {
+            let rows = [of(kind, "2026-01-31T23:59:59Z"), of(kind, "2026-02-01T00:00:00Z")];
+            let months: Vec<_> = charges(&rows, 9).iter().map(|row| (row.corrected_month, row.transfers)).collect();
+            assert_eq!(months, [(None, 2)], "{kind:?}");
+            let late = rows.map(|row| CallRow { basis: Basis { flags: Flags::PERIOD_CLOSED, ..row.basis }, ..row });
+            assert_eq!(charges(&late, 9).len(), 2, "{kind:?} of a closed period");
+        }
     }
 
     #[test]

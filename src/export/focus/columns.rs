@@ -58,6 +58,7 @@ macro_rules! focus_columns {
             Column::text("x_ChargeKey"),
             Column::text("x_CorrectionOf"),
             Column::text("x_CorrectedTransfer"),
+            Column::instant("x_CorrectedPeriodStart"),
             Column::text("x_Flags"),
             Column::text("x_PriceIsFallback"),
             Column::text("x_UsageIsEstimated"),

@@ -9,6 +9,7 @@ use super::adding::ChargeRow;
 use super::split::Meter;
 use super::terms::Terms;
 use super::{ChargePeriod, charge_class, names};
+use crate::domain::tariff::Flags;
 use crate::domain::usage::Bucket;
 
 /// Bytes of a row's key: 128 bits are enough to tell any two rows apart.
@@ -59,6 +60,9 @@ pub fn key(row: &ChargeRow, periods: &[ChargePeriod], part: &str) -> String {
             put(&id.map_or(String::new(), |id| id.to_string()));
         }
     }
+    if let Some(month) = row.corrected_month {
+        put(&month.to_rfc3339());
+    }
     let bytes = digest.finalize();
     bytes.iter().take(KEY_BYTES).fold(String::with_capacity(2 * KEY_BYTES), |mut text, byte| {
         // A String takes everything.
@@ -83,7 +87,10 @@ pub fn corrected_key(row: &ChargeRow, periods: &[ChargePeriod], terms: &Terms) -
             names(Meter::Tokens(used?.0)).1
         }
     };
-    let original = ChargeRow { slot, basis: of.basis, of: None, ..row.clone() };
+    // It is about the same call, and so about the same month.
+    let is_about_another = of.basis.kind.is_about_another_period(of.basis.flags.contains(Flags::PERIOD_CLOSED));
+    let corrected_month = row.corrected_month.filter(|_| is_about_another);
+    let original = ChargeRow { slot, basis: of.basis, of: None, corrected_month, ..row.clone() };
     periods.get(slot)?;
     Some(key(&original, periods, part))
 }

@@ -439,6 +439,7 @@ impl Row<'_> {
             Cell::Text(&key),
             Cell::optional(shared.corrected.as_deref()),
             Cell::optional(shared.corrects.as_deref()),
+            row.corrected_month.map_or(Cell::Null, Cell::Instant),
             Cell::Text(&shared.flags),
             yes(row.basis.flags.contains(Flags::UNPRICED)),
             yes(row.basis.flags.contains(Flags::UNCONFIRMED)),

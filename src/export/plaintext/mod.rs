@@ -3,7 +3,7 @@
 //! | phase | what is written |
 //! |---|---|
 //! | [`Journal::begin`] | what the file holds, the units, the accounts, the payees, and what stood on each account before |
-//! | [`Journal::movement`] | one transaction for each transfer, or one for each day, pair of accounts and kind |
+//! | [`Journal::movement`] | one transaction for each transfer, or one for each day, pair of accounts, kind and month that is corrected |
 //! | [`Journal::end`] | what stands on each account at the end, as assertions that the reading program checks |
 //!
 //! Invariants: every transaction adds up to zero in every unit by itself; the balances that are asserted come from the
@@ -66,7 +66,7 @@ impl Dialect {
 pub enum Group {
     /// One transaction for each transfer, with everything that is known of it.
     Call,
-    /// One for each local day, pair of accounts and kind of transfer.
+    /// One for each local day, pair of accounts, kind of transfer, and month that is corrected.
     #[default]
     Day,
 }
@@ -131,12 +131,14 @@ pub struct Movement {
     pub model: String,
     /// What moved. Never below zero: a correction swaps the accounts.
     pub bundle: Bundle,
+    /// Of a correction, a true-up, or a call of a closed period, the local month that it is about: `2026-10`.
+    pub corrected_period: Option<String>,
     /// What else is known, as names of [`TAGS`] and their values.
     pub tags: Vec<(&'static str, String)>,
 }
 
 /// The tags a transaction may have, in order. They are declared, because `ledger --pedantic` asks for it.
-pub const TAGS: [&str; 26] = [
+pub const TAGS: [&str; 27] = [
     "transfers",
     "kind",
     "model",
@@ -163,6 +165,7 @@ pub const TAGS: [&str; 26] = [
     "occurred_at",
     "reservation",
     "corrects",
+    "corrected_period",
 ];
 
 /// Why a journal cannot be finished.
@@ -202,8 +205,8 @@ pub enum JournalError {
     },
 }
 
-/// A day's sums are kept apart by day, debit, credit and kind.
-type DayKey = (NaiveDate, String, String, &'static str);
+/// A day's sums are kept apart by day, debit, credit, kind, and of corrections by the month that they are about.
+type DayKey = (NaiveDate, String, String, &'static str, Option<String>);
 
 /// What a day adds up to.
 #[derive(Debug, Clone, Default)]
@@ -272,7 +275,8 @@ impl Journal {
                 syntax::transaction(self.dialect, &movement, out);
             }
             Group::Day => {
-                let key = (movement.day, movement.debit, movement.credit, movement.kind);
+                let Movement { day, debit, credit, kind, corrected_period, .. } = movement;
+                let key = (day, debit, credit, kind, corrected_period);
                 let sum = self.days.entry(key).or_default();
                 let total = sum.bundle.checked_add(&movement.bundle);
                 sum.bundle = total.ok_or_else(|| too_large(&movement.provider))?;
@@ -289,7 +293,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Mismatch`] when the rows do not add up to what the books say. Then the file is not to be used.
     pub fn end(mut self, out: &mut String) -> Result<(), JournalError> {
-        for ((day, debit, credit, kind), sum) in std::mem::take(&mut self.days) {
+        for ((day, debit, credit, kind, corrected_period), sum) in std::mem::take(&mut self.days) {
             let tags = vec![("transfers", sum.transfers.to_string()), ("kind", kind.to_owned())];
             let movement = Movement {
                 id: String::new(),
@@ -300,6 +304,7 @@ impl Journal {
                 provider: sum.provider,
                 model: sum.model,
                 bundle: sum.bundle,
+                corrected_period,
                 tags,
             };
             syntax::transaction(self.dialect, &movement, out);

@@ -118,7 +118,9 @@ pub(super) fn transaction(dialect: Dialect, movement: &Movement, out: &mut Strin
             line!(out, "\n{day} * \"{provider}\" \"{model}\"{link}");
         }
     }
-    for (tag, value) in &movement.tags {
+    let corrected = movement.corrected_period.as_ref().map(|period| ("corrected_period", period));
+    let tags = movement.tags.iter().map(|(tag, value)| (*tag, value));
+    for (tag, value) in tags.chain(corrected) {
         let value = encode_value(tag, value);
         match dialect {
             Dialect::Hledger => line!(out, "    ; {tag}:{value}"),

@@ -22,6 +22,7 @@ fn movement(on: &str, debit: &str, credit: &str, moved: Bundle) -> Movement {
         provider: provider.to_owned(),
         model: model.to_owned(),
         bundle: moved,
+        corrected_period: None,
         tags: vec![
             ("kind", "usage".to_owned()),
             ("run", "r;1, \"x\"".to_owned()),

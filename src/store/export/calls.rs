@@ -74,6 +74,8 @@ pub struct CallRow {
     pub grams: [Decimal; 3],
     /// The transfer that it corrects.
     pub corrects: Option<Uuid>,
+    /// When what it is about happened: of a correction the call that it corrects, of a true-up the day of the report.
+    pub occurred_at: DateTime<Utc>,
     /// That transfer, if it is of the same subject.
     pub of: Option<CorrectedRow>,
 }
@@ -129,6 +131,7 @@ fn call_row(row: &PgRow) -> Result<CallRow, StoreError> {
         usd: row.try_get(23)?,
         grams: [row.try_get(24)?, row.try_get(25)?, row.try_get(26)?],
         corrects: row.try_get(27)?,
+        occurred_at: row.try_get(44)?,
         of,
     })
 }

@@ -211,7 +211,7 @@ fn unreadable(column: &str) -> StoreError {
     StoreError::Row(column.to_owned())
 }
 
-fn kind(text: &str) -> Result<TransferKind, StoreError> {
+pub(super) fn kind(text: &str) -> Result<TransferKind, StoreError> {
     TransferKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| unreadable("kind"))
 }
 

@@ -44,7 +44,8 @@ select
     original.cache_write_5m as of_cache_write_5m,
     original.cache_write_1h as of_cache_write_1h,
     original.output as of_output,
-    original.reasoning as of_reasoning
+    original.reasoning as of_reasoning,
+    transfers.occurred_at
 from transfers
 -- The limit keeps the planner from reading the journal once more: few rows correct another.
 left join lateral (

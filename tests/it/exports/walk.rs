@@ -170,7 +170,11 @@ async fn charges_are_the_same_however_few_are_held_at_once() {
         let (mut reader, slice) = reader(&service, None).await;
         let (from, to) = (service.now() - chrono::TimeDelta::days(1), service.now());
         let slice = Slice { from: Some(from), to: Some(to), ..slice };
-        let slots = Slots { starts: vec![from, to - chrono::TimeDelta::hours(1)], end: to };
+        let slots = Slots {
+            starts: vec![from, to - chrono::TimeDelta::hours(1)],
+            end: to,
+            zone: counterfoil::domain::calendar::Zone::UTC,
+        };
         let mut pages = ChargePages::begin(&mut reader, slice, slots, most).await.unwrap();
         let mut charges = Vec::new();
         while let Some(page) = pages.next().await.unwrap() {

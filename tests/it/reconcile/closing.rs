@@ -190,3 +190,99 @@ async fn usage_is_told_as_posted_and_as_restated() {
     assert_eq!(wrong.problem(), (422, "invalid_request"));
     assert_eq!(wrong.body["errors"][0]["field"], "basis");
 }
+
+/// What a sum contains of other months is listed in it, so that either basis can be had from the other.
+#[tokio::test]
+async fn sums_of_usage_say_which_corrections_they_contain_and_of_which_months() {
+    let service = world().await;
+    post(&service, "acme", "2026-05-31T10:00:00Z", SONNET, json!({"input": 1000, "output": 500})).await;
+    let usage = async |query: &str| service.call("GET", &format!("/v1/usage?{query}"), Value::Null).await.ok();
+    let (may, june) = ("from=2026-05-01&to=2026-06-01", "from=2026-06-01&to=2026-07-01");
+    let plain = usage(may).await;
+    assert_eq!((&plain["corrections"], &plain["rows"][0]["corrections"]), (&json!([]), &json!([])));
+    close(&service, json!({"until": "2026-05", "zone": "Etc/UTC"})).await;
+    post(&service, "acme", "2026-05-31T11:00:00Z", SONNET, json!({"output": 7})).await;
+    post(&service, "acme", "2026-06-01T11:00:00Z", SONNET, json!({"output": 11})).await;
+    let report = page(&[bucket("2026-05-31", &[row(SONNET, [1000, 0, 0, 600])])]);
+    approve(&service, &propose(&service, report).await).await;
+    let listed = |body: &Value| -> Vec<(String, String, u64, i64)> {
+        let entry = |one: &Value| {
+            let text = |field: &str| one[field].as_str().unwrap().to_owned();
+            let tokens = one["amounts"]["tokens"].as_i64().unwrap();
+            (text("period"), text("kind"), one["transfers"].as_u64().unwrap(), tokens)
+        };
+        body["corrections"].as_array().unwrap().iter().map(entry).collect()
+    };
+    let of_may = |kind: &str, transfers: u64, tokens: i64| ("2026-05".to_owned(), kind.to_owned(), transfers, tokens);
+    let expect = vec![of_may("true_up", 1, 93), of_may("usage", 1, 7)];
+    for grouping in ["", "&group_by=model,tenant", "&group_by=run", "&label.team=none"] {
+        let told = usage(&format!("{june}{grouping}")).await;
+        if grouping.starts_with("&label") {
+            assert_eq!(listed(&told), [], "a filter keeps out what it keeps out of sums");
+            continue;
+        }
+        assert_eq!(listed(&told), expect, "{grouping}: {told:#}");
+        assert_eq!(told["corrections"][0]["period_start"], "2026-05-01T00:00:00Z");
+        let rows: Vec<_> = told["rows"].as_array().unwrap().iter().flat_map(listed).collect();
+        assert_eq!(rows, expect, "{grouping}");
+        // What June used by itself.
+        let own = told["totals"]["amounts"]["tokens"].as_i64().unwrap() - 93 - 7;
+        let restated = usage(&format!("{june}{grouping}&basis=as_restated")).await;
+        assert_eq!((own, listed(&restated)), (11, vec![]), "{grouping}");
+        assert_eq!(restated["totals"]["amounts"]["tokens"], own);
+        assert_eq!(listed(&usage(&format!("{may}{grouping}")).await), [], "{grouping}: a closed month never changes");
+        assert_eq!(listed(&usage(&format!("{may}{grouping}&basis=as_restated")).await), expect, "{grouping}");
+    }
+    let dollars = usage(june).await["corrections"][0]["amounts"]["usd"].clone();
+    assert_eq!(dollars, "0.001395", "93 tokens of output");
+    // On Kiritimati the late call was made in June.
+    let kiritimati = usage(&format!("{june}&zone=Pacific/Kiritimati")).await;
+    let late = listed(&kiritimati).into_iter().find(|one| one.1 == "usage");
+    assert_eq!(late, Some(("2026-06".to_owned(), "usage".to_owned(), 1, 7)), "{kiritimati:#}");
+    let confined = service.token(&[counterfoil::auth::Scope::Read], Some("acme"));
+    let own = service.call_as(&confined, "GET", &format!("/v1/usage?{june}&zone=Etc/UTC"), &[], Value::Null).await.ok();
+    assert_eq!(listed(&own), expect);
+}
+
+/// A file says of what came late, and of what corrects, which month it is about.
+#[tokio::test]
+async fn exports_say_the_period_that_a_correction_is_about() {
+    let service = world().await;
+    post(&service, "acme", "2026-05-31T10:00:00Z", SONNET, json!({"input": 1000, "output": 500})).await;
+    close(&service, json!({"until": "2026-05", "zone": "Etc/UTC"})).await;
+    post(&service, "acme", "2026-05-31T11:00:00Z", SONNET, json!({"output": 7})).await;
+    post(&service, "acme", "2026-06-01T11:00:00Z", SONNET, json!({"output": 11})).await;
+    let report = page(&[bucket("2026-05-31", &[row(SONNET, [1000, 0, 0, 600])])]);
+    approve(&service, &propose(&service, report).await).await;
+    for version in ["1.4", "1.2"] {
+        let path = format!("/v1/exports/focus?period=2026-06&zone=Etc/UTC&version={version}");
+        let file = crate::exports::export(&service, &path).await;
+        let rows: Vec<_> = file
+            .column("x_CorrectedPeriodStart")
+            .into_iter()
+            .zip(file.column("x_Tokens"))
+            .filter(|(_, tokens)| tokens != "0")
+            .collect();
+        let of_may = |tokens: &str| ("2026-05-01T00:00:00Z".to_owned(), tokens.to_owned());
+        let mut sorted = rows.clone();
+        sorted.sort();
+        assert_eq!(sorted, [(String::new(), "11".to_owned()), of_may("7"), of_may("93")], "{version}");
+    }
+    for (dialect, tag) in [
+        ("hledger", "; corrected_period:2026-05\n"),
+        ("ledger", "; corrected_period: 2026-05\n"),
+        ("beancount", "corrected_period: \"2026-05\"\n"),
+    ] {
+        for group in ["day", "call"] {
+            let path = format!("/v1/exports/{dialect}?period=2026-06&zone=Etc/UTC&group={group}");
+            let file = crate::exports::export(&service, &path).await;
+            assert_eq!(file.text().matches(tag).count(), 2, "{dialect} {group}: {}", file.text());
+            let path = format!("/v1/exports/{dialect}?period=2026-05&zone=Etc/UTC&group={group}");
+            let before = crate::exports::export(&service, &path).await;
+            assert!(
+                !before.text().contains("corrected_period: ") && !before.text().contains("corrected_period:2"),
+                "{dialect}"
+            );
+        }
+    }
+}

@@ -381,14 +381,26 @@ async fn an_approval_that_moves_more_than_a_fifth_of_the_dollars_must_name_them(
 }
 
 #[tokio::test]
-async fn dollars_that_only_a_price_differs_by_need_not_be_named() {
+async fn dollars_that_are_added_are_named_whatever_the_tokens_say_and_a_book_that_was_too_dear_is_not() {
     let service = world().await;
     post(&service, "acme", &format!("{DAY}T10:00:00Z"), SONNET, json!({"input": 1_000_000, "output": 0})).await;
-    // $3 in the books; the invoice has the same tokens, and then half of them, at a tenth of the price.
-    for (input, usd, must_be_named) in [(1_000_000, "0.3", false), (500_000, "0.15", true)] {
+    // $6 in the books. The same tokens for much less; half of them; the same for a fifth more, for a cent more than that, and in yen.
+    for (input, usd, must_be_named) in [
+        (1_000_000, "0.3", false),
+        (500_000, "0.15", true),
+        (1_000_000, "7.2", false),
+        (1_000_000, "7.21", true),
+        (1_000_000, "450", true),
+    ] {
         let invoice = json!(format!("day,model,bucket,quantity,usd\n{DAY},{SONNET},input,{input},{usd}\n"));
         let proposed = send(&service, "anthropic", invoice).await.ok();
-        assert_eq!(proposed["moves"]["must_be_named"], must_be_named, "{input}: {:#}", proposed["moves"]);
+        assert_eq!(proposed["moves"]["must_be_named"], must_be_named, "{input} {usd}: {:#}", proposed["moves"]);
+        if must_be_named {
+            let path = format!("/v1/reconciliations/{}/approve", proposed["id"].as_str().unwrap());
+            let refused = service.call("POST", &path, json!({})).await;
+            assert_eq!(refused.problem(), (422, "invalid_request"), "{input} {usd}");
+            assert_eq!(refused.body["errors"][0]["field"], "usd", "{input} {usd}");
+        }
     }
 }
 
