@@ -184,7 +184,7 @@ impl App {
         self.catch_up().await?;
         let known = self.snapshots.latest().catalogue;
         let moves = known.tenant(id).is_some_and(|tenant| tenant.zone != zone);
-        let _turn = if moves { Some(self.changing.lock().await) } else { None };
+        let _turn = if moves { self.changing.take(None).await } else { None };
         let mut connection = self.pool.acquire().await?;
         let (mut change, ahead) = if moves {
             let mut preparation = prepare(&mut connection, self.clock.now()).await?;
@@ -262,7 +262,7 @@ impl App {
         for tenant in &tenants {
             self.know_tenant(tenant).await?;
         }
-        let (app, confined) = (self.clone(), confined.cloned());
+        let (app, party, confined) = (self.clone(), confined.cloned(), confined.cloned());
         let check = async move |change: &mut Change<'_>| {
             let ids: Vec<&str> = conditions.iter().map(|(id, _)| id.as_str()).collect();
             let there = change.budget_heads(&ids).await?;
@@ -278,23 +278,24 @@ impl App {
             }
             Ok(())
         };
-        let mut written = to_its_end(async move { app.write_budgets(&budgets, check).await }).await?;
+        let mut written = to_its_end(async move { app.write_budgets(party.as_ref(), &budgets, check).await }).await?;
         for (row, (budget, named)) in written.iter_mut().zip(&described) {
             row.warnings = self.budget_warnings(budget, named);
         }
         Ok(written)
     }
 
-    /// Writes budgets that are valid, if `check` allows it when nothing else changes any more.
+    /// Writes budgets that are valid, in the turn of a party, if `check` allows it when nothing else changes any more.
     async fn write_budgets(
         &self,
+        party: Option<&TenantId>,
         budgets: &[(BudgetId, BudgetBody)],
         check: impl AsyncFnOnce(&mut Change<'_>) -> Result<(), AppError>,
     ) -> Result<Vec<BudgetRow>, AppError> {
         self.catch_up().await?;
         let known = self.snapshots.latest().catalogue;
         let counts = must_count(&known, budgets);
-        let _turn = if counts { Some(self.changing.lock().await) } else { None };
+        let _turn = if counts { self.changing.take(party).await } else { None };
         let mut connection = self.pool.acquire().await?;
         let (mut change, ahead) = if counts {
             let mut preparation = prepare(&mut connection, self.clock.now()).await?;

@@ -66,7 +66,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::alerts::hub::EventHub;
@@ -100,8 +99,9 @@ pub struct App {
     pub snapshots: Snapshots,
     /// The latest projections that this replica knows.
     pub projections: projection::Projections,
-    /// Changes of the catalogue that count wait for each other here, before they take a connection.
-    pub changing: Arc<Mutex<()>>,
+    /// Changes of the catalogue that count wait for each other here, before they take a connection: one at a time, and whose
+    /// they are in turn.
+    pub changing: places::Places,
     /// The only reader of time.
     pub clock: Clock,
     /// Who is calling.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::App;
 use super::alerts::hub::EventHub;
 use super::exports::Exports;
-use super::places::Places;
+use super::places::{Bounds, Places};
 use super::projection::Projections;
 use super::reads::READ_PLACES;
 use super::runs::StopsHeard;
@@ -123,7 +123,7 @@ pub async fn start(
         stops_heard: StopsHeard::default(),
         courier: Courier::default(),
         call_bound: CallBound::default(),
-        changing: Arc::default(),
+        changing: Places::new(Bounds { all: 1, each: 1, kept: 0 }),
         pool,
         probe,
         reads: Places::new(READ_PLACES),

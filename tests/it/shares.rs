@@ -1,5 +1,7 @@
 //! What tenants share beside the lane: exports, streams, reads, and the probe. One that takes much leaves some for the others.
 
+use std::sync::{Arc, Mutex};
+
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use counterfoil::app::alerts::hub::STREAMS_EACH_MAX;
@@ -135,4 +137,30 @@ async fn reads_of_one_tenant_leave_connections_for_others_and_the_probe_has_its_
     }
     let (status, ..) = service.fetch(Request::get("/readyz").body(Body::empty()).unwrap()).await;
     assert_eq!(status, 200, "however busy the connections are");
+}
+
+#[tokio::test]
+async fn budgets_that_one_tenant_changes_leave_every_other_turn_to_others() {
+    let service = world().await;
+    let order: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let under_way = service.app.changing.take(Some(&of_tenant("acme"))).await.unwrap();
+    let mut waiting = JoinSet::new();
+    for name in ["acme"; 10].into_iter().chain(["bolt"]) {
+        let (app, order) = (service.app.clone(), Arc::clone(&order));
+        waiting.spawn(async move {
+            let turn = app.changing.take(Some(&of_tenant(name))).await.unwrap();
+            order.lock().unwrap().push(name);
+            drop(turn);
+        });
+        tokio::task::yield_now().await;
+    }
+    // A change that counts waits for its turn as well.
+    let token = service.token(&[Scope::Admin], Some("carol"));
+    let body = json!({"scope": {"tenant": "carol"}, "measure": "usd", "limit": "1", "period": {"kind": "day"}, "enforcement": "hard"});
+    let written = service.call_as(&token, "PUT", "/v1/budgets/own", &[], body);
+    drop(under_way);
+    written.await.ok();
+    waiting.join_all().await;
+    let order = order.lock().unwrap();
+    assert!(order.iter().position(|name| *name == "bolt").unwrap() <= 1, "{order:?}");
 }

@@ -56,7 +56,7 @@ impl App {
             Ok(split.iter().map(one).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
         };
         let known = self.snapshots.latest().catalogue;
-        let _turn = self.changing.lock().await;
+        let _turn = self.changing.take(None).await;
         let mut connection = self.pool.acquire().await?;
         let mut preparation = prepare(&mut connection, self.clock.now()).await?;
         let before = preparation.catalogue(&known).await?;
