@@ -343,6 +343,7 @@ pub struct RollupBalanceBody {
 
 /// What counters say beside what it is a sum of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CountedSums)]
 pub struct CountedBody {
     /// What the counters add up to.
     #[schema(value_type = String, format = "decimal", example = "12.5")]
