@@ -23,6 +23,7 @@ mod embedded;
 mod examples;
 mod exports;
 mod faults;
+mod floods;
 mod forgetting;
 mod formulas;
 mod ingest;
