@@ -50,11 +50,13 @@ impl Flags {
     pub const LEARNED_OVERRUN: Self = Self(1 << 10);
     /// The usage is that of a call that was cut off: its output is charged by estimate, unless more of it was told.
     pub const PARTIAL: Self = Self(1 << 11);
+    /// Something in the provider's usage object changes what the call cost and was not read, or contradicts the rest.
+    pub const USAGE_UNREAD: Self = Self(1 << 12);
 
     /// A declared fallback stood in for an emission factor.
     pub const FACTOR_FALLBACKS: Self = Self::MODEL_FACTOR_FALLBACK.with(Self::GRID_FACTOR_FALLBACK);
 
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 13] = [
         (Self::UNPRICED, "unpriced_model"),
         (Self::MODEL_FACTOR_FALLBACK, "model_factor_fallback"),
         (Self::GRID_FACTOR_FALLBACK, "grid_factor_fallback"),
@@ -67,6 +69,7 @@ impl Flags {
         (Self::LEARNED_OVERRUN, "learned_overrun"),
         (Self::EXPIRED, "expired"),
         (Self::PARTIAL, "partial_usage"),
+        (Self::USAGE_UNREAD, "usage_unread"),
     ];
 
     /// These and those.

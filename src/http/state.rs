@@ -120,8 +120,8 @@ impl From<Refusal> for Problem {
 fn usage_field(bad: &BadUsage) -> String {
     match bad {
         BadUsage::UnknownShape { .. } => "provider_usage".to_owned(),
-        BadUsage::Missing { field } | BadUsage::TooLarge { field, .. } => format!("provider_usage.{field}"),
-        BadUsage::PartExceedsWhole { part, .. } => format!("provider_usage.{part}"),
+        BadUsage::Missing { field } => format!("provider_usage.{field}"),
+        BadUsage::TooLarge { field, .. } | BadUsage::Negative { field } => format!("provider_usage.{field}"),
     }
 }
 

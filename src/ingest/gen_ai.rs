@@ -105,6 +105,6 @@ fn without((whole, count): (&str, u64), parts: u64) -> Result<Tokens, BadSpanUsa
 
 /// The service tier that served. A word this ledger has no price for counts as standard, as in `OpenAI`'s `default`.
 #[must_use]
-pub fn service_tier(attributes: &Attributes<'_>) -> ServiceTier {
-    attributes.text(&SERVICE_TIER).and_then(|word| ServiceTier::from_word(&word)).unwrap_or(ServiceTier::Standard)
+pub fn service_tier(attributes: &Attributes<'_>) -> Option<ServiceTier> {
+    attributes.text(&SERVICE_TIER).and_then(|word| ServiceTier::from_word(&word))
 }

@@ -122,7 +122,7 @@ fn who_and_what_for_is_read_from_attributes() {
     assert_eq!(labels, [("team", "cx")]);
     assert_eq!(read.post.requested_model.as_ref().map(|model| model.as_str()), Some("gpt-4o-latest"));
     assert_eq!(read.post.report.provider_request_id.as_deref(), Some("chatcmpl-1"));
-    assert_eq!(read.post.service_tier, ServiceTier::Flex);
+    assert_eq!(read.post.service_tier, Some(ServiceTier::Flex));
     assert_eq!(read.post.report.latency_ms, Some(1500));
     let occurred: DateTime<Utc> = "2026-06-10T12:00:00Z".parse().unwrap();
     assert_eq!(read.post.occurred_at, Some(occurred), "the start of the span, to the microsecond");

@@ -474,7 +474,7 @@ pub struct PostedAnswer {
     pub held_tier_from: Option<u64>,
     /// What is remarkable: `late`, `overrun`, `unconfirmed`, `capped`, `period_closed`, `unpriced_model`, `model_factor_fallback`,
     /// `grid_factor_fallback`, `service_tier_fallback` (the standard price stood in for a cheaper tier's), `learned_overrun` (more was used than a budget held by a learned rule), `expired` (charged by its
-    /// estimate, because its reservation expired), `partial_usage` (of a call that was cut off).
+    /// estimate, because its reservation expired), `partial_usage` (of a call that was cut off), `usage_unread` (see there).
     pub flags: Vec<String>,
     /// When the call happened.
     pub occurred_at: DateTime<Utc>,
@@ -485,6 +485,14 @@ pub struct PostedAnswer {
     /// The budgets that would govern the call if it said more, with the field that is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_counted: Vec<NotCountedBody>,
+    /// The keys of the provider's usage object that change what the call cost and were not read, or that contradict the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["server_tool_use.web_search_requests"]))]
+    pub usage_unread: Vec<String>,
+    /// Why the provider's usage object could not be read: the estimate was posted instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub usage_unreadable: Option<String>,
 }
 
 impl From<&Posted> for PostedAnswer {
@@ -502,6 +510,8 @@ impl From<&Posted> for PostedAnswer {
             recorded_at: posted.recorded_at,
             budgets: posted.budgets.iter().map(BudgetStateBody::from).collect(),
             not_counted: posted.not_counted.iter().map(NotCountedBody::from).collect(),
+            usage_unread: posted.unread.iter().cloned().collect(),
+            usage_unreadable: posted.unreadable.as_ref().map(ToString::to_string),
         }
     }
 }

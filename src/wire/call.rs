@@ -20,10 +20,12 @@ use crate::domain::ledger::reservation::{TTL_SECONDS_DEFAULT, TTL_SECONDS_MAX, T
 use crate::domain::ledger::transfer::{CallOutcome, CallReport};
 use crate::domain::price::ServiceTier;
 use crate::domain::usage::Usage;
-use crate::domain::usage::provider::RawUsage;
+use crate::domain::usage::provider::{RawUsage, is_count, is_count_of_tokens, is_list_of_counts, is_word_of_use};
 
 /// Most leaves of a provider's usage object. The largest known has about thirty.
 pub const PROVIDER_USAGE_LEAVES_MAX: usize = 200;
+/// Longest word of it that is looked at, in bytes. The longest that says anything has about thirty.
+const PROVIDER_USAGE_WORD_LENGTH_MAX: usize = 64;
 /// Deepest nesting of it.
 const PROVIDER_USAGE_DEPTH_MAX: usize = 8;
 /// From here on a number that JSON could not keep whole is no duration and no cost either.
@@ -138,6 +140,11 @@ pub(super) fn service_tier(given: Option<&str>) -> Result<ServiceTier, FieldErro
     })
 }
 
+/// The tier that served, if it is said.
+fn told_tier(given: Option<&str>) -> Result<Option<ServiceTier>, FieldError> {
+    given.map(|word| service_tier(Some(word))).transpose()
+}
+
 impl PreflightBody {
     /// The command it asks for; `id` is what its reservation will be called.
     ///
@@ -220,58 +227,75 @@ pub(super) fn buckets(body: &UsageBuckets) -> Result<Usage, FieldError> {
     checked("usage", usage)
 }
 
-/// A provider's raw usage object as dotted paths of whole numbers. What is not a whole number is left out.
+/// Flattens a provider's usage object for the domain: counts, also those that are written as texts, and words.
 ///
 /// # Errors
-/// When it is not an object, is nested too deeply, or holds a negative number, one too large, or too many of them.
+/// When it is not an object, is nested too deeply, or holds a number too large for a count, or too many of them.
 fn flatten(value: &serde_json::Value) -> Result<RawUsage, FieldError> {
-    fn walk(
-        path: &str,
-        value: &serde_json::Value,
-        depth: usize,
-        leaves: &mut BTreeMap<String, u64>,
-    ) -> Result<(), FieldError> {
-        let at = || format!("provider_usage.{path}");
-        match value {
-            serde_json::Value::Object(fields) => {
-                if depth >= PROVIDER_USAGE_DEPTH_MAX {
-                    return Err(FieldError::new(at(), "is nested too deeply"));
-                }
-                for (key, inner) in fields {
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    walk(&path, inner, depth + 1, leaves)?;
-                }
-            }
-            serde_json::Value::Number(number) => {
-                let whole = number.as_u64().or_else(|| whole_number(number));
-                let Some(count) = whole else {
-                    // Durations and costs may be fractions; a negative or endless count can only be a mistake.
-                    return match number.as_f64() {
-                        Some(value) if value < 0.0 => Err(FieldError::new(at(), "is negative")),
-                        Some(value) if value >= COUNT_TOO_LARGE => {
-                            Err(FieldError::new(at(), "is too large for a count"))
-                        }
-                        Some(_) | None => Ok(()),
-                    };
-                };
-                leaves.insert(path.to_owned(), count);
-                if leaves.len() > PROVIDER_USAGE_LEAVES_MAX {
-                    return Err(FieldError::new("provider_usage", "holds too many numbers"));
-                }
-            }
-            serde_json::Value::Null
-            | serde_json::Value::Bool(_)
-            | serde_json::Value::String(_)
-            | serde_json::Value::Array(_) => {}
-        }
-        Ok(())
-    }
     if !value.is_object() {
         return Err(FieldError::new("provider_usage", "must be the provider's usage object"));
     }
-    let mut leaves = BTreeMap::new();
-    walk("", value, 0, &mut leaves)?;
-    Ok(RawUsage::new(leaves))
+    let mut leaves = Leaves::default();
+    leaves.walk("", value, 0)?;
+    Ok(RawUsage::with_words(leaves.counts, leaves.words).with_negative(leaves.negative))
+}
+
+#[derive(Default)]
+struct Leaves {
+    counts: BTreeMap<String, u64>,
+    words: BTreeMap<String, String>,
+    negative: Option<String>,
+}
+
+impl Leaves {
+    fn walk(&mut self, path: &str, value: &serde_json::Value, depth: usize) -> Result<(), FieldError> {
+        let under = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let is_deep = depth >= PROVIDER_USAGE_DEPTH_MAX;
+        match value {
+            serde_json::Value::Object(_) | serde_json::Value::Array(_) if is_deep => {
+                return Err(FieldError::new(format!("provider_usage.{path}"), "is nested too deeply"));
+            }
+            serde_json::Value::Object(fields) => {
+                for (key, inner) in fields {
+                    self.walk(&under(key), inner, depth + 1)?;
+                }
+            }
+            serde_json::Value::Array(entries) if is_list_of_counts(path) => {
+                for (place, inner) in entries.iter().enumerate() {
+                    self.walk(&under(&place.to_string()), inner, depth + 1)?;
+                }
+            }
+            serde_json::Value::Number(number) => self.number(path, number)?,
+            serde_json::Value::String(text) => match text.parse() {
+                Ok(count) if is_count_of_tokens(path) => drop(self.counts.insert(path.to_owned(), count)),
+                _ if text.len() <= PROVIDER_USAGE_WORD_LENGTH_MAX && is_word_of_use(path) => {
+                    self.words.insert(path.to_owned(), text.clone());
+                }
+                _ => {}
+            },
+            serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Array(_) => {}
+        }
+        if self.counts.len() + self.words.len() > PROVIDER_USAGE_LEAVES_MAX {
+            return Err(FieldError::new("provider_usage", "holds too many numbers and words"));
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, path: &str, number: &serde_json::Number) -> Result<(), FieldError> {
+        if let Some(count) = number.as_u64().or_else(|| whole_number(number)) {
+            self.counts.insert(path.to_owned(), count);
+            return Ok(());
+        }
+        match number.as_f64() {
+            // Durations and costs may be fractions and even below zero; a negative or endless count can only be a mistake.
+            Some(value) if value < 0.0 && is_count(path) => self.negative = Some(path.to_owned()),
+            Some(value) if value >= COUNT_TOO_LARGE => {
+                return Err(FieldError::new(format!("provider_usage.{path}"), "is too large for a count"));
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
 }
 
 /// `12.0` is twelve: some gateways write counts as floats.
@@ -321,7 +345,9 @@ pub struct SettleBody {
     /// In our disjoint buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageBuckets>,
-    /// Or the provider's own usage object, unchanged: `OpenAI`, Anthropic, Gemini or Bedrock Converse.
+    /// Or the usage object of the provider or of its SDK, unchanged. What of it changes the price and was not read is named in
+    /// `usage_unread`. One that cannot be read at all does not lose the money: the estimate that is held is posted as
+    /// `unconfirmed`, and `usage_unreadable` says why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub provider_usage: Option<serde_json::Value>,
@@ -336,6 +362,15 @@ pub struct SettleBody {
     /// The region that served, if another one than was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_region: Option<String>,
+    /// The provider that served, if another one than was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_provider: Option<String>,
+    /// The service tier that served. If not given it is what the usage object says, else what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// Whether a usage object that cannot be read is refused with 422 instead, and nothing is posted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// How it ended.
     #[serde(default)]
     pub outcome: OutcomeName,
@@ -370,6 +405,9 @@ impl SettleBody {
             is_partial: self.usage_is_partial,
             served_model: optional("served_model", self.served_model.as_deref())?,
             served_region: optional("served_region", self.served_region.as_deref())?,
+            served_provider: optional("served_provider", self.served_provider.as_deref())?,
+            service_tier: told_tier(self.service_tier.as_deref())?,
+            is_strict: self.strict,
             report: report(self.outcome, self.latency_ms, self.provider_request_id.as_ref(), self.provider_usd)?,
         })
     }
@@ -433,7 +471,7 @@ pub struct UsageBody {
     /// Where, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// The provider's service tier.
+    /// The service tier that served. If not given it is what the usage object says, else the ordinary one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
     /// How urgent it was: `interactive`, `standard` or `batch`.
@@ -505,7 +543,7 @@ impl UsageBody {
             },
             requested_model: optional("requested_model", self.requested_model.as_deref())?,
             priority: self.priority.into(),
-            service_tier: service_tier(self.service_tier.as_deref())?,
+            service_tier: told_tier(self.service_tier.as_deref())?,
             requests,
             usage: usage.ok_or_else(|| FieldError::new("usage", "is needed: usage or provider_usage"))?,
             is_partial: self.usage_is_partial,

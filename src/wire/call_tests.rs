@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::budget::catalogue::Priority;
+use crate::domain::usage::provider::read_usage;
 
 fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
     let text = value.to_string();
@@ -210,7 +211,7 @@ fn an_extension_is_bounded() {
 }
 
 #[test]
-fn a_providers_object_is_flattened_to_its_whole_numbers() {
+fn a_providers_object_is_flattened_to_its_whole_numbers_and_the_words_that_change_a_price() {
     let flat = |object: &Value| flatten(object).unwrap();
     let openai = flat(&json!({
         "prompt_tokens": 2006, "completion_tokens": 300.0, "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": null},
@@ -225,6 +226,22 @@ fn a_providers_object_is_flattened_to_its_whole_numbers() {
     {
         assert_eq!(openai.get(absent), None, "{absent}");
     }
+    assert_eq!(openai.word("service_tier"), Some("default"));
+    assert_eq!(openai.get("promptTokensDetails.0.tokenCount"), Some(7));
+    assert_eq!(openai.word("promptTokensDetails.0.modality"), Some("TEXT"));
+    let as_texts = flat(&json!({"prompt_tokens": "100", "total_tokens": "a hundred", "id": "7"}));
+    assert_eq!(
+        (as_texts.get("prompt_tokens"), as_texts.get("total_tokens"), as_texts.get("id")),
+        (Some(100), None, None)
+    );
+    let long = json!({"logprobs": {"content": [{"bytes": vec![1; 5000]}]}, "usage": {"prompt_tokens": 3}});
+    assert_eq!(flat(&long).get("prompt_tokens"), Some(3), "what else is in a response is not looked at");
+    // What is below zero is refused by whoever reads the object; durations and costs may be.
+    assert!(flat(&json!({"queue_time": -0.0001, "cost": -1})) == flat(&json!({})));
+    for (object, field) in [(json!({"prompt_tokens": -1}), "prompt_tokens"), (json!({"a": {"b": -0.5}}), "a.b")] {
+        let negative = read_usage(&"openai".parse().unwrap(), &flat(&object));
+        assert_eq!(negative.unwrap_err().to_string(), format!("`{field}` is negative"));
+    }
     let whole_response = flat(&json!({"id": "chatcmpl-1", "created": 1_767_225_600, "usage": {"prompt_tokens": 3}}));
     assert_eq!((whole_response.get("prompt_tokens"), whole_response.get("created")), (Some(3), None));
     assert_eq!(flat(&json!({})).get(""), None);
@@ -234,12 +251,10 @@ fn a_providers_object_is_flattened_to_its_whole_numbers() {
     let many = |count: usize| Value::Object((0..count).map(|number| (format!("n{number}"), json!(1))).collect());
     assert!(flatten(&many(200)).is_ok());
     let table = [
-        (json!({"prompt_tokens": -1}), "provider_usage.prompt_tokens", "is negative"),
-        (json!({"a": {"b": -0.5}}), "provider_usage.a.b", "is negative"),
         (json!({"prompt_tokens": 1e30}), "provider_usage.prompt_tokens", "too large"),
         (json!({"cached_tokens": 1.8446744073709552e19}), "provider_usage.cached_tokens", "too large"),
         (nested(9), "provider_usage.a.a.a.a.a.a.a.a", "nested too deeply"),
-        (many(201), "provider_usage", "too many numbers"),
+        (many(201), "provider_usage", "too many numbers and words"),
         (json!([1]), "provider_usage", "must be the provider's usage object"),
         (json!("usage"), "provider_usage", "must be the provider's usage object"),
         (json!(5), "provider_usage", "must be the provider's usage object"),

@@ -283,6 +283,11 @@ struct Posting {
     budgets: Vec<Standing>,
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
     not_counted: Vec<NotCountedBody>,
+    /// What of a usage object was not read, and why all of it was not.
+    #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<String>,
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
 }
 
 impl From<&Posted> for Posting {
@@ -302,6 +307,8 @@ impl From<&Posted> for Posting {
             at: (posted.occurred_at.timestamp_micros(), posted.recorded_at.timestamp_micros()),
             budgets: posted.budgets.iter().map(Standing::from).collect(),
             not_counted: posted.not_counted.iter().map(NotCountedBody::from).collect(),
+            unread: posted.unread.iter().cloned().collect(),
+            unreadable: posted.unreadable.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -399,6 +406,8 @@ impl Kept for PostedAnswer {
             recorded_at: instant(kept.at.1)?,
             budgets: restored(kept.budgets)?,
             not_counted: kept.not_counted,
+            usage_unread: kept.unread,
+            usage_unreadable: kept.unreadable,
         })
     }
 

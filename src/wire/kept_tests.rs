@@ -79,6 +79,9 @@ proptest! {
                     is_partial: None,
                     served_model: None,
                     served_region: None,
+                    served_provider: None,
+                    service_tier: None,
+                    is_strict: false,
                     report: report(),
                 };
                 check(&apply(&mut books, Action::Settle(Box::new(settle))));
@@ -88,7 +91,7 @@ proptest! {
                 call: call("acme/chat unit/unheard run=r-2"),
                 requested_model: None,
                 priority: Priority::Standard,
-                service_tier: ServiceTier::Standard,
+                service_tier: None,
                 requests: 1,
                 usage: ReportedUsage::Buckets(usage([used, 1, 2, 3, 4, 5])),
                 is_partial: None,

@@ -76,7 +76,7 @@ fn a_long_cached_gemini_call_is_priced_by_its_tier_and_its_cache_reads() {
     // The call of litellm#14849, which was priced at $0.7642, at the provider's own list.
     let leaves = [("promptTokenCount", 262_960), ("cachedContentTokenCount", 257_955), ("candidatesTokenCount", 1_744)];
     let raw = RawUsage::new(leaves.into_iter().map(|(path, count)| (path.to_owned(), count)).collect());
-    let usage = read_usage(&ProviderId::parse("google").unwrap(), &raw).unwrap();
+    let usage = read_usage(&ProviderId::parse("google").unwrap(), &raw).unwrap().usage;
     let Found::Priced(row) = find("vertex_ai", "gemini-2.5-pro", ServiceTier::Standard, "2025-09-24T00:00:00Z") else {
         panic!("gemini-2.5-pro has a price");
     };

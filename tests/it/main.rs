@@ -46,3 +46,4 @@ mod stopping;
 mod support;
 mod tidy;
 mod time;
+mod usage_objects;

@@ -45,7 +45,7 @@ mod tests {
             let nil = uuid::Uuid::nil();
             let settle = body.to_settle(ReservationId(nil), None, TransferId(nil)).unwrap();
             let Some(ReportedUsage::Provider(raw)) = settle.usage else { panic!("not raw") };
-            let usage = read_usage(&provider.parse().unwrap(), &raw).unwrap();
+            let usage = read_usage(&provider.parse().unwrap(), &raw).unwrap().usage;
             assert_eq!(usage.input.count() + usage.cache_read.count(), 1000, "{provider}");
             assert_eq!(usage.cache_read.count(), 400, "{provider}");
             assert_eq!(usage.output.count() + usage.reasoning.count(), 100, "{provider}");

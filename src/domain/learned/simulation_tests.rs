@@ -71,6 +71,9 @@ fn settle(number: u128, output: u64) -> Command {
         is_partial: None,
         served_model: None,
         served_region: None,
+        served_provider: None,
+        service_tier: None,
+        is_strict: false,
         report,
     };
     Command { action: Action::Settle(Box::new(settle)), idempotency: None }

@@ -40,7 +40,8 @@ use crate::domain::learned::lesson::Lessons;
 use crate::domain::pacing::pace::Paces;
 use crate::domain::tariff::{Flags, Priced, RateBooks};
 use crate::domain::usage::Usage;
-use remarks::{ended, overruns, to_usage};
+use crate::domain::usage::provider::Reading;
+use remarks::{ended, overruns, read, unread};
 
 /// What a batch changed, to be written in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -309,17 +310,27 @@ impl Books {
         };
         let call = self.served(settle, reservation);
         let estimate = reservation.hold.consumption.usage;
-        let (usage, charged) = match (&settle.usage, settle.report.outcome) {
-            (Some(reported), outcome) => {
-                partial::charged(to_usage(reported, &call)?, settle.is_partial, outcome, &estimate)
+        let reading = settle.usage.as_ref().map(|reported| read(reported, &call));
+        let (usage, charged) = match (&reading, settle.report.outcome) {
+            (Some(Ok(reading)), outcome) => {
+                let (usage, charged) = partial::charged(reading.usage, settle.is_partial, outcome, &estimate);
+                (usage, charged.with(unread(reading)))
             }
+            (Some(Err(bad)), _) if settle.is_strict => return Err(bad.clone().into()),
+            (Some(Err(_)), _) => (estimate, Flags::UNCONFIRMED),
             (None, CallOutcome::Completed) => return Err(Refusal::UsageRequired),
             (None, CallOutcome::Failed) => (Usage::default(), Flags::NONE),
             (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => (estimate, Flags::UNCONFIRMED),
         };
+        let (reading, unreadable) = match reading {
+            Some(Ok(reading)) => (reading, None),
+            Some(Err(bad)) => (Reading::default(), Some(bad)),
+            None => (Reading::default(), None),
+        };
         let unconfirmed = charged.contains(Flags::UNCONFIRMED);
         let at = reservation.granted_at;
-        let tariff = self.rates.tariff_of(&call, reservation.service_tier, at);
+        let service_tier = settle.service_tier.or(reading.service_tier).unwrap_or(reservation.service_tier);
+        let tariff = self.rates.tariff_of(&call, service_tier, at);
         let latency = if unconfirmed { None } else { settle.report.latency() };
         let mut priced = tariff.price(&usage, 1, latency)?;
         if settle.usage.is_none() && settle.report.outcome == CallOutcome::Failed {
@@ -380,6 +391,8 @@ impl Books {
             recorded_at: now,
             budgets: self.states(&seen_at(&governing, now)?, &effects),
             not_counted,
+            unread: reading.unread,
+            unreadable,
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))
     }
@@ -412,6 +425,16 @@ impl Books {
     fn served(&self, settle: &Settle, reservation: &Reservation) -> Dimensions {
         let mut call = self.named_before(&reservation.call);
         call.region = settle.served_region.clone().or(call.region);
+        let other = settle.served_provider.as_ref();
+        if let Some(provider) = other.filter(|one| self.rates.prices.provider_name(one) != call.provider) {
+            let model = settle.served_model.as_ref().unwrap_or_else(|| call.said_model()).clone();
+            return self.rates.named(&Dimensions {
+                provider: provider.clone(),
+                model,
+                spelling: Spelling::AsSaid,
+                ..call
+            });
+        }
         let Some(served) = settle.served_model.as_ref().filter(|served| *served != call.said_model()) else {
             return call;
         };

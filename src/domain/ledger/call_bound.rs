@@ -94,8 +94,8 @@ impl CallBound {
             ReportedUsage::Provider(raw) => {
                 let unnamed = ProviderId::parse("unnamed").ok();
                 let provider = provider.or(unnamed.as_ref());
-                let usage = provider.and_then(|provider| read_usage(provider, raw).ok());
-                usage.map_or(Ok(()), |usage| self.check(TokensField::ProviderUsage, &usage))
+                let reading = provider.and_then(|provider| read_usage(provider, raw).ok());
+                reading.map_or(Ok(()), |reading| self.check(TokensField::ProviderUsage, &reading.usage))
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::budget::catalogue::Priority;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
 use crate::domain::carbon::RecordedFactors;
-use crate::domain::id::{IdempotencyKey, ModelId, RegionId, ReservationId, TenantId, TransferId};
+use crate::domain::id::{IdempotencyKey, ModelId, ProviderId, RegionId, ReservationId, TenantId, TransferId};
 use crate::domain::price::ServiceTier;
 use crate::domain::tariff::Flags;
 use crate::domain::usage::Usage;
@@ -80,6 +80,13 @@ pub struct Settle {
     pub served_model: Option<ModelId>,
     /// The region that served, if another one than was asked.
     pub served_region: Option<RegionId>,
+    /// The provider that served, if another one than was asked.
+    pub served_provider: Option<ProviderId>,
+    /// The service tier that served, if the caller says. Else it is the one that the usage object tells, or that was asked for.
+    pub service_tier: Option<ServiceTier>,
+    /// Whether a usage object that cannot be read is refused. Else the estimate that is held is posted as unconfirmed: what was
+    /// spent is in the books, whatever its words.
+    pub is_strict: bool,
     /// How it ended.
     pub report: CallReport,
 }
@@ -119,8 +126,8 @@ pub struct PostUsage {
     pub requested_model: Option<ModelId>,
     /// How urgent it was.
     pub priority: Priority,
-    /// The provider's service tier.
-    pub service_tier: ServiceTier,
+    /// The service tier that served, if the caller says. Else it is the one that the usage object tells, or the ordinary one.
+    pub service_tier: Option<ServiceTier>,
     /// How many calls the usage adds up.
     pub requests: u32,
     /// What was used.

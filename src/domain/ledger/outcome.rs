@@ -1,5 +1,6 @@
 //! Outcomes: what the ledger answers, with the numbers that explain it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -119,6 +120,10 @@ pub struct Posted {
     pub budgets: Vec<BudgetState>,
     /// The budgets that would govern the call if it said more.
     pub not_counted: Vec<NotCounted>,
+    /// What of the provider's usage object was not read ([`Reading::unread`](crate::domain::usage::provider::Reading::unread)).
+    pub unread: BTreeSet<String>,
+    /// Why its estimate was posted instead of what it used, if its usage object could not be read.
+    pub unreadable: Option<BadUsage>,
 }
 
 /// The answer to a release.

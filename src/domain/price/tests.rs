@@ -9,7 +9,7 @@ use super::book::{Found, PriceBook};
 use super::matching::{ModelMatch, Text};
 use super::names::ProviderNames;
 use super::*;
-use crate::domain::usage::provider::{RawUsage, UsageShape, to_usage};
+use crate::domain::usage::provider::{RawUsage, read_usage};
 
 fn usage(buckets: [u64; 6]) -> Usage {
     let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] =
@@ -55,7 +55,7 @@ fn usd(row: &PriceRow, buckets: [u64; 6]) -> Decimal {
 fn the_cached_gemini_call_of_litellm_14849_costs_0_1849_and_not_0_7642() {
     let leaves = [("promptTokenCount", 262_960), ("cachedContentTokenCount", 257_955), ("candidatesTokenCount", 1_744)];
     let raw = RawUsage::new(leaves.into_iter().map(|(path, count)| (path.to_owned(), count)).collect());
-    let usage = to_usage(UsageShape::Gemini, &raw).unwrap();
+    let usage = read_usage(&"google".parse().unwrap(), &raw).unwrap().usage;
     // The prices the thread recomputes with: $1.25 fresh, $0.625 cached, $10 generated.
     let row = flat([dec!(1.25), dec!(0.625), dec!(1.25), dec!(1.25), dec!(10), dec!(10)]);
     assert_eq!(price_call(&row, &usage).unwrap().usd.decimal(), dec!(0.184918125));

@@ -3,7 +3,9 @@
 //! Providers count in overlapping ways (`OpenAI`'s prompt tokens include the cached ones, Anthropic's exclude them). Inside
 //! the ledger the buckets never overlap, so that their sum is the call's tokens and each is priced once.
 
+mod names;
 pub mod provider;
+mod raw;
 
 use super::amounts::{BadAmount, Tokens};
 

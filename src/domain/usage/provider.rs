@@ -1,374 +1,518 @@
-//! A provider's raw usage object → disjoint buckets.
+//! A provider's raw usage object → disjoint buckets, and what in it was not read.
 //!
-//! Every provider counts its own way; the table is the whole knowledge of this module.
-//!
-//! | shape | prompt count | cached | generated |
+//! | object | prompt count | cached | generated |
 //! |---|---|---|---|
-//! | [`UsageShape::OpenAiChat`] | `prompt_tokens`, *includes* cached | `prompt_tokens_details.{cached_tokens,cache_write_tokens}` | `completion_tokens`, *includes* reasoning |
-//! | [`UsageShape::OpenAiResponses`] | `input_tokens`, *includes* cached | `input_tokens_details.{cached_tokens,cache_write_tokens}` | `output_tokens`, *includes* reasoning |
-//! | [`UsageShape::Anthropic`] | `input_tokens`, *excludes* cached | `cache_read_input_tokens`, `cache_creation_input_tokens` | `output_tokens`, includes thinking |
-//! | [`UsageShape::Gemini`] | `promptTokenCount`, *includes* cached; `toolUsePromptTokenCount` comes on top | `cachedContentTokenCount` | `candidatesTokenCount`, *excludes* `thoughtsTokenCount` |
-//! | [`UsageShape::BedrockConverse`] | `inputTokens`, *excludes* cached | `cacheReadInputTokens`, `cacheWriteInputTokens` | `outputTokens` |
+//! | `OpenAI` chat | `prompt_tokens`, *includes* cached | `prompt_tokens_details.{cached_tokens,cache_write_tokens}` | `completion_tokens`, *includes* reasoning |
+//! | `OpenAI` responses | `input_tokens`, *includes* cached | `input_tokens_details.{cached_tokens,cache_write_tokens}` | `output_tokens`, *includes* reasoning |
+//! | Anthropic | `input_tokens`, *excludes* cached | `cache_read_input_tokens`, `cache_creation_input_tokens` | `output_tokens`, includes thinking |
+//! | Gemini | `promptTokenCount`, *includes* cached; `toolUsePromptTokenCount` comes on top | `cachedContentTokenCount` | `candidatesTokenCount`, *excludes* `thoughtsTokenCount` |
+//! | Bedrock Converse | `inputTokens`, *excludes* cached | `cacheReadInputTokens`, `cacheWriteInputTokens` | `outputTokens` |
 //!
-//! The shape is read from the keys, not from the provider's name: gateways serve one provider's model in another's shape.
-//! Sources: the providers' API references, and the public threads litellm#14849, #9812, #12313 for what goes wrong
-//! when inclusive and exclusive counts are mixed.
+//! `names.rs` beside this file has these and all other names. They are read whatever the provider is called: gateways serve one
+//! provider's model in another's shape. Three rules hold for every object, also for those that are not known yet:
 //!
-//! Invariants: no token is counted twice and none is dropped: the sum of the buckets is the provider's own total. A part
-//! larger than its whole is refused, never clamped.
+//! 1. Every count above zero is read, or named in [`Reading::unread`].
+//! 2. Where the object gives a total, the buckets add up to it: if they do not in the way that its names mean, but in another
+//!    (a part on top of its whole instead of in it), it is read that way. What still remains is output of those that are known
+//!    to leave thinking out, else input, and the total is named as unread.
+//! 3. A part that is larger than its whole is on top of it, and is named.
 //!
-//! Deliberately absent: JSON (the shell flattens it), modalities (audio and image tokens stay in the text buckets; the
-//! price book says which models that understates), and counts that are not tokens (searches, seconds, pages).
+//! So no token is counted twice, none is dropped, and no object costs less than what it certainly says.
+//!
+//! Deliberately absent: JSON (the shell flattens it), and prices of other things than text: audio, images and searches are
+//! named as unread.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use super::names::{
+    BY_MODALITY, Convention, FAMILIES, Family, FamilyKind, ITERATIONS, LIFETIMES, LISTS, NO_COUNT, ONE_HOUR,
+    PLACE_WORDS, PLAIN_PLACES, READ, REDUNDANT, TEXT, THOUGHT, TIER_WORDS, TOOLS, TOTAL, WORDS_OF_ENTRIES, WRITTEN,
+    WRITTEN_1H, WRITTEN_5M,
+};
+pub use super::raw::RawUsage;
+use super::raw::fits;
 use crate::domain::amounts::{BadAmount, Tokens};
 use crate::domain::id::ProviderId;
+use crate::domain::price::ServiceTier;
 use crate::domain::usage::Usage;
 
-/// Longest list of seen keys that an error repeats. A usage object has about ten; a whole response may have thousands.
-const KEYS_SHOWN_MAX: usize = 12;
+/// Most keys that a reading names as unread.
+pub const UNREAD_KEYS_MAX: usize = 12;
+/// Longest key that it names, in bytes.
+pub const UNREAD_KEY_LENGTH_MAX: usize = 100;
 
-/// Where a usage object sits in a whole response, so that callers may send either.
-const WRAPPERS: [&str; 5] = ["usage.", "usageMetadata.", "usage_metadata.", "message.usage.", "response.usage."];
-
-/// A provider's usage object, flattened: dotted path to integer leaf, `prompt_tokens_details.cached_tokens` → 1024.
-///
-/// Nulls, texts and fractions are left out by whoever flattens. A whole response is accepted too: when some key starts
-/// with `usage.` (or another known wrapper), only those keys are kept, without the wrapper.
+/// What a usage object says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RawUsage(BTreeMap<String, u64>);
-
-impl RawUsage {
-    /// Takes the flattened leaves.
-    #[must_use]
-    pub fn new(leaves: BTreeMap<String, u64>) -> Self {
-        for wrapper in WRAPPERS {
-            let inner: BTreeMap<String, u64> = leaves
-                .iter()
-                .filter_map(|(key, count)| key.strip_prefix(wrapper).map(|rest| (rest.to_owned(), *count)))
-                .collect();
-            if !inner.is_empty() {
-                return Self(inner);
-            }
-        }
-        Self(leaves)
-    }
-
-    /// The leaf at a path.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Option<u64> {
-        self.0.get(path).copied()
-    }
-
-    /// The first of several paths that is there: the same count under the names different servers give it.
-    fn first_of(&self, paths: &[&'static str]) -> Option<Count> {
-        paths.iter().find_map(|path| self.get(path).map(|count| Count { path, count }))
-    }
-
-    fn has(&self, path: &str) -> bool {
-        self.0.contains_key(path)
-    }
-
-    fn keys_seen(&self) -> String {
-        if self.0.is_empty() {
-            return "none".to_owned();
-        }
-        let shown: Vec<&str> = self.0.keys().take(KEYS_SHOWN_MAX).map(String::as_str).collect();
-        let more = if self.0.len() > KEYS_SHOWN_MAX { ", …" } else { "" };
-        format!("{}{more}", shown.join(", "))
-    }
-}
-
-/// How a provider counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum UsageShape {
-    /// `OpenAI` chat completions, and the many servers that imitate it.
-    OpenAiChat,
-    /// `OpenAI` responses.
-    OpenAiResponses,
-    /// Anthropic messages, also on Bedrock (invoke) and Vertex.
-    Anthropic,
-    /// Gemini API and Vertex, in camel case (REST) or snake case (Python SDK).
-    Gemini,
-    /// Bedrock Converse.
-    BedrockConverse,
+pub struct Reading {
+    /// The tokens.
+    pub usage: Usage,
+    /// The tier that served the call, if the object says it.
+    pub service_tier: Option<ServiceTier>,
+    /// The keys of counts and words that change the price and are not in it, or that contradict the others: at most
+    /// [`UNREAD_KEYS_MAX`], in order.
+    pub unread: BTreeSet<String>,
 }
 
 /// Why a raw usage object gives no buckets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadUsage {
-    /// No known shape has these keys.
+    /// No known object has these keys.
     #[error(
-        "the usage object has no known shape (keys seen: {keys}): send the usage object of OpenAI, Anthropic, Gemini or Bedrock Converse unchanged, or the ledger's own buckets"
+        "the usage object has no known shape (keys seen: {keys}): send the usage object of the provider or of its SDK unchanged, or the ledger's own buckets"
     )]
     UnknownShape {
         /// The first keys, for the reader.
         keys: String,
     },
-    /// A count the shape cannot do without.
+    /// A count the object cannot do without.
     #[error("the usage object has no `{field}`")]
     Missing {
         /// Its path.
         field: &'static str,
     },
-    /// A part larger than its whole: the counts are of two different calls, or the shape is not what it seems.
-    #[error("`{part}` ({part_count}) is larger than `{whole}` ({whole_count}), which should include it")]
-    PartExceedsWhole {
-        /// The path of the part.
-        part: &'static str,
-        /// Its count.
-        part_count: u64,
-        /// The path of the whole.
-        whole: &'static str,
-        /// Its count.
-        whole_count: u64,
+    /// A count below zero: it can only be a mistake.
+    #[error("`{field}` is negative")]
+    Negative {
+        /// Its path.
+        field: String,
     },
     /// More tokens than the ledger keeps in one amount.
     #[error("`{field}` {source}")]
     TooLarge {
         /// The path of the count.
-        field: &'static str,
+        field: String,
         /// What the amount said.
         source: BadAmount,
     },
 }
 
 /// A count and the path it was read from, so that a refusal can name it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Count {
-    path: &'static str,
+    path: String,
     count: u64,
 }
 
 impl Count {
-    const fn zero(path: &'static str) -> Self {
-        Self { path, count: 0 }
+    fn tokens(&self) -> Result<Tokens, BadUsage> {
+        Tokens::new(self.count).map_err(|source| BadUsage::TooLarge { field: self.path.clone(), source })
     }
 
-    fn tokens(self) -> Result<Tokens, BadUsage> {
-        Tokens::new(self.count).map_err(|source| BadUsage::TooLarge { field: self.path, source })
+    fn plus(&self, more: u64) -> Result<Self, BadUsage> {
+        let too_large = || BadUsage::TooLarge { field: self.path.clone(), source: BadAmount::TooLarge };
+        let count = self.count.checked_add(more).ok_or_else(too_large)?;
+        Ok(Self { path: self.path.clone(), count })
+    }
+}
+
+/// Reads a usage object.
+///
+/// # Errors
+/// When no known count is in it, one that it cannot do without is missing, or one is too large. Names the path.
+pub fn read_usage(provider: &ProviderId, raw: &RawUsage) -> Result<Reading, BadUsage> {
+    if let Some(field) = raw.negative() {
+        return Err(BadUsage::Negative { field: field.to_owned() });
+    }
+    let mut object = Object { provider, raw, seen: BTreeSet::new(), unread: BTreeSet::new() };
+    let mut usage = object.buckets()?;
+    if let Some(whole) = object.iterations(&usage)? {
+        usage = whole;
+    }
+    let service_tier = object.tier();
+    object.note_the_rest();
+    let unread = object.unread.into_iter().take(UNREAD_KEYS_MAX).map(shortened).collect();
+    Ok(Reading { usage, service_tier, unread })
+}
+
+fn shortened(key: String) -> String {
+    let mut end = key.len().min(UNREAD_KEY_LENGTH_MAX);
+    while !key.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    key.get(..end).unwrap_or_default().to_owned()
+}
+
+/// An object that is being read.
+struct Object<'a> {
+    provider: &'a ProviderId,
+    raw: &'a RawUsage,
+    /// The paths of the counts that are accounted for.
+    seen: BTreeSet<String>,
+    /// The keys that are not.
+    unread: BTreeSet<String>,
+}
+
+/// Where the parts of the prompt and of the answer are: in its count, or on top of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ways {
+    is_prompt_whole: bool,
+    is_answer_whole: bool,
+}
+
+/// The counts of an object, before it is known how they go together.
+struct Counts {
+    family: Family,
+    prompt: Count,
+    read: Option<(Count, Convention)>,
+    written: Option<(Count, Convention)>,
+    written_1h: u64,
+    tools: u64,
+    generated: Count,
+    thought: Option<(Count, Convention)>,
+}
+
+impl Counts {
+    fn read(&self) -> u64 {
+        self.read.as_ref().map_or(0, |(count, _)| count.count)
     }
 
-    /// What remains of this whole without a part.
-    fn without(self, part: Self) -> Result<Self, BadUsage> {
-        let count = self.count.checked_sub(part.count).ok_or(BadUsage::PartExceedsWhole {
-            part: part.path,
-            part_count: part.count,
-            whole: self.path,
-            whole_count: self.count,
+    fn written(&self) -> u64 {
+        self.written.as_ref().map_or(0, |(count, _)| count.count)
+    }
+
+    fn thought(&self) -> u64 {
+        self.thought.as_ref().map_or(0, |(count, _)| count.count)
+    }
+
+    /// What the names mean. The provider decides only where names of both conventions stand side by side.
+    fn meant(&self, provider: &ProviderId, has_both: bool) -> Ways {
+        let is_chat = self.family.kind == FamilyKind::Chat;
+        let on_top = |part: &Option<(Count, Convention)>| {
+            part.as_ref().is_some_and(|(_, convention)| match convention {
+                Convention::Within => false,
+                Convention::Beside => true,
+                Convention::BesideUnlessChat => !is_chat,
+            })
+        };
+        let apart = on_top(&self.read) || on_top(&self.written) || (!is_chat && has_both && counts_apart(provider));
+        Ways { is_prompt_whole: !apart, is_answer_whole: !on_top(&self.thought) }
+    }
+
+    /// All tokens, if they go together in this way; none if a part is larger than its whole.
+    fn total(&self, ways: Ways) -> Option<u64> {
+        let parts = self.read().checked_add(self.written())?;
+        let mut total = self.prompt.count.checked_add(self.tools)?.checked_add(self.generated.count)?;
+        if !ways.is_prompt_whole {
+            total = total.checked_add(parts)?;
+        } else if parts > self.prompt.count {
+            return None;
+        }
+        if !ways.is_answer_whole {
+            total = total.checked_add(self.thought())?;
+        } else if self.thought() > self.generated.count {
+            return None;
+        }
+        Some(total)
+    }
+}
+
+impl Object<'_> {
+    /// The first of several names that is there. Other names of the same count are accounted for.
+    fn first<'n>(&mut self, names: impl Iterator<Item = &'n str> + Clone) -> Option<(Count, &'n str)> {
+        let found = names.clone().find_map(|name| {
+            let paths: Vec<(&str, u64)> = self.raw.fitting(name).collect();
+            let (path, _) = paths.first()?;
+            let count = paths.iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count)).unwrap_or(u64::MAX);
+            Some((Count { path: (*path).to_owned(), count }, name))
         })?;
-        Ok(Self { path: self.path, count })
+        for name in names {
+            let same = |(_, count): &(&str, u64)| name == found.1 || *count == found.0.count;
+            let paths: Vec<String> = self.raw.fitting(name).filter(same).map(|(path, _)| path.to_owned()).collect();
+            self.seen.extend(paths);
+        }
+        Some(found)
     }
 
-    fn plus(self, more: Self) -> Result<Self, BadUsage> {
-        let too_large = BadUsage::TooLarge { field: self.path, source: BadAmount::TooLarge };
-        let count = self.count.checked_add(more.count).ok_or(too_large)?;
-        Ok(Self { path: self.path, count })
+    fn part(&mut self, names: &[(&'static str, Convention)]) -> Option<(Count, Convention)> {
+        let (count, name) = self.first(names.iter().map(|(name, _)| *name))?;
+        let (_, convention) = names.iter().find(|(one, _)| *one == name)?;
+        Some((count, *convention))
+    }
+
+    fn amount(&mut self, names: &[&'static str]) -> u64 {
+        self.first(names.iter().copied()).map_or(0, |(count, _)| count.count)
+    }
+
+    fn buckets(&mut self) -> Result<Usage, BadUsage> {
+        let total = self.first(TOTAL.iter().copied()).map(|(count, _)| count);
+        let counts = self.counts(total.as_ref())?;
+        let has = |names: &[(&str, Convention)], wanted: fn(Convention) -> bool| {
+            names.iter().any(|(name, convention)| wanted(*convention) && self.raw.fitting(name).next().is_some())
+        };
+        let within = |convention| convention == Convention::Within;
+        let beside = |convention| convention == Convention::BesideUnlessChat;
+        let has_both = (has(READ, within) || has(WRITTEN, within)) && (has(READ, beside) || has(WRITTEN, beside));
+        let meant = counts.meant(self.provider, has_both);
+        let (ways, rest) = self.ways(&counts, meant, total.as_ref());
+        self.divide(&counts, ways, rest)
+    }
+
+    fn counts(&mut self, total: Option<&Count>) -> Result<Counts, BadUsage> {
+        let any = |names: &[&'static str]| names.iter().any(|name| self.raw.fitting(name).next().is_some());
+        let family = FAMILIES.iter().find(|family| any(family.prompt) || any(family.generated));
+        let family = *family.ok_or_else(|| BadUsage::UnknownShape { keys: self.raw.keys_seen() })?;
+        let missing = |names: &[&'static str]| BadUsage::Missing { field: names.first().copied().unwrap_or_default() };
+        let prompt = self.first(family.prompt.iter().copied()).map(|(count, _)| count);
+        let prompt = prompt.ok_or_else(|| missing(family.prompt))?;
+        let generated = match self.first(family.generated.iter().copied()) {
+            Some((generated, _)) => generated,
+            None => {
+                let is_optional = match family.kind {
+                    // Absent when the answer was blocked, when thinking used up the allowance, and of embeddings.
+                    FamilyKind::Gemini
+                    | FamilyKind::Interactions
+                    | FamilyKind::Billed
+                    | FamilyKind::Titan
+                    | FamilyKind::Total => true,
+                    // Embeddings generate nothing and say so by a total that is the prompt.
+                    FamilyKind::Chat | FamilyKind::Camel | FamilyKind::Snake => {
+                        total.is_some_and(|total| total.count == prompt.count)
+                    }
+                };
+                if !is_optional {
+                    return Err(missing(family.generated));
+                }
+                Count { path: family.generated.first().copied().unwrap_or_default().to_owned(), count: 0 }
+            }
+        };
+        let (lasting_5m, lasting_1h) = self.lifetimes();
+        let written_5m = self.amount(WRITTEN_5M).max(lasting_5m);
+        let written_1h = self.amount(WRITTEN_1H).max(lasting_1h);
+        let mut written = self.part(WRITTEN);
+        let too_large = || BadUsage::TooLarge { field: "cache_creation".to_owned(), source: BadAmount::TooLarge };
+        let split = written_5m.checked_add(written_1h).ok_or_else(too_large)?;
+        if split > written.as_ref().map_or(0, |(count, _)| count.count) {
+            // LangChain writes a zero beside the split; another whole is contradicted, and the parts are certain.
+            let (path, convention) = match &written {
+                Some((count, convention)) => (count.path.clone(), *convention),
+                None if family.kind == FamilyKind::Chat => ("cache_creation".to_owned(), Convention::Within),
+                None => ("cache_creation".to_owned(), self.split_convention()),
+            };
+            if written.as_ref().is_some_and(|(count, _)| count.count > 0) {
+                self.unread.insert(path.clone());
+            }
+            written = Some((Count { path, count: split }, convention));
+        }
+        let (read, tools, thought) = (self.part(READ), self.amount(TOOLS), self.part(THOUGHT));
+        if family.kind == FamilyKind::Total && (tools > 0 || read.is_some() || written.is_some() || thought.is_some()) {
+            // Parts of what is not told.
+            return Err(BadUsage::UnknownShape { keys: self.raw.keys_seen() });
+        }
+        Ok(Counts { family, prompt, read, written, written_1h, tools, generated, thought })
+    }
+
+    /// Of writes that only their split tells: Anthropic's come on top, those in the prompt's details are in it.
+    fn split_convention(&self) -> Convention {
+        let apart = ["cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens"];
+        if apart.iter().any(|name| self.raw.get(name).is_some()) { Convention::Beside } else { Convention::Within }
+    }
+
+    /// What Bedrock's list says was written for five minutes and for an hour.
+    fn lifetimes(&mut self) -> (u64, u64) {
+        let (mut five_minutes, mut hour) = (0_u64, 0_u64);
+        for (start, entry) in self.raw.entries(LIFETIMES) {
+            let Some(count) = entry.get("inputTokens") else { continue };
+            let sum = if entry.word("ttl") == Some(ONE_HOUR) { &mut hour } else { &mut five_minutes };
+            *sum = sum.saturating_add(count);
+            self.seen.insert(format!("{start}inputTokens"));
+        }
+        (five_minutes, hour)
+    }
+
+    /// How the counts go together, and how much of the total they leave.
+    fn ways(&mut self, counts: &Counts, meant: Ways, total: Option<&Count>) -> (Ways, u64) {
+        // Names that are Anthropic's or Bedrock's mean what they say: some add a total to them that leaves the cache out.
+        let can_be_whole = meant.is_prompt_whole || !counts_apart(self.provider);
+        let all = [
+            meant,
+            Ways { is_answer_whole: !meant.is_answer_whole, ..meant },
+            Ways { is_prompt_whole: !meant.is_prompt_whole, ..meant },
+            Ways { is_prompt_whole: !meant.is_prompt_whole, is_answer_whole: !meant.is_answer_whole },
+        ];
+        let possible = all.into_iter().filter(|ways| can_be_whole || !ways.is_prompt_whole);
+        let mut possible = possible.filter_map(|ways| counts.total(ways).map(|sum| (ways, sum)));
+        let first = possible.next();
+        let Some(total) = total.filter(|_| counts.family.kind != FamilyKind::Total) else {
+            let ways = first.map_or(Ways { is_prompt_whole: false, is_answer_whole: false }, |(ways, _)| ways);
+            self.note_contradiction(counts, meant, ways);
+            return (ways, 0);
+        };
+        let fitting = first.into_iter().chain(possible).find(|(_, sum)| *sum == total.count);
+        if let Some((ways, _)) = fitting {
+            return (ways, 0);
+        }
+        let (ways, sum) = first.unwrap_or((Ways { is_prompt_whole: false, is_answer_whole: false }, u64::MAX));
+        self.note_contradiction(counts, meant, ways);
+        // A total of the counts alone, from somebody who did not know of parts on top of them.
+        let plain = counts.prompt.count.checked_add(counts.generated.count);
+        if plain == Some(total.count) {
+            return (ways, 0);
+        }
+        self.unread.insert(total.path.clone());
+        (ways, total.count.saturating_sub(sum))
+    }
+
+    fn note_contradiction(&mut self, counts: &Counts, meant: Ways, ways: Ways) {
+        let mut note = |part: &Option<(Count, Convention)>| {
+            self.unread.extend(part.as_ref().filter(|(count, _)| count.count > 0).map(|(count, _)| count.path.clone()));
+        };
+        if meant.is_prompt_whole != ways.is_prompt_whole {
+            note(&counts.read);
+            note(&counts.written);
+        }
+        if meant.is_answer_whole != ways.is_answer_whole {
+            note(&counts.thought);
+        }
+    }
+
+    fn divide(&mut self, counts: &Counts, ways: Ways, rest: u64) -> Result<Usage, BadUsage> {
+        let Counts { prompt, generated, .. } = counts;
+        let parts = if ways.is_prompt_whole { counts.read().saturating_add(counts.written()) } else { 0 };
+        let thought_within = if ways.is_answer_whole { counts.thought() } else { 0 };
+        // Of these the output leaves out thinking that no count tells.
+        let is_output = match counts.family.kind {
+            FamilyKind::Chat | FamilyKind::Gemini | FamilyKind::Interactions => true,
+            FamilyKind::Snake => !counts_apart(self.provider),
+            FamilyKind::Camel | FamilyKind::Billed | FamilyKind::Titan | FamilyKind::Total => false,
+        };
+        let (rest_in, rest_out) = if is_output { (0, rest) } else { (rest, 0) };
+        let input = prompt.plus(counts.tools)?.plus(rest_in)?;
+        let input = Count { count: input.count.saturating_sub(parts), path: input.path };
+        let output = generated.plus(rest_out)?;
+        let output = Count { count: output.count.saturating_sub(thought_within), path: output.path };
+        let part =
+            |part: &Option<(Count, Convention)>| part.as_ref().map_or(Ok(Tokens::ZERO), |(count, _)| count.tokens());
+        let hour = Count { path: "cache_creation".to_owned(), count: counts.written_1h };
+        // Writes that the split does not place went to the default cache, which is the five-minute one.
+        let short = Count { count: counts.written().saturating_sub(counts.written_1h), path: hour.path.clone() };
+        Ok(Usage {
+            input: input.tokens()?,
+            cache_read: part(&counts.read)?,
+            cache_write_5m: short.tokens()?,
+            cache_write_1h: hour.tokens()?,
+            output: output.tokens()?,
+            reasoning: part(&counts.thought)?,
+        })
+    }
+
+    /// The sum of the requests that an answer of Anthropic's was made of, where it lists them: its own counts leave out those
+    /// that compacted the context. Those of another model are named as unread: they have another price.
+    fn iterations(&mut self, own: &Usage) -> Result<Option<Usage>, BadUsage> {
+        let mut sum = [Tokens::ZERO; 6];
+        let mut is_any = false;
+        for (start, entry) in self.raw.entries(ITERATIONS) {
+            let paths = entry.counts().map(|(path, count)| (format!("{start}{path}"), count));
+            if entry.word("model").is_some() {
+                self.unread.extend(paths.filter(|(_, count)| *count > 0).map(|(path, _)| path));
+                continue;
+            }
+            self.seen.extend(paths.map(|(path, _)| path));
+            let reading = read_usage(self.provider, &entry)?;
+            self.unread.extend(reading.unread.into_iter().map(|key| format!("{start}{key}")));
+            let too_large = |source| BadUsage::TooLarge { field: start.clone(), source };
+            for (bucket, more) in sum.iter_mut().zip(reading.usage.buckets()) {
+                *bucket = bucket.checked_add(more).map_err(too_large)?;
+            }
+            is_any = true;
+        }
+        let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = sum;
+        let whole = Usage { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning };
+        let is_less = whole.buckets().iter().zip(own.buckets()).any(|(whole, own)| *whole < own);
+        if is_any && is_less {
+            self.unread.insert(ITERATIONS.to_owned());
+        }
+        Ok(is_any.then_some(whole).filter(|_| !is_less))
+    }
+
+    /// The tier that the object says served the call. Words that are not known, and places with a price of their own, are named.
+    fn tier(&mut self) -> Option<ServiceTier> {
+        let mut served = None;
+        for path in TIER_WORDS {
+            let Some(word) = self.raw.word(path) else { continue };
+            let known = match path {
+                "speed" => ServiceTier::from_word(word).filter(|tier| *tier == ServiceTier::Fast),
+                "trafficType" | "traffic_type" => traffic(word),
+                // Anthropic's is capacity that was paid for before, at the ordinary price of a token.
+                _ if word == "priority" && counts_apart(self.provider) => Some(ServiceTier::Standard),
+                _ => ServiceTier::from_word(&word.to_ascii_lowercase()),
+            };
+            match known {
+                // The ordinary tier beside a speed of its own says nothing.
+                Some(ServiceTier::Standard) => served = served.or(Some(ServiceTier::Standard)),
+                Some(tier) => served = Some(tier),
+                None if path == "speed" && word == "standard" => {}
+                None => drop(self.unread.insert(format!("{path}={word}"))),
+            }
+        }
+        for path in PLACE_WORDS {
+            if let Some(word) = self.raw.word(path).filter(|word| !PLAIN_PLACES.contains(word)) {
+                self.unread.insert(format!("{path}={word}"));
+            }
+        }
+        served
+    }
+
+    /// Names every count above zero that nothing has accounted for.
+    fn note_the_rest(&mut self) {
+        for (path, count) in self.raw.counts() {
+            let is_known = self.seen.contains(path) || REDUNDANT.iter().any(|pattern| fits(path, pattern));
+            if count > 0 && !is_known && is_count(path) && !self.is_of_text(path) {
+                self.unread.insert(path.to_owned());
+            }
+        }
+    }
+
+    /// Whether this is the part of text in a list of a count by modality.
+    fn is_of_text(&self, path: &str) -> bool {
+        let Some((entry, _)) = path.rsplit_once('.').filter(|_| BY_MODALITY.iter().any(|pattern| fits(path, pattern)))
+        else {
+            return false;
+        };
+        self.raw.word(&format!("{entry}.modality")).is_some_and(|word| word.eq_ignore_ascii_case(TEXT))
     }
 }
 
-impl UsageShape {
-    /// Which shape these keys are. The provider decides only where the keys leave it open, that is when an object has
-    /// `input_tokens` and `output_tokens` and nothing of a cache, where both readings give the same buckets.
-    ///
-    /// # Errors
-    /// [`BadUsage::UnknownShape`] names the keys seen.
-    pub fn detect(provider: &ProviderId, raw: &RawUsage) -> Result<Self, BadUsage> {
-        let any = |paths: &[&str]| paths.iter().any(|path| raw.has(path));
-        // Chat first: gateways add Anthropic's cache counts beside OpenAI's inclusive totals, and the totals decide.
-        if any(&["prompt_tokens", "completion_tokens"]) {
-            return Ok(Self::OpenAiChat);
-        }
-        if any(&["promptTokenCount", "candidatesTokenCount", "prompt_token_count", "candidates_token_count"]) {
-            return Ok(Self::Gemini);
-        }
-        if any(&["inputTokens", "outputTokens"]) {
-            return Ok(Self::BedrockConverse);
-        }
-        if any(&["input_tokens", "output_tokens"]) {
-            let anthropic_only = [
-                "cache_creation_input_tokens",
-                "cache_read_input_tokens",
-                "cache_creation.ephemeral_5m_input_tokens",
-                "cache_creation.ephemeral_1h_input_tokens",
-                "output_tokens_details.thinking_tokens",
-            ];
-            let openai_only = [
-                "input_tokens_details.cached_tokens",
-                "input_tokens_details.cache_write_tokens",
-                "output_tokens_details.reasoning_tokens",
-                "total_tokens",
-            ];
-            return Ok(match (any(&anthropic_only), any(&openai_only)) {
-                (true, false) => Self::Anthropic,
-                (false, true) => Self::OpenAiResponses,
-                (true, true) | (false, false) => by_provider(provider),
-            });
-        }
-        Err(BadUsage::UnknownShape { keys: raw.keys_seen() })
-    }
+/// Whether a number at a path may be a count of what was used, and not a time or an amount of money.
+#[must_use]
+pub fn is_count(path: &str) -> bool {
+    let last = path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
+    !NO_COUNT.iter().any(|word| last.contains(word))
 }
 
-/// Detects the shape and reads it.
-///
-/// # Errors
-/// As [`UsageShape::detect`] and [`to_usage`].
-pub fn read_usage(provider: &ProviderId, raw: &RawUsage) -> Result<Usage, BadUsage> {
-    to_usage(UsageShape::detect(provider, raw)?, raw)
+/// Whether a text at a path is a count that was written as a text: `"prompt_tokens": "100"`.
+#[must_use]
+pub fn is_count_of_tokens(path: &str) -> bool {
+    path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase().contains("token")
 }
 
-/// Reads the buckets of an object of a known shape.
-///
-/// # Errors
-/// When a count is missing, too large, or a part is larger than its whole. Names the path.
-pub fn to_usage(shape: UsageShape, raw: &RawUsage) -> Result<Usage, BadUsage> {
-    match shape {
-        UsageShape::OpenAiChat => openai_chat(raw),
-        UsageShape::OpenAiResponses => openai_responses(raw),
-        UsageShape::Anthropic => anthropic(raw),
-        UsageShape::Gemini => gemini(raw),
-        UsageShape::BedrockConverse => bedrock_converse(raw),
-    }
+/// Whether a word at a path may change what a call cost.
+#[must_use]
+pub fn is_word_of_use(path: &str) -> bool {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    TIER_WORDS.contains(&last) || PLACE_WORDS.contains(&last) || WORDS_OF_ENTRIES.contains(&last)
 }
 
-fn by_provider(provider: &ProviderId) -> UsageShape {
+/// Whether a list at a path may hold counts. A whole response has lists of thousands of numbers that are none.
+#[must_use]
+pub fn is_list_of_counts(path: &str) -> bool {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    LISTS.iter().any(|name| last.ends_with(name))
+}
+
+/// Whether a provider's own counts leave out what a cache served: Anthropic's, wherever it is served.
+fn counts_apart(provider: &ProviderId) -> bool {
     let name = provider.as_str().to_ascii_lowercase();
-    let anthropic = ["anthropic", "aws", "bedrock", "claude", "vertex"];
-    if anthropic.iter().any(|word| name.contains(word)) { UsageShape::Anthropic } else { UsageShape::OpenAiResponses }
+    ["anthropic", "aws", "bedrock", "claude", "vertex"].iter().any(|word| name.contains(word))
 }
 
-/// The buckets of an inclusive count: what is left of the prompt after its cached parts, and of the output after its
-/// reasoning.
-fn inclusive(prompt: Count, read: Count, write: Count, generated: Count, reasoning: Count) -> Result<Usage, BadUsage> {
-    Ok(Usage {
-        input: prompt.without(read)?.without(write)?.tokens()?,
-        cache_read: read.tokens()?,
-        // OpenAI's cache writes have no lifetime class of an hour: the short one is the one they have.
-        cache_write_5m: write.tokens()?,
-        cache_write_1h: Tokens::ZERO,
-        output: generated.without(reasoning)?.tokens()?,
-        reasoning: reasoning.tokens()?,
-    })
-}
-
-fn openai_chat(raw: &RawUsage) -> Result<Usage, BadUsage> {
-    let prompt = raw.first_of(&["prompt_tokens"]).ok_or(BadUsage::Missing { field: "prompt_tokens" })?;
-    let read = raw
-        .first_of(&[
-            "prompt_tokens_details.cached_tokens",
-            "prompt_cache_hit_tokens",   // DeepSeek
-            "cached_tokens",             // Moonshot
-            "cached_prompt_text_tokens", // xAI
-            "cache_read_input_tokens",   // LiteLLM, Databricks: beside an inclusive total
-        ])
-        .unwrap_or(Count::zero("prompt_tokens_details.cached_tokens"));
-    let write = raw
-        .first_of(&[
-            "prompt_tokens_details.cache_write_tokens",    // OpenAI, OpenRouter
-            "prompt_tokens_details.cache_creation_tokens", // LiteLLM
-            "cache_creation_input_tokens",                 // LiteLLM
-        ])
-        .unwrap_or(Count::zero("prompt_tokens_details.cache_write_tokens"));
-    let total = raw.get("total_tokens");
-    let generated = match raw.first_of(&["completion_tokens"]) {
-        Some(generated) => generated,
-        // Embeddings generate nothing and say so by a total that is the prompt.
-        None if total == Some(prompt.count) => Count::zero("completion_tokens"),
-        None => return Err(BadUsage::Missing { field: "completion_tokens" }),
-    };
-    let reasoning = raw
-        .first_of(&["completion_tokens_details.reasoning_tokens", "reasoning_tokens"])
-        .unwrap_or(Count::zero("completion_tokens_details.reasoning_tokens"));
-    // xAI's and Perplexity's completion_tokens leave the reasoning out. Their total tells, whoever serves the model.
-    let beside = reasoning.count > 0 && total == Some(prompt.plus(generated)?.plus(reasoning)?.count);
-    let generated = if beside { generated.plus(reasoning)? } else { generated };
-    inclusive(prompt, read, write, generated, reasoning)
-}
-
-fn openai_responses(raw: &RawUsage) -> Result<Usage, BadUsage> {
-    let prompt = raw.first_of(&["input_tokens"]).ok_or(BadUsage::Missing { field: "input_tokens" })?;
-    let generated = raw.first_of(&["output_tokens"]).ok_or(BadUsage::Missing { field: "output_tokens" })?;
-    let read = raw
-        .first_of(&[
-            "input_tokens_details.cached_tokens",
-            "input_token_details.cached_tokens",            // realtime
-            "input_tokens_details.cache_read_input_tokens", // Perplexity
-        ])
-        .unwrap_or(Count::zero("input_tokens_details.cached_tokens"));
-    let write = raw
-        .first_of(&["input_tokens_details.cache_write_tokens"])
-        .unwrap_or(Count::zero("input_tokens_details.cache_write_tokens"));
-    let reasoning = raw
-        .first_of(&["output_tokens_details.reasoning_tokens"])
-        .unwrap_or(Count::zero("output_tokens_details.reasoning_tokens"));
-    inclusive(prompt, read, write, generated, reasoning)
-}
-
-fn anthropic(raw: &RawUsage) -> Result<Usage, BadUsage> {
-    let input = raw.first_of(&["input_tokens"]).ok_or(BadUsage::Missing { field: "input_tokens" })?;
-    let generated = raw.first_of(&["output_tokens"]).ok_or(BadUsage::Missing { field: "output_tokens" })?;
-    let read = raw.first_of(&["cache_read_input_tokens"]).unwrap_or(Count::zero("cache_read_input_tokens"));
-    let five_minutes = "cache_creation.ephemeral_5m_input_tokens";
-    let one_hour = "cache_creation.ephemeral_1h_input_tokens";
-    let split_5m = raw.first_of(&[five_minutes]).unwrap_or(Count::zero(five_minutes));
-    let split_1h = raw.first_of(&[one_hour]).unwrap_or(Count::zero(one_hour));
-    // Writes that the split does not place went to the default cache, which is the five-minute one.
-    let write_5m = match raw.first_of(&["cache_creation_input_tokens"]) {
-        None => split_5m,
-        Some(total) => total.without(split_1h)?.without(split_5m)?.plus(split_5m)?,
-    };
-    // Older responses do not say how much of the output was thinking; then all of it is visible output.
-    let thinking = raw
-        .first_of(&["output_tokens_details.thinking_tokens"])
-        .unwrap_or(Count::zero("output_tokens_details.thinking_tokens"));
-    Ok(Usage {
-        input: input.tokens()?,
-        cache_read: read.tokens()?,
-        cache_write_5m: write_5m.tokens()?,
-        cache_write_1h: split_1h.tokens()?,
-        output: generated.without(thinking)?.tokens()?,
-        reasoning: thinking.tokens()?,
-    })
-}
-
-fn gemini(raw: &RawUsage) -> Result<Usage, BadUsage> {
-    let count = |paths: &[&'static str; 2], path| raw.first_of(paths).unwrap_or(Count::zero(path));
-    let prompt = raw
-        .first_of(&["promptTokenCount", "prompt_token_count"])
-        .ok_or(BadUsage::Missing { field: "promptTokenCount" })?;
-    let read = count(&["cachedContentTokenCount", "cached_content_token_count"], "cachedContentTokenCount");
-    let tool = count(&["toolUsePromptTokenCount", "tool_use_prompt_token_count"], "toolUsePromptTokenCount");
-    // Absent when the answer was blocked, or when thinking used up the allowance.
-    let visible = count(&["candidatesTokenCount", "candidates_token_count"], "candidatesTokenCount");
-    let thoughts = count(&["thoughtsTokenCount", "thoughts_token_count"], "thoughtsTokenCount");
-    Ok(Usage {
-        input: prompt.without(read)?.plus(tool)?.tokens()?,
-        cache_read: read.tokens()?,
-        cache_write_5m: Tokens::ZERO,
-        cache_write_1h: Tokens::ZERO,
-        output: visible.tokens()?,
-        reasoning: thoughts.tokens()?,
-    })
-}
-
-fn bedrock_converse(raw: &RawUsage) -> Result<Usage, BadUsage> {
-    let input = raw.first_of(&["inputTokens"]).ok_or(BadUsage::Missing { field: "inputTokens" })?;
-    let generated = raw.first_of(&["outputTokens"]).ok_or(BadUsage::Missing { field: "outputTokens" })?;
-    let read = raw
-        .first_of(&["cacheReadInputTokens", "cacheReadInputTokenCount"])
-        .unwrap_or(Count::zero("cacheReadInputTokens"));
-    let write = raw
-        .first_of(&["cacheWriteInputTokens", "cacheWriteInputTokenCount"])
-        .unwrap_or(Count::zero("cacheWriteInputTokens"));
-    Ok(Usage {
-        input: input.tokens()?,
-        cache_read: read.tokens()?,
-        cache_write_5m: write.tokens()?,
-        cache_write_1h: Tokens::ZERO,
-        output: generated.tokens()?,
-        reasoning: Tokens::ZERO,
-    })
+/// Vertex's word of how it served: `ON_DEMAND_FLEX`. None for what has another price than a token's.
+fn traffic(word: &str) -> Option<ServiceTier> {
+    match word.to_ascii_uppercase().as_str() {
+        "ON_DEMAND" | "TRAFFIC_TYPE_UNSPECIFIED" => Some(ServiceTier::Standard),
+        "ON_DEMAND_FLEX" => Some(ServiceTier::Flex),
+        "ON_DEMAND_PRIORITY" => Some(ServiceTier::Priority),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ async fn x_absurd_numbers_are_refused_by_name_and_leave_nothing_behind() {
         (
             "POST",
             "/v1/usage",
-            raw(json!({"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 6}})),
+            raw(json!({"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": -6}})),
             "cached_tokens",
         ),
         ("POST", &open, json!({"usage": {"output": most}}), "output"),

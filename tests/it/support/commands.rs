@@ -66,6 +66,9 @@ pub(crate) fn settle(id: Uuid, tokens: u64) -> Command {
         is_partial: None,
         served_model: None,
         served_region: None,
+        served_provider: None,
+        service_tier: None,
+        is_strict: false,
         report: report(),
     })))
 }
@@ -77,7 +80,7 @@ pub(crate) fn post_usage(tokens: u64) -> Command {
         call: call(),
         requested_model: None,
         priority: Priority::Standard,
-        service_tier: ServiceTier::from_word("standard").unwrap(),
+        service_tier: None,
         requests: 1,
         usage: ReportedUsage::Buckets(output(tokens)),
         is_partial: None,

@@ -1,5 +1,7 @@
 //! Rows that no call makes: corrections, restatements, and true-ups with a provider's report.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{Books, Effects, Shift, seen_at};
@@ -100,6 +102,8 @@ impl Books {
             recorded_at: now,
             budgets: self.states(&seen_at(&governing, now)?, effects),
             not_counted: Vec::new(),
+            unread: BTreeSet::new(),
+            unreadable: None,
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Books, Effects, Shift, seen_at, to_usage};
+use super::remarks::{read, unread};
+use super::{Books, Effects, Shift, seen_at};
 use crate::domain::ledger::command::{OCCURRED_DAYS_PAST_MAX, OCCURRED_SECONDS_AHEAD_MAX, PostUsage};
 use crate::domain::ledger::outcome::{Outcome, Posted, Refusal};
 use crate::domain::ledger::partial;
@@ -22,12 +23,13 @@ impl Books {
         {
             return Err(Refusal::OccurredOutOfRange(occurred_at));
         }
-        let usage = to_usage(&post.usage, call)?;
-        let tariff = self.rates.tariff_of(call, post.service_tier, occurred_at);
+        let reading = read(&post.usage, call)?;
+        let service_tier = post.service_tier.or(reading.service_tier).unwrap_or_default();
+        let tariff = self.rates.tariff_of(call, service_tier, occurred_at);
         let told = partial::flags(post.is_partial);
         let latency = post.report.latency().filter(|_| told == Flags::NONE);
-        let mut priced = tariff.price(&usage, post.requests, latency)?;
-        priced.flags = priced.flags.with(told);
+        let mut priced = tariff.price(&reading.usage, post.requests, latency)?;
+        priced.flags = priced.flags.with(told).with(unread(&reading));
         let period_at = self.catalogue.counted_at(occurred_at, now);
         if period_at != occurred_at {
             priced.flags = priced.flags.with(Flags::PERIOD_CLOSED);
@@ -61,6 +63,8 @@ impl Books {
             recorded_at: now,
             budgets: self.states(&seen_at(&governing, now)?, &effects),
             not_counted: self.catalogue.not_counting(call, period_at),
+            unread: reading.unread,
+            unreadable: None,
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))
     }

@@ -9,8 +9,8 @@ use crate::domain::budget::scope::Dimensions;
 use crate::domain::ledger::command::ReportedUsage;
 use crate::domain::ledger::outcome::Refusal;
 use crate::domain::ledger::reservation::Reservation;
-use crate::domain::usage::Usage;
-use crate::domain::usage::provider::read_usage;
+use crate::domain::tariff::Flags;
+use crate::domain::usage::provider::{BadUsage, Reading, read_usage};
 
 /// The refusal of whatever needs a reservation that has not ended.
 pub(super) fn ended(reservation: &Reservation, now: DateTime<Utc>) -> Refusal {
@@ -34,9 +34,14 @@ pub(super) fn overruns(actual: &Consumption, hold: &Consumption, governing: &[Go
 }
 
 /// What a caller says was used, in our buckets.
-pub(super) fn to_usage(reported: &ReportedUsage, call: &Dimensions) -> Result<Usage, Refusal> {
+pub(super) fn read(reported: &ReportedUsage, call: &Dimensions) -> Result<Reading, BadUsage> {
     match reported {
-        ReportedUsage::Buckets(usage) => Ok(*usage),
-        ReportedUsage::Provider(raw) => Ok(read_usage(&call.provider, raw)?),
+        ReportedUsage::Buckets(usage) => Ok(Reading { usage: *usage, ..Reading::default() }),
+        ReportedUsage::Provider(raw) => read_usage(&call.provider, raw),
     }
+}
+
+/// What usage is flagged with of which something was not read.
+pub(super) fn unread(reading: &Reading) -> Flags {
+    if reading.unread.is_empty() { Flags::NONE } else { Flags::USAGE_UNREAD }
 }

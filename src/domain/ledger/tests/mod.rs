@@ -81,6 +81,9 @@ fn settle(number: u128, used: Option<ReportedUsage>, outcome: CallOutcome) -> Se
         is_partial: None,
         served_model: None,
         served_region: None,
+        served_provider: None,
+        service_tier: None,
+        is_strict: false,
         report: report(outcome),
     }
 }
@@ -100,7 +103,7 @@ fn post(number: u128, text: &str, input: u64, output: u64) -> PostUsage {
         call: call(text),
         requested_model: None,
         priority: Priority::Standard,
-        service_tier: ServiceTier::Standard,
+        service_tier: None,
         requests: 1,
         usage: used(input, output),
         is_partial: None,

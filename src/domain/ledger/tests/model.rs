@@ -532,7 +532,7 @@ impl Model {
             return Err("out of range");
         }
         let ReportedUsage::Buckets(usage) = &post.usage else { unreachable!("the model reads no raw usage") };
-        let priced = self.price(&post.call, post.service_tier, at, usage, post.requests);
+        let priced = self.price(&post.call, post.service_tier.unwrap_or_default(), at, usage, post.requests);
         self.spent.push(Spent { call: post.call.clone(), at, what: priced.consumption, sign: Decimal::ONE });
         let budgets = self.budgets(&post.call, Self::shown(at, now));
         Ok(format!("{} [{budgets}]", said_posted(&priced.consumption, priced.flags)))
