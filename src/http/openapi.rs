@@ -196,7 +196,8 @@ fn idempotency_parameter() -> Parameter {
             "Your key of this write. The same key is one effect and one answer; the same key with another body is \
              `idempotency_mismatch`. What changed the books is answered again for seven days, with \
              `Idempotency-Replayed: true`. A `wait` is never: ask again with the same key, and it is decided anew. A `stop` is \
-             until `resets_at`; once a person has raised the limit, ask with a new key.",
+             until `resets_at`; once a person has raised the limit, ask with a new key. One without `resets_at` is decided anew \
+             each time.",
         ))
         .schema(Some(schema))
         .build()

@@ -282,17 +282,18 @@ impl Outcome {
     /// Until when this answer is repeated to whoever asks again under its key; none for as long as answers are kept.
     ///
     /// What changed the books happened once, and is repeated. A refusal changed nothing: `wait` says to ask again, so that the
-    /// same key is decided anew at once, and `stop` holds until the budget resets. A verdict that held nothing, because nothing
+    /// same key is decided anew at once, and `stop` holds until the budget resets. One without a reset ends when a person raises the
+    /// limit or resumes the run, which no instant foretells: it is decided anew, too. A verdict that held nothing, because nothing
     /// was to be held, is as old as its instant.
     #[must_use]
     pub fn repeated_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let refused = |ruling: &Ruling| match ruling.verdict {
-            Verdict::Stop => ruling.resets_at,
-            Verdict::Allow | Verdict::Cap | Verdict::Wait => Some(now),
+            Verdict::Stop => ruling.resets_at.unwrap_or(now),
+            Verdict::Allow | Verdict::Cap | Verdict::Wait => now,
         };
         match self {
-            Self::Ruled(ruled) if ruled.granted.is_none() => refused(&ruled.ruling),
-            Self::Extended(extended) if !extended.ruling.verdict.grants() => refused(&extended.ruling),
+            Self::Ruled(ruled) if ruled.granted.is_none() => Some(refused(&ruled.ruling)),
+            Self::Extended(extended) if !extended.ruling.verdict.grants() => Some(refused(&extended.ruling)),
             Self::Ruled(_) | Self::Extended(_) | Self::Posted(_) | Self::Released(_) | Self::Repeated(_) => None,
         }
     }

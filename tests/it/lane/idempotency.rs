@@ -51,10 +51,6 @@ async fn one_key_on_two_replicas_at_once_is_one_effect_and_one_answer() {
     assert_eq!(granted["verdict"], "allow");
     assert_eq!((count(&service, "reservations").await, count(&service, "idempotency_keys").await), (1, 1));
 
-    let refused = the_one(sent_to_both(&service, "k-refuse", "/v1/preflight", ask(150, 1, json!({}))).await);
-    assert_eq!(refused["verdict"], "stop");
-    assert_eq!(count(&service, "refusals").await, 1);
-
     let path = on(granted["reservation"].as_str().unwrap(), "settle");
     let settled = the_one(sent_to_both(&service, "k-settle", &path, json!({"usage": {"input": 10}})).await);
     assert_eq!(settled["amounts"]["tokens"], 10);
@@ -62,7 +58,11 @@ async fn one_key_on_two_replicas_at_once_is_one_effect_and_one_answer() {
         "tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o", "usage": {"input": 7}
     });
     the_one(sent_to_both(&service, "k-usage", "/v1/usage", usage).await);
-    assert_eq!((count(&service, "transfers").await, count(&service, "idempotency_keys").await), (2, 4));
+    assert_eq!((count(&service, "transfers").await, count(&service, "idempotency_keys").await), (2, 3));
+
+    let refused = the_one(sent_to_both(&service, "k-refuse", "/v1/preflight", ask(90, 1, json!({}))).await);
+    assert_eq!(refused["verdict"], "stop");
+    assert_eq!(count(&service, "refusals").await, 1);
 
     let release = the_one(sent_to_both(&service, "k-again", "/v1/preflight", ask(9, 1, json!({}))).await);
     let path = on(release["reservation"].as_str().unwrap(), "release");
@@ -148,7 +148,11 @@ async fn what_was_asked_before_is_answered_again_amid_what_is_new() {
 async fn a_remembered_refusal_stays_one_when_the_budget_is_raised() {
     let service = TestService::start().await;
     acme(&service).await;
-    budget(&service, "small", "tokens", "10", json!({})).await;
+    budget(&service, "small", "tokens", "30", json!({})).await;
+    let usage = json!({
+        "tenant": "acme", "feature": "chat", "provider": "openai", "model": "gpt-4o", "usage": {"input": 15}
+    });
+    service.call("POST", "/v1/usage", usage).await.ok();
     let refused = service.call_keyed("k", "POST", "/v1/preflight", ask(20, 1, json!({}))).await.ok();
     assert_eq!(refused["verdict"], "stop");
     budget(&service, "small", "tokens", "1000", json!({})).await;
@@ -208,6 +212,26 @@ async fn a_stop_is_repeated_until_the_budget_resets_and_no_longer() {
     service.advance(resets_at - service.now());
     let granted = the_one(sent_to_both(&service, "k", "/v1/preflight", ask(9, 1, json!({}))).await);
     assert_eq!(granted["verdict"], "allow");
+    assert_eq!(count(&service, "reservations").await, 1);
+    assert_none(&findings(service.db.pool()).await);
+}
+
+/// A budget that never resets: only a person ends the stop, and no instant says when.
+#[tokio::test]
+async fn a_stop_without_a_reset_is_decided_anew_under_its_key() {
+    let service = TestService::start().await;
+    acme(&service).await;
+    budget(&service, "whole", "tokens", "9", json!({"period": {"kind": "once"}})).await;
+    let stopped = service.call_keyed("k", "POST", "/v1/preflight", ask(9, 1, json!({}))).await.ok();
+    assert_eq!((&stopped["verdict"], &stopped["resets_at"]), (&json!("stop"), &Value::Null));
+    let again = service.call_keyed("k", "POST", "/v1/preflight", ask(9, 1, json!({}))).await;
+    assert!(!is_replayed(&again));
+    assert_eq!(again.ok()["verdict"], "stop");
+    budget(&service, "whole", "tokens", "100", json!({"period": {"kind": "once"}})).await;
+    let granted = the_one(sent_to_both(&service, "k", "/v1/preflight", ask(9, 1, json!({}))).await);
+    assert_eq!(granted["verdict"], "allow");
+    let replayed = service.call_keyed("k", "POST", "/v1/preflight", ask(9, 1, json!({}))).await;
+    assert!(is_replayed(&replayed));
     assert_eq!(count(&service, "reservations").await, 1);
     assert_none(&findings(service.db.pool()).await);
 }

@@ -225,12 +225,13 @@ fn ruled(answer: Answer) -> Ruled {
     }
 }
 
-/// Until when something is said again: what was done for ever, `stop` until its reset, the rest never.
+/// Until when something is said again: what was done for ever, `stop` until its reset if it has one, the rest never.
 fn said_again_until(action: &Action, said: &str) -> i64 {
     let mut words = said.trim_start_matches("extended ").split(' ');
     match (words.next(), words.next(), words.next()) {
         (Some("stop"), Some("until"), Some(reset)) => reset.parse().unwrap(),
-        (Some("wait"), ..) => i64::MIN,
+        // Without a reset nothing says how long it holds.
+        (Some("wait" | "stop"), ..) => i64::MIN,
         (Some("allow" | "cap"), ..) if matches!(action, Action::Reserve(reserve) if !reserve.hold) => i64::MIN,
         _ => i64::MAX,
     }

@@ -273,8 +273,9 @@ fn pains_u_a_reservation_has_one_end_and_an_expired_hold_is_not_shown_as_held() 
 }
 
 #[test]
-fn pains_v_a_refusal_never_turns_into_a_success_on_retry() {
-    let mut world = World::with("budget b tokens 10 day");
+fn pains_v_a_refusal_never_turns_into_a_success_on_retry_before_its_reset() {
+    let mut world = World::with("budget b tokens 30 day");
+    world.answer(plain(Action::PostUsage(Box::new(post(90, CALL, 15, 0))))).unwrap();
     let ask = |number| keyed("k", 1, Action::Reserve(Box::new(reserve(number, CALL, 20, 0))));
     let refused = world.answer(ask(1));
     assert_eq!(ruled(refused.clone()).ruling.verdict, Verdict::Stop);

@@ -105,7 +105,8 @@ fn the_answer_shows_each_budget_with_this_call_in_it() {
 
 #[test]
 fn every_verdict_that_did_not_grant_is_kept_with_its_numbers() {
-    let mut world = World::with("budget t tokens 10 day");
+    let mut world = World::with("budget t tokens 20 day");
+    world.answer(plain(Action::PostUsage(Box::new(post(90, CALL, 15, 0))))).unwrap();
     let refused = ruled(world.answer(keyed("k", 1, Action::Reserve(Box::new(reserve(1, CALL, 5, 6))))));
     assert_eq!(world.store.refusals.len(), 1);
     let kept = &world.store.refusals[0];
@@ -220,13 +221,16 @@ fn a_refusal_is_repeated_until_its_time_has_passed_and_what_changed_the_books_fo
 }
 
 #[test]
-fn what_stops_for_good_is_repeated_for_as_long_as_answers_are_kept() {
+fn a_stop_that_no_reset_ends_is_decided_anew_each_time() {
     let mut world = World::with("budget t tokens 100 day");
     let ask = |number| keyed("k", 1, Action::Reserve(Box::new(reserve(number, CALL, 500, 5))));
-    let stopped = world.answer(ask(1));
-    assert_eq!(ruled(stopped.clone()).ruling.resets_at, None, "larger than the limit");
-    world.advance(3 * 86_400);
-    assert_eq!(Ok(first(&world.answer(ask(2)))), stopped.as_ref());
+    for number in 1..4 {
+        let stopped = ruled(world.answer(ask(number)));
+        assert_eq!((stopped.ruling.verdict, stopped.ruling.resets_at), (Verdict::Stop, None), "larger than the limit");
+        world.advance(60);
+    }
+    let other = keyed("k", 2, Action::Reserve(Box::new(reserve(9, CALL, 1, 1))));
+    assert!(ruled(world.answer(other)).granted.is_some(), "nothing was done under the key");
 }
 
 #[test]
