@@ -1,5 +1,7 @@
-//! What this installation alone may read, sealed: secrets of others, so that what the database holds of them is of no use
-//! without the key file; and cursors that tenants carry, whose marks say how busy the others are.
+//! What this installation alone may read, sealed.
+//!
+//! Secrets of others are, so that what the database holds of them is of no use without the key file; and cursors that tenants
+//! carry, whose marks say how busy the others are.
 //!
 //! AES-256-GCM-SIV (RFC 8452) of the project's one cryptography. It is the mode that stays whole should a nonce ever be
 //! repeated, so that replicas need no agreement on nonces: each takes twelve random bytes.

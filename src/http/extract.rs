@@ -121,8 +121,9 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// A field that is given twice is refused wherever it stands: also in maps, of which the last value would win without a word.
-/// Returns whether the text is JSON; what is wrong with it is said by whoever reads it.
+/// Refuses a field that is given twice, wherever it stands.
+///
+/// Also in maps, of which the last value would win without a word. Returns whether the text is JSON; what is wrong with it is said by whoever reads it.
 ///
 /// # Errors
 /// Names the field.
@@ -181,7 +182,9 @@ fn inside(path: &str, name: &str) -> String {
     }
 }
 
-/// The query of the path. Whatever it means, no text in it holds a NUL, which Postgres keeps in none, no instant is beyond the
+/// The query of the path.
+///
+/// Whatever it means, no text in it holds a NUL, which Postgres keeps in none, no instant is beyond the
 /// calendar, and its texts are composed (NFC), as the names are that they are compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidQuery<T>(pub T);

@@ -146,7 +146,8 @@ fn bound_text(schema: &mut Schema, (pattern, length_max): (&'static str, usize))
                 bound_text(item, (pattern, length_max));
             }
         }
-        _ => {}
+        // A list of schemas is bounded where each stands; the type may gain kinds, which are none of a text.
+        Schema::Object(_) | Schema::OneOf(_) | Schema::AllOf(_) | Schema::AnyOf(_) | _ => {}
     }
 }
 

@@ -297,9 +297,11 @@ pub async fn open_counters(
     connection: &mut PgConnection,
     asked: &OpenAsked<'_>,
 ) -> Result<BTreeMap<BudgetNumber, BTreeMap<CounterKey, OpenCounters>>, StoreError> {
-    let of = |period: &OpenPeriod| (period.budget.0, (period.zone, (period.start, period.slides)));
-    let (budgets, (zones, (starts, slides))): (Vec<i32>, (Vec<&str>, (Vec<DateTime<Utc>>, Vec<bool>))) =
-        asked.open.iter().map(of).unzip();
+    let open = || asked.open.iter();
+    let budgets: Vec<i32> = open().map(|period| period.budget.0).collect();
+    let zones: Vec<&str> = open().map(|period| period.zone).collect();
+    let starts: Vec<DateTime<Utc>> = open().map(|period| period.start).collect();
+    let slides: Vec<bool> = open().map(|period| period.slides).collect();
     let rows = sqlx::query(include_str!("sql/open_counters.sql"))
         .bind(budgets)
         .bind(zones)

@@ -63,7 +63,7 @@ fn same(reply: &Reply) -> String {
     for (name, value) in &reply.headers {
         match name.as_str() {
             "x-request-id" | "date" | "content-length" | "retry-after" | "x-export-cursor" => {
-                headers.push(name.to_string())
+                headers.push(name.to_string());
             }
             _ => headers.push(format!("{name}={}", String::from_utf8_lossy(value.as_bytes()))),
         }

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::support::audit::{assert_none, findings};
 use crate::support::commands::post_usage;
+use crate::support::say;
 use crate::support::service::TestService;
 use crate::support::story::until;
 
@@ -35,7 +36,7 @@ const ALONE_MIN: Duration = Duration::from_millis(50);
 /// A request of the flood, by its number.
 type Make = fn(usize) -> (&'static str, String, Value);
 
-fn call(more: Value) -> Value {
+fn call(more: &Value) -> Value {
     let mut body = json!({"tenant": "acme", "feature": "chat", "provider": "anthropic", "model": "claude-sonnet-4-5"});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
@@ -62,12 +63,12 @@ fn many_budgets(number: usize) -> (&'static str, String, Value) {
 }
 
 fn batches(_: usize) -> (&'static str, String, Value) {
-    let item = call(json!({"estimate": {"input": 1, "max_output": 1}, "reserve": false}));
+    let item = call(&json!({"estimate": {"input": 1, "max_output": 1}, "reserve": false}));
     ("POST", "/v1/preflight/batch".to_owned(), json!({"items": vec![item; 1_000]}))
 }
 
 fn arrays(_: usize) -> (&'static str, String, Value) {
-    ("POST", "/v1/usage".to_owned(), Value::Array(vec![call(json!({"usage": {"input": 1}})); 2_000]))
+    ("POST", "/v1/usage".to_owned(), Value::Array(vec![call(&json!({"usage": {"input": 1}})); 2_000]))
 }
 
 fn sums(number: usize) -> (&'static str, String, Value) {
@@ -101,7 +102,7 @@ fn signals(number: usize) -> (&'static str, String, Value) {
 }
 
 fn one_key(_: usize) -> (&'static str, String, Value) {
-    ("POST", "/v1/preflight".to_owned(), call(json!({"estimate": {"input": 1, "max_output": 1}})))
+    ("POST", "/v1/preflight".to_owned(), call(&json!({"estimate": {"input": 1, "max_output": 1}})))
 }
 
 fn reports(_: usize) -> (&'static str, String, Value) {
@@ -188,7 +189,7 @@ async fn no_flood_of_one_tenant_refuses_or_starves_another() {
         let flooded = slow_end(&service, &bolt).await;
         over.store(true, Ordering::Relaxed);
         flood.join_all().await;
-        println!("{what}: alone {alone:?}, in the flood {flooded:?}, {} requests", sent.load(Ordering::Relaxed));
+        say(&format!("{what}: alone {alone:?}, in the flood {flooded:?}, {} requests", sent.load(Ordering::Relaxed)));
         assert_eq!(failed.load(Ordering::Relaxed), 0, "{what}: an answer that no flood gets");
         if flooded > alone * SLOWER_MAX {
             slow.push(format!("{what}: alone {alone:?}, in the flood {flooded:?}"));

@@ -81,9 +81,9 @@ impl App {
         let given = given.await;
         // Not by dropping it, which leaves the lock to whoever has the connection next.
         if given.is_ok() {
-            alone.commit().await?
+            alone.commit().await?;
         } else {
-            alone.rollback().await?
+            alone.rollback().await?;
         }
         given
     }

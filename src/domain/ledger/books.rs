@@ -23,7 +23,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Action, Command, Idempotency, KeySpace, Release, Reserve, Settle};
 use super::outcome::{Answer, BudgetState, Granted, Outcome, Posted, Refusal, RefusedCall, Released, Ruled};
-use super::partial;
 pub use super::remembered::Remembered;
 use super::reservation::{Reservation, ReservationState};
 use super::transfer::{CallOutcome, Direction, Transfer, TransferKind};
@@ -39,9 +38,7 @@ use crate::domain::id::{IdempotencyKey, ReservationId, TenantId};
 use crate::domain::learned::lesson::Lessons;
 use crate::domain::pacing::pace::Paces;
 use crate::domain::tariff::{Flags, Priced, RateBooks};
-use crate::domain::usage::Usage;
-use crate::domain::usage::provider::Reading;
-use remarks::{ended, overruns, read, unread};
+use remarks::{Charged, charged, ended, overruns};
 
 /// What a batch changed, to be written in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -309,29 +306,11 @@ impl Books {
             (_, _) => return Err(ended(reservation, now)),
         };
         let call = self.served(settle, reservation);
-        let estimate = reservation.hold.consumption.usage;
-        let reading = settle.usage.as_ref().map(|reported| read(reported, &call));
-        let (usage, charged) = match (&reading, settle.report.outcome) {
-            (Some(Ok(reading)), outcome) => {
-                let (usage, charged) = partial::charged(reading.usage, settle.is_partial, outcome, &estimate);
-                (usage, charged.with(unread(reading)))
-            }
-            (Some(Err(bad)), _) if settle.is_strict => return Err(bad.clone().into()),
-            (Some(Err(_)), _) => (estimate, Flags::UNCONFIRMED),
-            (None, CallOutcome::Completed) => return Err(Refusal::UsageRequired),
-            (None, CallOutcome::Failed) => (Usage::default(), Flags::NONE),
-            (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => (estimate, Flags::UNCONFIRMED),
-        };
-        let (reading, unreadable) = match reading {
-            Some(Ok(reading)) => (reading, None),
-            Some(Err(bad)) => (Reading::default(), Some(bad)),
-            None => (Reading::default(), None),
-        };
-        let unconfirmed = charged.contains(Flags::UNCONFIRMED);
+        let Charged { usage, flags: charged, service_tier, unread, unreadable } =
+            charged(settle, &call, &reservation.hold.consumption.usage)?;
         let at = reservation.granted_at;
-        let service_tier = settle.service_tier.or(reading.service_tier).unwrap_or(reservation.service_tier);
-        let tariff = self.rates.tariff_of(&call, service_tier, at);
-        let latency = if unconfirmed { None } else { settle.report.latency() };
+        let tariff = self.rates.tariff_of(&call, service_tier.unwrap_or(reservation.service_tier), at);
+        let latency = if charged.contains(Flags::UNCONFIRMED) { None } else { settle.report.latency() };
         let mut priced = tariff.price(&usage, 1, latency)?;
         if settle.usage.is_none() && settle.report.outcome == CallOutcome::Failed {
             // Not even the fee of a call: the provider did not serve it. That it was made is counted.
@@ -391,7 +370,7 @@ impl Books {
             recorded_at: now,
             budgets: self.states(&seen_at(&governing, now)?, &effects),
             not_counted,
-            unread: reading.unread,
+            unread,
             unreadable,
         };
         Ok((Outcome::Posted(Box::new(posted)), effects))

@@ -120,11 +120,11 @@ pub fn read_usage(provider: &ProviderId, raw: &RawUsage) -> Result<Reading, BadU
     }
     let service_tier = object.tier();
     object.note_the_rest();
-    let unread = object.unread.into_iter().take(UNREAD_KEYS_MAX).map(shortened).collect();
+    let unread = object.unread.into_iter().take(UNREAD_KEYS_MAX).map(|key| shortened(&key)).collect();
     Ok(Reading { usage, service_tier, unread })
 }
 
-fn shortened(key: String) -> String {
+fn shortened(key: &str) -> String {
     let mut end = key.len().min(UNREAD_KEY_LENGTH_MAX);
     while !key.is_char_boundary(end) {
         end = end.saturating_sub(1);

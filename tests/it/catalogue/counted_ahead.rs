@@ -53,7 +53,7 @@ async fn made(service: &TestService, body: Value, between: impl AsyncFn(bool)) -
     under_the_lock
 }
 
-fn each(each: &str, period: Value) -> Value {
+fn each(each: &str, period: &Value) -> Value {
     json!({
         "scope": {}, "each": each, "measure": "usd", "limit": "5", "period": period, "timezone": "tenant",
         "enforcement": "hard"
@@ -64,7 +64,7 @@ fn each(each: &str, period: Value) -> Value {
 async fn calls_of_a_tenant_that_is_made_while_a_budget_is_counted_are_counted() {
     // By the roll-up, and by the journal.
     for (body, shown) in
-        [(each("tenant", json!({"kind": "month"})), "late"), (each("run", json!({"kind": "month"})), "late/r-1")]
+        [(each("tenant", &json!({"kind": "month"})), "late"), (each("run", &json!({"kind": "month"})), "late/r-1")]
     {
         for when in [false, true] {
             let service = TestService::start().await;
@@ -156,7 +156,7 @@ async fn when_runs_began_is_counted_ahead_also_by_reservations_that_have_ended()
     );
     sqlx::query(AssertSqlSafe(more)).execute(service.db.pool()).await.unwrap();
     sqlx::query("analyze reservations").execute(service.db.pool()).await.unwrap();
-    let mut body = each("run", json!({"kind": "once", "counts_from": "2016-01-01T00:00:00Z"}));
+    let mut body = each("run", &json!({"kind": "once", "counts_from": "2016-01-01T00:00:00Z"}));
     body["max_seconds"] = json!(3_600);
     body["timezone"] = json!("Etc/UTC");
     let under_the_lock = made(&service, body, async |counted| {

@@ -120,7 +120,9 @@ fn of(tokens: u64) -> Consumption {
 
 /// Adds up as the database does, and counts what comes of it.
 fn added_up(calls: &[Call], read: &Reading, catalogue: &Catalogue, by_quarter: bool) -> BTreeMap<CounterId, Recounted> {
-    let mut groups: BTreeMap<String, (Dimensions, DateTime<Utc>, u32, u64, DateTime<Utc>)> = BTreeMap::new();
+    /// The call, when it counts, how many there are, their tokens, and when the first one was.
+    type Group = (Dimensions, DateTime<Utc>, u32, u64, DateTime<Utc>);
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for (call, at, tokens) in calls {
         let quarter = DateTime::from_timestamp(at.timestamp().div_euclid(900).saturating_mul(900), 0).unwrap();
         let at = if by_quarter { quarter } else { *at };

@@ -18,8 +18,9 @@ pub struct HeldBefore<'a> {
     pub seconds: u32,
 }
 
-/// The refusal of more time, where a budget would let no reservation hold so much for so long, whether or not the call takes more
-/// of what it counts. What was beyond that before, because the budget was changed since, goes on: it was granted.
+/// The refusal of more time, where a budget would let no reservation hold so much for so long.
+///
+/// It does not matter whether the call takes more of what the budget counts. What was beyond that before, because the budget was changed since, goes on: it was granted.
 ///
 /// # Errors
 /// When an amount is beyond what the ledger can keep.

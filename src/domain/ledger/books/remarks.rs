@@ -1,15 +1,21 @@
 //! What is said of a reservation beside its numbers: that it has ended, and that more was used than it held.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use crate::domain::amounts::BadAmount;
 use crate::domain::budget::catalogue::Governing;
 use crate::domain::budget::measure::Consumption;
 use crate::domain::budget::scope::Dimensions;
-use crate::domain::ledger::command::ReportedUsage;
+use crate::domain::ledger::command::{ReportedUsage, Settle};
 use crate::domain::ledger::outcome::Refusal;
+use crate::domain::ledger::partial;
 use crate::domain::ledger::reservation::Reservation;
+use crate::domain::ledger::transfer::CallOutcome;
+use crate::domain::price::ServiceTier;
 use crate::domain::tariff::Flags;
+use crate::domain::usage::Usage;
 use crate::domain::usage::provider::{BadUsage, Reading, read_usage};
 
 /// The refusal of whatever needs a reservation that has not ended.
@@ -38,6 +44,41 @@ pub(super) fn read(reported: &ReportedUsage, call: &Dimensions) -> Result<Readin
     match reported {
         ReportedUsage::Buckets(usage) => Ok(Reading { usage: *usage, ..Reading::default() }),
         ReportedUsage::Provider(raw) => read_usage(&call.provider, raw),
+    }
+}
+
+/// What is charged of a settlement.
+pub(super) struct Charged {
+    pub(super) usage: Usage,
+    pub(super) flags: Flags,
+    /// The tier that served, if the caller or the usage object says.
+    pub(super) service_tier: Option<ServiceTier>,
+    pub(super) unread: BTreeSet<String>,
+    pub(super) unreadable: Option<BadUsage>,
+}
+
+/// What is charged of a settlement: what was used, or what was estimated where that is not known.
+pub(super) fn charged(settle: &Settle, call: &Dimensions, estimate: &Usage) -> Result<Charged, Refusal> {
+    let charge = |usage, flags| Charged {
+        usage,
+        flags,
+        service_tier: settle.service_tier,
+        unread: BTreeSet::new(),
+        unreadable: None,
+    };
+    let outcome = settle.report.outcome;
+    match (settle.usage.as_ref().map(|reported| read(reported, call)), outcome) {
+        (Some(Ok(reading)), _) => {
+            let (usage, flags) = partial::charged(reading.usage, settle.is_partial, outcome, estimate);
+            let service_tier = settle.service_tier.or(reading.service_tier);
+            let flags = flags.with(unread(&reading));
+            Ok(Charged { service_tier, unread: reading.unread, ..charge(usage, flags) })
+        }
+        (Some(Err(bad)), _) if settle.is_strict => Err(bad.into()),
+        (Some(Err(bad)), _) => Ok(Charged { unreadable: Some(bad), ..charge(*estimate, Flags::UNCONFIRMED) }),
+        (None, CallOutcome::Completed) => Err(Refusal::UsageRequired),
+        (None, CallOutcome::Failed) => Ok(charge(Usage::default(), Flags::NONE)),
+        (None, CallOutcome::Cancelled | CallOutcome::TimedOut) => Ok(charge(*estimate, Flags::UNCONFIRMED)),
     }
 }
 

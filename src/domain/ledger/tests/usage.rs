@@ -82,16 +82,16 @@ fn a_sum_of_calls_pays_the_fee_of_each_and_the_tier_of_their_mean() {
 }
 
 /// A usage object of counts.
-fn raw(pairs: &[(&str, u64)]) -> Option<ReportedUsage> {
+fn raw(pairs: &[(&str, u64)]) -> ReportedUsage {
     let counts = pairs.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
-    Some(ReportedUsage::Provider(RawUsage::new(counts)))
+    ReportedUsage::Provider(RawUsage::new(counts))
 }
 
 /// One with a word that says how it was served.
-fn served_as(word: &str) -> Option<ReportedUsage> {
+fn served_as(word: &str) -> ReportedUsage {
     let counts = [("prompt_tokens", 10), ("completion_tokens", 5)].map(|(key, count)| (key.to_owned(), count));
     let words = [("service_tier".to_owned(), word.to_owned())];
-    Some(ReportedUsage::Provider(RawUsage::with_words(counts.into(), words.into())))
+    ReportedUsage::Provider(RawUsage::with_words(counts.into(), words.into()))
 }
 
 #[test]
@@ -101,11 +101,11 @@ fn a_providers_own_usage_object_is_read_and_what_was_not_read_is_named_and_flagg
         world.grant(number, "acme/chat openai/gpt-4o", 1, 1);
     }
     let plain = raw(&[("prompt_tokens", 10), ("completion_tokens", 5), ("prompt_tokens_details.cached_tokens", 4)]);
-    let posted = world.settle(settle(1, plain, COMPLETED)).unwrap();
+    let posted = world.settle(settle(1, Some(plain), COMPLETED)).unwrap();
     assert_eq!(posted.priced.consumption.usage, usage([6, 4, 0, 0, 5, 0]));
     assert!(posted.unread.is_empty() && !posted.priced.flags.contains(Flags::USAGE_UNREAD));
     let more = raw(&[("prompt_tokens", 10), ("completion_tokens", 5), ("prompt_tokens_details.audio_tokens", 4)]);
-    let posted = world.settle(settle(2, more, COMPLETED)).unwrap();
+    let posted = world.settle(settle(2, Some(more), COMPLETED)).unwrap();
     assert_eq!(posted.unread.iter().collect::<Vec<_>>(), ["prompt_tokens_details.audio_tokens"]);
     assert!(posted.priced.flags.contains(Flags::USAGE_UNREAD));
 }
@@ -115,7 +115,7 @@ fn a_usage_object_that_cannot_be_read_posts_the_estimate_as_unconfirmed_unless_a
     for outcome in [COMPLETED, CallOutcome::Failed, CallOutcome::Cancelled, CallOutcome::TimedOut] {
         let mut world = world();
         world.grant(1, "acme/chat openai/gpt-4o", 10, 20);
-        let settlement = settle(1, raw(&[("apples", 3)]), outcome);
+        let settlement = settle(1, Some(raw(&[("apples", 3)])), outcome);
         let strict = world.settle(Settle { is_strict: true, ..settlement.clone() });
         assert!(matches!(strict, Err(Refusal::BadUsage(_))), "{strict:?}");
         assert_eq!(world.counters("t"), "0+30");
@@ -130,7 +130,7 @@ fn a_usage_object_that_cannot_be_read_posts_the_estimate_as_unconfirmed_unless_a
 #[test]
 fn usage_without_an_estimate_that_cannot_be_read_is_refused_and_nothing_is_posted() {
     let mut world = world();
-    let refused = world.post(PostUsage { usage: raw(&[("apples", 3)]).unwrap(), ..post(1, CALL, 0, 0) });
+    let refused = world.post(PostUsage { usage: raw(&[("apples", 3)]), ..post(1, CALL, 0, 0) });
     assert!(matches!(refused, Err(Refusal::BadUsage(_))), "{refused:?}");
 }
 
@@ -139,7 +139,7 @@ fn the_tier_that_served_is_what_the_caller_says_then_the_object_then_what_was_as
     let cost = |told: Option<ServiceTier>, object: &str| {
         let mut world = world();
         world.grant(1, "acme/chat openai/gpt-4o", 10, 20);
-        let settlement = Settle { service_tier: told, ..settle(1, served_as(object), COMPLETED) };
+        let settlement = Settle { service_tier: told, ..settle(1, Some(served_as(object)), COMPLETED) };
         world.settle(settlement).unwrap().priced.flags.contains(Flags::SERVICE_TIER_FALLBACK)
     };
     assert!(!cost(None, "default"));
@@ -155,7 +155,7 @@ fn a_settlement_that_another_provider_served_costs_and_counts_there() {
     let other = Settle {
         served_provider: Some("anthropic".parse().unwrap()),
         served_model: Some("claude-sonnet-4-5".parse().unwrap()),
-        ..settle(1, raw(&[("input_tokens", 10), ("output_tokens", 5)]), COMPLETED)
+        ..settle(1, Some(raw(&[("input_tokens", 10), ("output_tokens", 5)])), COMPLETED)
     };
     world.settle(other).unwrap();
     let row = world.transfer();
