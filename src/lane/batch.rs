@@ -110,6 +110,8 @@ pub(super) struct Worker {
     probes: BTreeMap<BudgetNumber, DateTime<Utc>>,
     /// The same of windows.
     found_windows: Vec<WindowId>,
+    /// How many commands of each party the last batch decided, and on how many counters in all.
+    weighed: Weighed,
     /// When it was last said that the clock is off.
     said_off: Option<Instant>,
     /// Whether the last batch found the database away: then the next ones do not wait for it.
@@ -131,6 +133,7 @@ impl Worker {
             found: Vec::new(),
             probes: BTreeMap::new(),
             found_windows: Vec::new(),
+            weighed: Weighed::new(),
             said_off: None,
             away: false,
         }
@@ -180,6 +183,8 @@ impl Worker {
                 part.into_iter().map(|envelope| (envelope.command, envelope.reply)).unzip();
             let began = Instant::now();
             let decided = self.decide(&commands).await;
+            let weighed = std::mem::take(&mut self.weighed).into_iter();
+            queue.weigh(weighed.map(|(party, (count, counters))| (party, counters.checked_div(count).unwrap_or(0))));
             metrics::histogram!(names::LANE_BATCH_DURATION).record(began.elapsed());
             metrics::histogram!(names::LANE_BATCH_SIZE).record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
             match decided {
@@ -354,7 +359,8 @@ impl Worker {
             let keys: Vec<_> = commands.iter().filter_map(|command| command.idempotency.as_ref()).collect();
             books.answers = sql::read_answers(connection, &keys, now).await?;
         }
-        let touched = touched(&books, commands, &expired, now);
+        let (touched, weighed) = touched(&books, commands, &expired, now);
+        self.weighed = weighed;
         let Some(slices) = self.load_counters(connection, &mut books, &touched).await? else {
             self.forget_known();
             return Ok(Tried::RowMissing);
@@ -527,9 +533,12 @@ fn count(answer: &Result<Answer, LaneError>) {
     }
 }
 
-/// The counters and windows that the commands and the expired reservations touch.
-fn touched(books: &Books, commands: &[Command], expired: &[ReservationId], now: DateTime<Utc>) -> Touches {
-    let mut all = Touches::default();
+/// How many commands of each party are decided, and on how many counters in all.
+type Weighed = BTreeMap<Party, (usize, usize)>;
+
+/// The counters and windows that the commands and the expired reservations touch, and how the commands' are spread.
+fn touched(books: &Books, commands: &[Command], expired: &[ReservationId], now: DateTime<Utc>) -> (Touches, Weighed) {
+    let (mut all, mut weighed) = (Touches::default(), Weighed::new());
     let mut add = |governing: Vec<Governing>, call: &Dimensions, needed: bool| {
         for one in governing {
             let slides = one.budget.period.slides().is_some();
@@ -549,12 +558,16 @@ fn touched(books: &Books, commands: &[Command], expired: &[ReservationId], now: 
         let Some(call) = call_of(books, command) else { continue };
         // A question takes nothing: it makes no row, and waits for nobody's.
         let needed = !matches!(&command.action, Action::Reserve(reserve) if !reserve.hold);
-        add(books.touches(&command.action, now).unwrap_or_default(), call, needed);
+        let governing = books.touches(&command.action, now).unwrap_or_default();
+        let (count, counters) = weighed.entry(party(&command.action)).or_default();
+        *count = count.saturating_add(1);
+        *counters = counters.saturating_add(governing.len());
+        add(governing, call, needed);
     }
     for reservation in expired.iter().filter_map(|id| books.reservations.get(id)) {
         add(books.touched_by_expiry(reservation, now).unwrap_or_default(), &reservation.call, true);
     }
-    all
+    (all, weighed)
 }
 
 /// The call whose budgets a command touches; none if it will be answered from memory or refused, and touches nothing.

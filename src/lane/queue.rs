@@ -149,6 +149,12 @@ impl Receiver {
         self.0.lock().turns.distrust(party);
     }
 
+    /// Commands of these parties were decided on so many counters each.
+    pub(super) fn weigh(&self, counters: impl Iterator<Item = (Party, usize)>) {
+        let mut state = self.0.lock();
+        counters.for_each(|(party, counters)| state.turns.weigh(party, counters));
+    }
+
     /// Commands of this party were written.
     pub(super) fn trust(&self, party: &Party) {
         self.0.lock().turns.trust(party);

@@ -12,6 +12,10 @@
 //!   the place of the newest command of the party that has most;
 //! - bulk requests are bounded for each party and in all; each has at most one batch waiting.
 //!
+//! Commands on which many counters are decided weigh more: what fills a turn and a batch is their weight, as it was when the
+//! party last had a turn. So a tenant that makes itself hundreds of budgets is served more slowly, and makes no batch slow for
+//! the others.
+//!
 //! A party whose commands the database refused is *distrusted*: its commands come apart from those of others, one in the
 //! first batch and twice as many after each success. So commands that cannot be written cost the others one attempt per
 //! batch, and those that stand beside them are found by ever smaller attempts.
@@ -27,8 +31,10 @@ const TURN: usize = 16;
 const PLATFORM_TURN: usize = BATCH_MAX / 2;
 /// One place in so many of a party is kept for its bulk requests.
 const BULK_SHARE: usize = 8;
-/// Most parties that are remembered to be distrusted. Beyond it all are trusted again.
-const DISTRUSTED_MAX: usize = 1024;
+/// Most parties that are remembered to be distrusted, or to weigh more than others. Beyond it all are forgotten.
+const REMEMBERED_MAX: usize = 1024;
+/// A command on so many counters, and on each so many more, weighs as much as another one.
+const COUNTERS_WEIGHED: usize = 16;
 
 /// Whose turn it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +112,8 @@ pub(super) struct Turns<T> {
     requests_in_all: usize,
     /// The parties that are distrusted, and how many of their commands the next batch takes.
     distrusted: HashMap<Party, usize>,
+    /// How much a command of a party weighs, where that is more than one.
+    weights: HashMap<Party, usize>,
 }
 
 impl<T> Turns<T> {
@@ -120,6 +128,7 @@ impl<T> Turns<T> {
             requests: HashMap::new(),
             requests_in_all: 0,
             distrusted: HashMap::new(),
+            weights: HashMap::new(),
         }
     }
 
@@ -212,7 +221,11 @@ impl<T> Turns<T> {
                 (None, None, Party::Tenant(_)) => TURN,
             };
             let Some(queue) = self.queues.get_mut(&party) else { continue };
-            let count = turn.min(room).min(queue.len());
+            let weight = self.weights.get(&party).copied().unwrap_or(1);
+            let weighed = |places: usize| places.checked_div(weight).unwrap_or(places);
+            // However much one weighs, each turn has one.
+            let in_turn = weighed(turn).max(1);
+            let count = in_turn.min(weighed(room).max(1)).min(queue.len());
             let mut own = Vec::new();
             let into = if distrusted.is_some() { &mut own } else { &mut taken.together };
             for (command, was_single) in std::iter::from_fn(|| queue.pop()).take(count) {
@@ -220,13 +233,13 @@ impl<T> Turns<T> {
                 into.push(command);
             }
             self.waiting = self.waiting.saturating_sub(count);
-            room = room.saturating_sub(count);
+            room = room.saturating_sub(count.saturating_mul(weight));
             if queue.len() == 0 {
                 self.queues.remove(&party);
             } else if distrusted.is_some() {
                 had_theirs.push(party.clone());
-            } else if count < turn {
-                self.left = Some(turn.saturating_sub(count));
+            } else if count < in_turn {
+                self.left = Some(turn.saturating_sub(count.saturating_mul(weight)));
                 self.ring.push_front(party.clone());
             } else {
                 self.ring.push_back(party.clone());
@@ -251,7 +264,7 @@ impl<T> Turns<T> {
 
     /// The database refused a command of this party.
     pub(super) fn distrust(&mut self, party: &Party) {
-        if self.distrusted.len() >= DISTRUSTED_MAX {
+        if self.distrusted.len() >= REMEMBERED_MAX {
             self.distrusted.clear();
         }
         self.distrusted.insert(party.clone(), 1);
@@ -268,6 +281,19 @@ impl<T> Turns<T> {
                 self.distrusted.remove(party);
             }
         }
+    }
+
+    /// How many counters a command of this party was decided on, in the mean of those of its last turn.
+    pub(super) fn weigh(&mut self, party: Party, counters: usize) {
+        let weight = counters.div_euclid(COUNTERS_WEIGHED).saturating_add(1);
+        if weight == 1 {
+            self.weights.remove(&party);
+            return;
+        }
+        if self.weights.len() >= REMEMBERED_MAX {
+            self.weights.clear();
+        }
+        self.weights.insert(party, weight);
     }
 
     /// Forgets everything that waits.

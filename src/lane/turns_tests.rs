@@ -203,3 +203,26 @@ fn who_is_distrusted_comes_apart_and_is_trusted_again_step_by_step() {
     }
     assert_eq!(turns.take(100).unwrap().apart, []);
 }
+
+#[test]
+fn what_weighs_more_fills_a_turn_and_a_batch_sooner() {
+    // counters of a command of two parties | what each has of a batch of a hundred
+    for (counters, shares) in [([3, 15], [52, 48]), ([64, 1], [11, 48]), ([800, 1], [2, 16]), ([30_000, 1], [1, 0])] {
+        let parties = ["heavy", "light"].map(|name| Party::Tenant(TenantId::parse(name).unwrap()));
+        let mut turns = Turns::new(1_000);
+        for (place, party) in parties.iter().enumerate() {
+            turns.weigh(party.clone(), counters[place]);
+            for _ in 0..200 {
+                assert_eq!(turns.push(party.clone(), place), Ok(None));
+            }
+        }
+        let taken = turns.take(100).unwrap().together;
+        let count = |place: usize| taken.iter().filter(|one| **one == place).count();
+        assert_eq!([count(0), count(1)], shares, "{counters:?}");
+        let next = turns.take(100).unwrap().together;
+        assert!(next.contains(&1), "the other one is in the next batch, whatever the first weighs");
+        // One that has become light again is.
+        turns.weigh(parties[0].clone(), 1);
+        assert!(turns.weights.is_empty());
+    }
+}
