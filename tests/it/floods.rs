@@ -230,9 +230,9 @@ async fn a_tenant_on_whose_calls_hundreds_of_budgets_are_decided_starves_no_othe
     };
     let items: Vec<Value> = (0..BUDGETS).map(item).collect();
     service.call_as(&acme, "PUT", "/v1/budgets", &[], json!({"items": items})).await.ok();
-    for flood in
-        [("calls on hundreds of budgets", calls as Make), ("arrays on hundreds of budgets", short_arrays as Make)]
-    {
+    let floods: [(&str, Make); 2] =
+        [("calls on hundreds of budgets", calls), ("arrays on hundreds of budgets", short_arrays)];
+    for flood in floods {
         assert_eq!(slowed(&service, (&acme, &bolt), flood).await, None);
     }
     // What its callers no longer waited for is written all the same, before anything that comes after it.
