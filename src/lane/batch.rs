@@ -10,9 +10,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
+use super::length::Length;
 use super::queue::{Envelope, Receiver, party};
 use super::turns::Party;
-use super::{AWAY_PATIENCE, BATCH_MAX, LaneError, SWEEP_INTERVAL, Snapshots};
+use super::{AWAY_PATIENCE, LaneError, SWEEP_INTERVAL, Snapshots};
 use crate::clock::Clock;
 use crate::domain::budget::catalogue::{BudgetNumber, Governing};
 use crate::domain::budget::counter::CounterId;
@@ -112,6 +113,8 @@ pub(super) struct Worker {
     found_windows: Vec<WindowId>,
     /// How many commands of each party the last batch decided, and on how many counters in all.
     weighed: Weighed,
+    /// How many commands the next batch may hold.
+    length: Length,
     /// When it was last said that the clock is off.
     said_off: Option<Instant>,
     /// Whether the last batch found the database away: then the next ones do not wait for it.
@@ -134,6 +137,7 @@ impl Worker {
             probes: BTreeMap::new(),
             found_windows: Vec::new(),
             weighed: Weighed::new(),
+            length: Length::default(),
             said_off: None,
             away: false,
         }
@@ -145,15 +149,17 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                taken = receiver.take(BATCH_MAX) => {
+                taken = receiver.take(self.length.places(Instant::now())) => {
                     let Some(taken) = taken else { break };
                     sweep.reset();
+                    let began = Instant::now();
                     self.answer(taken.together, &receiver).await;
                     for (party, envelopes) in taken.apart {
                         if self.answer(envelopes, &receiver).await {
                             receiver.trust(&party);
                         }
                     }
+                    self.length.note(began.elapsed(), taken.places, taken.is_shared, Instant::now());
                 }
                 _ = sweep.tick() => {
                     // An empty batch writes down what has expired. If it fails, the next one will.

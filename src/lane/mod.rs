@@ -4,7 +4,7 @@
 //! |---|---|
 //! | queue | commands wait in bounded queues, one for each tenant; when there is no place the caller is told to come back |
 //! | turn | tenants are served in turn, single commands before those of bulk requests (`turns.rs`) |
-//! | batch | whatever waited while the last batch was on its way, up to [`BATCH_MAX`]; no timer, an empty queue sends at once |
+//! | batch | whatever waited while the last batch was on its way, up to [`BATCH_MAX`], and less while several tenants ask (`length.rs`); no timer, an empty queue sends at once |
 //! | load | one transaction: reservations and counters, locked in one order ([`crate::store::lane`]) |
 //! | decide | [`crate::domain::ledger::books::Books::apply`], in memory, in order: one refusal never harms its neighbours |
 //! | save | one statement, one row per counter, one commit |
@@ -17,6 +17,7 @@
 //! lane reads whether its batch was committed, and answers accordingly.
 
 mod batch;
+mod length;
 mod queue;
 mod snapshot;
 mod standing;

@@ -56,6 +56,10 @@ pub(super) struct Taken<T> {
     pub(super) together: Vec<T>,
     /// Each in a transaction of its own, after those together: the commands of parties that are distrusted.
     pub(super) apart: Vec<(Party, Vec<T>)>,
+    /// What the commands weigh in all.
+    pub(super) places: usize,
+    /// Whether they are of several parties.
+    pub(super) is_shared: bool,
 }
 
 /// The waiting commands of one party.
@@ -206,7 +210,9 @@ impl<T> Turns<T> {
         if self.waiting == 0 {
             return None;
         }
-        let mut taken = Taken { together: Vec::with_capacity(max.min(self.waiting)), apart: Vec::new() };
+        let together = Vec::with_capacity(max.min(self.waiting));
+        let mut taken = Taken { together, apart: Vec::new(), places: 0, is_shared: false };
+        let mut first = None;
         let mut room = max;
         // A party that is distrusted has one turn in a batch.
         let mut had_theirs = Vec::new();
@@ -232,6 +238,8 @@ impl<T> Turns<T> {
                 self.singles = self.singles.saturating_sub(usize::from(was_single));
                 into.push(command);
             }
+            taken.places = taken.places.saturating_add(count.saturating_mul(weight));
+            taken.is_shared |= *first.get_or_insert_with(|| party.clone()) != party;
             self.waiting = self.waiting.saturating_sub(count);
             room = room.saturating_sub(count.saturating_mul(weight));
             if queue.len() == 0 {

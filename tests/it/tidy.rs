@@ -188,7 +188,10 @@ fn only_the_clock_reads_the_time() {
         "elapsed time is measured in the shell only, and never decides anything",
         "measure in lane, http/middleware or cli",
         &[
-            ("src/lane/batch.rs", "the duration of a batch; the patience with a database that is away"),
+            (
+                "src/lane/batch.rs",
+                "the duration of a batch, and how many commands the next one holds; the patience with a database that is away",
+            ),
             ("src/http/middleware.rs", "the duration of a request"),
             ("src/store/embedded/wait.rs", "waiting for a process, with a limit"),
             ("src/app/verify.rs", "how long each check took, for whoever reads the report"),
