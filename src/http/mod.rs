@@ -5,7 +5,6 @@
 //! | [`problem`] | every error answer (RFC 9457), and the only status codes of errors |
 //! | [`extract`] | bodies, queries, paths, callers and keys, or a problem that names the field |
 //! | [`conditions`] | `If-Match`, `If-None-Match` and `ETag` |
-//! | [`objects`] | a struct is read from an object only |
 //! | [`permit`] | a caller with a scope for the action, before the body is read |
 //! | [`middleware`] | what every request passes: id, span, panic, time, body bound |
 //! | [`connections`] | what a connection may do before it is a request, and how all of them end |
