@@ -20,10 +20,10 @@ reservation() { sed 's/.*"reservation":"\([^"]*\)".*/\1/'; }
 
 TOKEN=$("$COUNTERFOIL" token --data-dir "$DATA_DIR" --scope admin --ttl 600)
 api PUT /v1/tenants/edge '{"timezone": "America/Sao_Paulo"}' >/dev/null
-api PUT /v1/budgets/edge-daily '{"scope": {"tenant": "edge"}, "measure": "tokens", "limit": "10000",
-  "period": {"kind": "day"}, "timezone": "tenant", "enforcement": "hard"}' >/dev/null
+api PUT /v1/budgets/edge-monthly '{"scope": {"tenant": "edge"}, "measure": "tokens", "limit": "10000",
+  "period": {"kind": "month"}, "timezone": "tenant", "enforcement": "hard"}' >/dev/null
 
-say '10,000 tokens a day. The first call may use 6,000.'
+say '10,000 tokens a month. The first call may use 6,000.'
 ANSWER=$(ask 2000 4000 false)
 printf '%s' "$ANSWER" | verdict
 FIRST=$(printf '%s' "$ANSWER" | reservation)
@@ -36,12 +36,12 @@ ANSWER=$(ask 2000 4000 true)
 printf '%s' "$ANSWER" | verdict
 SECOND=$(printf '%s' "$ANSWER" | reservation)
 
-say 'Both use all they were granted. Now it is gone until midnight in São Paulo: stop.'
+say 'Both use all they were granted. Now it is gone until the month ends in São Paulo: stop.'
 api POST "/v1/reservations/$FIRST/settle" '{"usage": {"input": 2000, "output": 4000}}' >/dev/null
 api POST "/v1/reservations/$SECOND/settle" '{"usage": {"input": 2000, "output": 2000}}' >/dev/null
 ask 2000 4000 true | verdict
 
 say 'Unless somebody raises it.'
-api PUT /v1/budgets/edge-daily '{"scope": {"tenant": "edge"}, "measure": "tokens", "limit": "20000",
-  "period": {"kind": "day"}, "timezone": "tenant", "enforcement": "hard"}' >/dev/null
+api PUT /v1/budgets/edge-monthly '{"scope": {"tenant": "edge"}, "measure": "tokens", "limit": "20000",
+  "period": {"kind": "month"}, "timezone": "tenant", "enforcement": "hard"}' >/dev/null
 ask 2000 4000 true | verdict
