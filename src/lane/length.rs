@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(length.places(start), BATCH_MAX, "alone");
             length.note(ms(took), 100, true, start);
             assert_eq!(length.places(start), places, "{took} ms");
-            assert_eq!(length.places(start + SHARED_FOR), BATCH_MAX, "nobody else has asked for a while");
+            assert_eq!(length.places(start + SHARED_FOR), BATCH_MAX, "no other party has asked for a while");
         }
     }
 

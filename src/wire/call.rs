@@ -141,7 +141,7 @@ pub(super) fn service_tier(given: Option<&str>) -> Result<ServiceTier, FieldErro
 }
 
 /// The tier that served, if it is said.
-fn told_tier(given: Option<&str>) -> Result<Option<ServiceTier>, FieldError> {
+fn reported_tier(given: Option<&str>) -> Result<Option<ServiceTier>, FieldError> {
     given.map(|word| service_tier(Some(word))).transpose()
 }
 
@@ -406,7 +406,7 @@ impl SettleBody {
             served_model: optional("served_model", self.served_model.as_deref())?,
             served_region: optional("served_region", self.served_region.as_deref())?,
             served_provider: optional("served_provider", self.served_provider.as_deref())?,
-            service_tier: told_tier(self.service_tier.as_deref())?,
+            service_tier: reported_tier(self.service_tier.as_deref())?,
             is_strict: self.strict,
             report: report(self.outcome, self.latency_ms, self.provider_request_id.as_ref(), self.provider_usd)?,
         })
@@ -543,7 +543,7 @@ impl UsageBody {
             },
             requested_model: optional("requested_model", self.requested_model.as_deref())?,
             priority: self.priority.into(),
-            service_tier: told_tier(self.service_tier.as_deref())?,
+            service_tier: reported_tier(self.service_tier.as_deref())?,
             requests,
             usage: usage.ok_or_else(|| FieldError::new("usage", "is needed: usage or provider_usage"))?,
             is_partial: self.usage_is_partial,

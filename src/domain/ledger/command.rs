@@ -82,7 +82,7 @@ pub struct Settle {
     pub served_region: Option<RegionId>,
     /// The provider that served, if another one than was asked.
     pub served_provider: Option<ProviderId>,
-    /// The service tier that served, if the caller says. Else it is the one that the usage object tells, or that was asked for.
+    /// The service tier that served, if the caller says. Otherwise the one that the usage object reports, or that was asked for.
     pub service_tier: Option<ServiceTier>,
     /// Whether a usage object that cannot be read is refused. Else the estimate that is held is posted as unconfirmed: what was
     /// spent is in the books, whatever its words.
@@ -126,7 +126,7 @@ pub struct PostUsage {
     pub requested_model: Option<ModelId>,
     /// How urgent it was.
     pub priority: Priority,
-    /// The service tier that served, if the caller says. Else it is the one that the usage object tells, or the ordinary one.
+    /// The service tier that served, if the caller says. Otherwise the one that the usage object reports, or the ordinary one.
     pub service_tier: Option<ServiceTier>,
     /// How many calls the usage adds up.
     pub requests: u32,

@@ -1,7 +1,7 @@
 //! What providers, gateways and frameworks call the counts of a call. The tables are the whole knowledge of this room.
 //!
 //! A pattern is a dotted path in which `*` stands for one segment: the place in a list. Sources: the API references of the
-//! providers, the types of the SDKs and frameworks that are named beside the entries, and public reports of what went wrong
+//! providers, the types of the SDKs and frameworks that are named at the entries, and public reports of what went wrong
 //! when inclusive and exclusive counts were mixed (litellm#14849, #9812, #12313).
 
 /// Which counts belong together: the prompt's and the answer's.
@@ -33,7 +33,7 @@ pub(super) enum FamilyKind {
     Total,
 }
 
-/// In the order in which they are looked for. Chat first: gateways add Anthropic's cache counts beside `OpenAI`'s inclusive
+/// In the order in which they are looked for. Chat first: gateways add Anthropic's cache counts to `OpenAI`'s inclusive
 /// totals, and the totals decide.
 pub(super) const FAMILIES: [Family; 8] = [
     Family { kind: FamilyKind::Chat, prompt: &["prompt_tokens"], generated: &["completion_tokens"] },
@@ -68,55 +68,55 @@ pub(super) const FAMILIES: [Family; 8] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Convention {
     /// The count includes it.
-    Within,
+    Inclusive,
     /// It comes on top.
-    Beside,
-    /// Within what is named as in chat completions, beside everything else: Anthropic's names, which gateways keep.
-    BesideUnlessChat,
+    Exclusive,
+    /// Included in what is named as in chat completions, on top of everything else: Anthropic's names, which gateways keep.
+    ExclusiveUnlessChat,
 }
 
 /// Prompt tokens that a cache served.
 pub(super) const READ: &[(&str, Convention)] = &[
-    ("prompt_tokens_details.cached_tokens", Convention::Within),
-    ("prompt_cache_hit_tokens", Convention::Within),   // DeepSeek
-    ("cached_tokens", Convention::Within),             // Moonshot
-    ("num_cached_tokens", Convention::Within),         // Mistral, vLLM
-    ("cached_prompt_text_tokens", Convention::Within), // xAI
-    ("input_tokens_details.cached_tokens", Convention::Within),
-    ("input_tokens_details.*.cached_tokens", Convention::Within), // Agents SDK
-    ("input_token_details.cached_tokens", Convention::Within),    // realtime
-    ("input_tokens_details.cache_read_input_tokens", Convention::Within), // Perplexity
-    ("input_token_details.cache_read", Convention::Within),       // LangChain
-    ("cached_input_tokens", Convention::Within),                  // Codex
-    ("cachedInputTokens", Convention::Within),                    // AI SDK 5
-    ("inputTokenDetails.cacheReadTokens", Convention::Within),    // AI SDK 6
-    ("inputTokens.cacheRead", Convention::Within),                // AI SDK 7
-    ("inputTokensDetails.cachedTokens", Convention::Within),      // Agents SDK for TypeScript
-    ("inputTokensDetails.*.cachedTokens", Convention::Within),
-    ("inputTokensDetails.*.cached_tokens", Convention::Within),
-    ("cachedContentTokenCount", Convention::Within),
-    ("cached_content_token_count", Convention::Within),
-    ("total_cached_tokens", Convention::Within), // Interactions
-    ("cache_read_tokens", Convention::Within),   // pydantic-ai
-    ("cache_read_input_tokens", Convention::BesideUnlessChat),
-    ("cacheReadInputTokens", Convention::Beside),
-    ("cacheReadInputTokenCount", Convention::Beside),
+    ("prompt_tokens_details.cached_tokens", Convention::Inclusive),
+    ("prompt_cache_hit_tokens", Convention::Inclusive),   // DeepSeek
+    ("cached_tokens", Convention::Inclusive),             // Moonshot
+    ("num_cached_tokens", Convention::Inclusive),         // Mistral, vLLM
+    ("cached_prompt_text_tokens", Convention::Inclusive), // xAI
+    ("input_tokens_details.cached_tokens", Convention::Inclusive),
+    ("input_tokens_details.*.cached_tokens", Convention::Inclusive), // Agents SDK
+    ("input_token_details.cached_tokens", Convention::Inclusive),    // realtime
+    ("input_tokens_details.cache_read_input_tokens", Convention::Inclusive), // Perplexity
+    ("input_token_details.cache_read", Convention::Inclusive),       // LangChain
+    ("cached_input_tokens", Convention::Inclusive),                  // Codex
+    ("cachedInputTokens", Convention::Inclusive),                    // AI SDK 5
+    ("inputTokenDetails.cacheReadTokens", Convention::Inclusive),    // AI SDK 6
+    ("inputTokens.cacheRead", Convention::Inclusive),                // AI SDK 7
+    ("inputTokensDetails.cachedTokens", Convention::Inclusive),      // Agents SDK for TypeScript
+    ("inputTokensDetails.*.cachedTokens", Convention::Inclusive),
+    ("inputTokensDetails.*.cached_tokens", Convention::Inclusive),
+    ("cachedContentTokenCount", Convention::Inclusive),
+    ("cached_content_token_count", Convention::Inclusive),
+    ("total_cached_tokens", Convention::Inclusive), // Interactions
+    ("cache_read_tokens", Convention::Inclusive),   // pydantic-ai
+    ("cache_read_input_tokens", Convention::ExclusiveUnlessChat),
+    ("cacheReadInputTokens", Convention::Exclusive),
+    ("cacheReadInputTokenCount", Convention::Exclusive),
 ];
 
 /// Prompt tokens that were written to a cache, of whatever lifetime.
 pub(super) const WRITTEN: &[(&str, Convention)] = &[
-    ("prompt_tokens_details.cache_write_tokens", Convention::Within), // OpenAI, OpenRouter
-    ("prompt_tokens_details.cache_creation_tokens", Convention::Within), // LiteLLM
-    ("prompt_tokens_details.cache_creation_input_tokens", Convention::Within), // DashScope
-    ("input_tokens_details.cache_write_tokens", Convention::Within),
-    ("input_token_details.cache_creation", Convention::Within), // LangChain
-    ("cache_write_input_tokens", Convention::Within),           // Codex
-    ("inputTokenDetails.cacheWriteTokens", Convention::Within), // AI SDK 6
-    ("inputTokens.cacheWrite", Convention::Within),             // AI SDK 7
-    ("cache_write_tokens", Convention::Within),                 // pydantic-ai
-    ("cache_creation_input_tokens", Convention::BesideUnlessChat),
-    ("cacheWriteInputTokens", Convention::Beside),
-    ("cacheWriteInputTokenCount", Convention::Beside),
+    ("prompt_tokens_details.cache_write_tokens", Convention::Inclusive), // OpenAI, OpenRouter
+    ("prompt_tokens_details.cache_creation_tokens", Convention::Inclusive), // LiteLLM
+    ("prompt_tokens_details.cache_creation_input_tokens", Convention::Inclusive), // DashScope
+    ("input_tokens_details.cache_write_tokens", Convention::Inclusive),
+    ("input_token_details.cache_creation", Convention::Inclusive), // LangChain
+    ("cache_write_input_tokens", Convention::Inclusive),           // Codex
+    ("inputTokenDetails.cacheWriteTokens", Convention::Inclusive), // AI SDK 6
+    ("inputTokens.cacheWrite", Convention::Inclusive),             // AI SDK 7
+    ("cache_write_tokens", Convention::Inclusive),                 // pydantic-ai
+    ("cache_creation_input_tokens", Convention::ExclusiveUnlessChat),
+    ("cacheWriteInputTokens", Convention::Exclusive),
+    ("cacheWriteInputTokenCount", Convention::Exclusive),
 ];
 
 /// The part of them that was written for five minutes.
@@ -142,22 +142,22 @@ pub(super) const ONE_HOUR: &str = "1h";
 
 /// Completion tokens that were spent thinking.
 pub(super) const THOUGHT: &[(&str, Convention)] = &[
-    ("completion_tokens_details.reasoning_tokens", Convention::Within),
-    ("reasoning_tokens", Convention::Within),
-    ("output_tokens_details.reasoning_tokens", Convention::Within),
-    ("output_tokens_details.thinking_tokens", Convention::Within),
-    ("output_tokens_details.*.reasoning_tokens", Convention::Within), // Agents SDK
-    ("output_token_details.reasoning", Convention::Within),           // LangChain
-    ("output_token_details.reasoning_tokens", Convention::Within),
-    ("reasoning_output_tokens", Convention::Within),            // Codex
-    ("reasoningTokens", Convention::Within),                    // AI SDK 5
-    ("outputTokenDetails.reasoningTokens", Convention::Within), // AI SDK 6
-    ("outputTokens.reasoning", Convention::Within),             // AI SDK 7
-    ("outputTokensDetails.reasoningTokens", Convention::Within),
-    ("outputTokensDetails.*.reasoningTokens", Convention::Within),
-    ("thoughtsTokenCount", Convention::Beside),
-    ("thoughts_token_count", Convention::Beside),
-    ("total_thought_tokens", Convention::Beside), // Interactions
+    ("completion_tokens_details.reasoning_tokens", Convention::Inclusive),
+    ("reasoning_tokens", Convention::Inclusive),
+    ("output_tokens_details.reasoning_tokens", Convention::Inclusive),
+    ("output_tokens_details.thinking_tokens", Convention::Inclusive),
+    ("output_tokens_details.*.reasoning_tokens", Convention::Inclusive), // Agents SDK
+    ("output_token_details.reasoning", Convention::Inclusive),           // LangChain
+    ("output_token_details.reasoning_tokens", Convention::Inclusive),
+    ("reasoning_output_tokens", Convention::Inclusive), // Codex
+    ("reasoningTokens", Convention::Inclusive),         // AI SDK 5
+    ("outputTokenDetails.reasoningTokens", Convention::Inclusive), // AI SDK 6
+    ("outputTokens.reasoning", Convention::Inclusive),  // AI SDK 7
+    ("outputTokensDetails.reasoningTokens", Convention::Inclusive),
+    ("outputTokensDetails.*.reasoningTokens", Convention::Inclusive),
+    ("thoughtsTokenCount", Convention::Exclusive),
+    ("thoughts_token_count", Convention::Exclusive),
+    ("total_thought_tokens", Convention::Exclusive), // Interactions
 ];
 
 /// Prompt tokens of what tools answered: they come on top.

@@ -8,7 +8,7 @@
 //! | Gemini | `promptTokenCount`, *includes* cached; `toolUsePromptTokenCount` comes on top | `cachedContentTokenCount` | `candidatesTokenCount`, *excludes* `thoughtsTokenCount` |
 //! | Bedrock Converse | `inputTokens`, *excludes* cached | `cacheReadInputTokens`, `cacheWriteInputTokens` | `outputTokens` |
 //!
-//! `names.rs` beside this file has these and all other names. They are read whatever the provider is called: gateways serve one
+//! `names.rs` has these and all other names. They are read whatever the provider is called: gateways serve one
 //! provider's model in another's shape. Three rules hold for every object, also for those that are not known yet:
 //!
 //! 1. Every count above zero is read, or named in [`Reading::unread`].
@@ -179,9 +179,9 @@ impl Counts {
         let is_chat = self.family.kind == FamilyKind::Chat;
         let on_top = |part: &Option<(Count, Convention)>| {
             part.as_ref().is_some_and(|(_, convention)| match convention {
-                Convention::Within => false,
-                Convention::Beside => true,
-                Convention::BesideUnlessChat => !is_chat,
+                Convention::Inclusive => false,
+                Convention::Exclusive => true,
+                Convention::ExclusiveUnlessChat => !is_chat,
             })
         };
         let apart = on_top(&self.read) || on_top(&self.written) || (!is_chat && has_both && counts_apart(provider));
@@ -239,9 +239,10 @@ impl Object<'_> {
         let has = |names: &[(&str, Convention)], wanted: fn(Convention) -> bool| {
             names.iter().any(|(name, convention)| wanted(*convention) && self.raw.fitting(name).next().is_some())
         };
-        let within = |convention| convention == Convention::Within;
-        let beside = |convention| convention == Convention::BesideUnlessChat;
-        let has_both = (has(READ, within) || has(WRITTEN, within)) && (has(READ, beside) || has(WRITTEN, beside));
+        let inclusive = |convention| convention == Convention::Inclusive;
+        let exclusive = |convention| convention == Convention::ExclusiveUnlessChat;
+        let has_both =
+            (has(READ, inclusive) || has(WRITTEN, inclusive)) && (has(READ, exclusive) || has(WRITTEN, exclusive));
         let meant = counts.meant(self.provider, has_both);
         let (ways, rest) = self.ways(&counts, meant, total.as_ref());
         self.divide(&counts, ways, rest)
@@ -282,10 +283,10 @@ impl Object<'_> {
         let too_large = || BadUsage::TooLarge { field: "cache_creation".to_owned(), source: BadAmount::TooLarge };
         let split = written_5m.checked_add(written_1h).ok_or_else(too_large)?;
         if split > written.as_ref().map_or(0, |(count, _)| count.count) {
-            // LangChain writes a zero beside the split; another whole is contradicted, and the parts are certain.
+            // LangChain reports a zero with the split; another whole is contradicted, and the parts are certain.
             let (path, convention) = match &written {
                 Some((count, convention)) => (count.path.clone(), *convention),
-                None if family.kind == FamilyKind::Chat => ("cache_creation".to_owned(), Convention::Within),
+                None if family.kind == FamilyKind::Chat => ("cache_creation".to_owned(), Convention::Inclusive),
                 None => ("cache_creation".to_owned(), self.split_convention()),
             };
             if written.as_ref().is_some_and(|(count, _)| count.count > 0) {
@@ -295,16 +296,20 @@ impl Object<'_> {
         }
         let (read, tools, thought) = (self.part(READ), self.amount(TOOLS), self.part(THOUGHT));
         if family.kind == FamilyKind::Total && (tools > 0 || read.is_some() || written.is_some() || thought.is_some()) {
-            // Parts of what is not told.
+            // Parts of a count that is missing.
             return Err(BadUsage::UnknownShape { keys: self.raw.keys_seen() });
         }
         Ok(Counts { family, prompt, read, written, written_1h, tools, generated, thought })
     }
 
-    /// Of writes that only their split tells: Anthropic's come on top, those in the prompt's details are in it.
+    /// The convention of writes of which only the split is reported: Anthropic's come on top, those in the prompt's details are in it.
     fn split_convention(&self) -> Convention {
         let apart = ["cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens"];
-        if apart.iter().any(|name| self.raw.get(name).is_some()) { Convention::Beside } else { Convention::Within }
+        if apart.iter().any(|name| self.raw.get(name).is_some()) {
+            Convention::Exclusive
+        } else {
+            Convention::Inclusive
+        }
     }
 
     /// What Bedrock's list says was written for five minutes and for an hour.
@@ -369,7 +374,7 @@ impl Object<'_> {
         let Counts { prompt, generated, .. } = counts;
         let parts = if ways.is_prompt_whole { counts.read().saturating_add(counts.written()) } else { 0 };
         let thought_within = if ways.is_answer_whole { counts.thought() } else { 0 };
-        // Of these the output leaves out thinking that no count tells.
+        // Whether the output of these objects leaves out thinking that no count reports.
         let is_output = match counts.family.kind {
             FamilyKind::Chat | FamilyKind::Gemini | FamilyKind::Interactions => true,
             FamilyKind::Snake => !counts_apart(self.provider),
@@ -437,7 +442,7 @@ impl Object<'_> {
                 _ => ServiceTier::from_word(&word.to_ascii_lowercase()),
             };
             match known {
-                // The ordinary tier beside a speed of its own says nothing.
+                // The ordinary tier does not overrule a speed.
                 Some(ServiceTier::Standard) => served = served.or(Some(ServiceTier::Standard)),
                 Some(tier) => served = Some(tier),
                 None if path == "speed" && word == "standard" => {}

@@ -75,12 +75,12 @@ fn compatible_servers_are_read_by_their_keys() {
         "
         deepseek prompt_tokens=1000 completion_tokens=50 total_tokens=1050 prompt_cache_hit_tokens=900 prompt_cache_miss_tokens=100 | 100 900 0 0 50 0
         moonshotai prompt_tokens=1000 completion_tokens=50 total_tokens=1050 cached_tokens=256                                | 744 256 0 0 50 0
-        // xAI and Perplexity: reasoning is beside the completion, and their total says so
+        // xAI and Perplexity: the completion leaves the reasoning out, and their total shows it
         x-ai prompt_tokens=32 completion_tokens=9 total_tokens=135 prompt_tokens_details.cached_tokens=6 completion_tokens_details.reasoning_tokens=94 | 26 6 0 0 9 94
         perplexity prompt_tokens=10 completion_tokens=100 reasoning_tokens=500 total_tokens=610                               | 10 0 0 0 100 500
         // the same keys where the total includes the reasoning
         openrouter prompt_tokens=32 completion_tokens=103 total_tokens=135 completion_tokens_details.reasoning_tokens=94      | 32 0 0 0 9 94
-        // a gateway shows Anthropic's cache counts beside an inclusive prompt total
+        // a gateway adds Anthropic's cache counts to an inclusive prompt total
         litellm prompt_tokens=2096 completion_tokens=50 cache_creation_input_tokens=248 cache_read_input_tokens=1800         | 48 1800 248 0 50 0
         // Claude behind OpenAI's chat shape is not Anthropic's shape
         anthropic prompt_tokens=10 completion_tokens=5 total_tokens=15                                                        | 10 0 0 0 5 0
@@ -95,7 +95,7 @@ fn compatible_servers_are_read_by_their_keys() {
 fn sdks_and_frameworks_are_read_by_their_names() {
     check(
         "
-        // Codex: flat names, parts of what they are beside
+        // Codex: flat names, included in the counts
         openai input_tokens=123302 cached_input_tokens=96128 output_tokens=1944 reasoning_output_tokens=1129 total_tokens=125246 | 27174 96128 0 0 815 1129
         openai input_tokens=26549 cached_input_tokens=22272 output_tokens=1590 | 4277 22272 0 0 1590 0
         // Vercel's AI SDK 5, 6 and 7
@@ -157,11 +157,11 @@ fn what_contradicts_is_read_so_that_nothing_is_dropped_and_is_named() {
         // thinking that only the total shows
         google prompt_tokens=20 completion_tokens=198 total_tokens=623 | 20 0 0 0 603 0 unread total_tokens
         google promptTokenCount=9000 candidatesTokenCount=537 totalTokenCount=11476 | 9000 0 0 0 2476 0 unread totalTokenCount
-        // of Bedrock it is the prompt that is more than is told
+        // of Bedrock the prompt is more than its count
         aws inputTokens=32 outputTokens=20 totalTokens=1052 | 1032 0 0 0 20 0 unread totalTokens
         // a total that is too small takes nothing away
         openai prompt_tokens=20 completion_tokens=10 total_tokens=25 | 20 0 0 0 10 0 unread total_tokens
-        // names that nobody has heard of, and modalities with a price of their own
+        // unknown names, and modalities with a price of their own
         openai prompt_tokens=20 completion_tokens=10 deep_thought_tokens=7 | 20 0 0 0 10 0 unread deep_thought_tokens
         openai prompt_tokens=20 completion_tokens=10 prompt_tokens_details.audio_tokens=7 completion_tokens_details.audio_tokens=0 | 20 0 0 0 10 0 unread prompt_tokens_details.audio_tokens
         google promptTokenCount=20 candidatesTokenCount=10 candidatesTokensDetails.0.modality=IMAGE candidatesTokensDetails.0.tokenCount=9 candidatesTokensDetails.1.modality=TEXT candidatesTokensDetails.1.tokenCount=1 | 20 0 0 0 10 0 unread candidatesTokensDetails.0.tokenCount
@@ -181,7 +181,7 @@ fn the_requests_that_an_answer_was_made_of_are_added_up() {
         anthropic input_tokens=136 output_tokens=16 iterations.0.type=message iterations.0.input_tokens=136 iterations.0.output_tokens=16 | 136 0 0 0 16 0
         // an adviser of another model has another price
         anthropic input_tokens=1 output_tokens=45 iterations.0.type=message iterations.0.input_tokens=1 iterations.0.output_tokens=45 iterations.1.type=advisor_message iterations.1.model=claude-opus-4-7 iterations.1.input_tokens=159419 iterations.1.output_tokens=7805 | 1 0 0 0 45 0 unread iterations.1.input_tokens iterations.1.output_tokens
-        // a list that tells less than the answer itself
+        // a list that sums to less than the answer itself
         anthropic input_tokens=100 output_tokens=50 iterations.0.input_tokens=10 iterations.0.output_tokens=5 | 100 0 0 0 50 0 unread iterations
         ",
     );

@@ -20,7 +20,7 @@ const KEYS_SHOWN_MAX: usize = 12;
 /// A usage object: `prompt_tokens_details.cached_tokens` → 1024, `service_tier` → `flex`. An entry of a list has its place as a
 /// segment: `cacheDetails.0.ttl` → `1h`.
 ///
-/// Nulls and fractions are left out by whoever flattens. A whole response is accepted too: when some key starts with `usage.`
+/// Nulls and fractions are left out by the caller, which flattens. A whole response is accepted too: when some key starts with `usage.`
 /// (or another known wrapper), only those counts are kept, without the wrapper; the words around them are kept as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawUsage {

@@ -136,16 +136,16 @@ fn usage_without_an_estimate_that_cannot_be_read_is_refused_and_nothing_is_poste
 
 #[test]
 fn the_tier_that_served_is_what_the_caller_says_then_the_object_then_what_was_asked() {
-    let cost = |told: Option<ServiceTier>, object: &str| {
+    let falls_back = |reported: Option<ServiceTier>, object: &str| {
         let mut world = world();
         world.grant(1, "acme/chat openai/gpt-4o", 10, 20);
-        let settlement = Settle { service_tier: told, ..settle(1, Some(served_as(object)), COMPLETED) };
+        let settlement = Settle { service_tier: reported, ..settle(1, Some(served_as(object)), COMPLETED) };
         world.settle(settlement).unwrap().priced.flags.contains(Flags::SERVICE_TIER_FALLBACK)
     };
-    assert!(!cost(None, "default"));
-    assert!(cost(None, "flex"), "no price of that tier is in these books");
-    assert!(!cost(Some(ServiceTier::Standard), "flex"));
-    assert!(cost(Some(ServiceTier::Batch), "default"));
+    assert!(!falls_back(None, "default"));
+    assert!(falls_back(None, "flex"), "no price of that tier is in these books");
+    assert!(!falls_back(Some(ServiceTier::Standard), "flex"));
+    assert!(falls_back(Some(ServiceTier::Batch), "default"));
 }
 
 #[test]
